@@ -3,15 +3,16 @@ package front
 import "sync"
 
 // A connection's read buffer starts small, because most are idle, and grows by a factor while the
-// bytes of a large request arrive: it is never more than this factor larger than what arrived.
+// bytes of a large request arrive: it is never more than this factor larger than what arrived, or
+// than the connection's previous request.
 const (
 	smallBuffer  = 2 << 10
 	growthFactor = 4
 )
 
-// pools has free buffers of smallBuffer * growthFactor^(i+1) bytes: 8 KiB to 2 MiB. Larger ones are
+// pools has free buffers of smallBuffer * growthFactor^(i+1) bytes: 8 KiB to 8 MiB. Larger ones are
 // left to the garbage collector.
-var pools [5]sync.Pool
+var pools [6]sync.Pool
 
 // newBuffer returns a buffer that has room for more than used bytes, of at most need bytes unless a
 // reused one is larger.

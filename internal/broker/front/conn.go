@@ -27,6 +27,7 @@ type conn struct {
 	start    int       // of the bytes in buf that kfake has not received
 	end      int       // of the bytes in buf
 	ready    []byte    // rest of the checked frame, mostly in buf
+	previous int       // size of the previous frame
 	deadline time.Time // for reading
 
 	mu       sync.Mutex
@@ -78,6 +79,7 @@ func (c *conn) next() error {
 		return err
 	}
 	c.start += need
+	c.previous = need
 	c.ready = whole
 	if len(frame) != len(whole)-4 || &frame[0] != &whole[4] { // replaced
 		c.ready = append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...) //nolint:gosec // a small frame
@@ -161,7 +163,8 @@ func (c *conn) makeRoom(need int) error {
 		c.start, c.end = 0, len(have)
 		return nil
 	}
-	larger := newBuffer(len(have), need)
+	// The next frame often has the size of the previous one, all of which had arrived.
+	larger := newBuffer(max(len(have), min(need, c.previous)-1), need)
 	if !c.l.memory.acquire(int64(len(larger)), c.l.limits.MemoryTimeout, c.closed) {
 		recycle(larger)
 		return c.noMemory()
