@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
 )
 
 // A compaction on a full disk loses no records: each partition keeps its old segments, also after a
@@ -72,7 +74,7 @@ func TestCompactionOnFullDiskLosesNothing(t *testing.T) {
 		if err := writer.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
-		if err := writer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		if err := broker.Commit(t.Context(), writer); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"weir.example/weir/internal/broker"
 )
 
 // A kill leaves the files as they are. So instead of killing a broker, these tests copy its
@@ -144,7 +146,7 @@ func openTransactionOn(t *testing.T, b *Broker, c *kgo.Client) producer {
 			commitInTransaction(t, c, crashGroup, crashSource, p, int64(10*(round+1))+int64(p))
 		}
 		if round == 0 {
-			if err := c.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+			if err := broker.Commit(t.Context(), c); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -374,7 +376,7 @@ func checkEnds(t *testing.T, b *Broker, c *kgo.Client, who producer, was outcome
 	if err := next.ProduceSync(t.Context(), &kgo.Record{Topic: crashSource, Partition: 2, Value: []byte("next")}).FirstErr(); err != nil {
 		t.Errorf("%s: the next producer wrote with %v", when, err)
 	}
-	if err := next.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+	if err := broker.Commit(t.Context(), next); err != nil {
 		t.Errorf("%s: the next producer committed with %v", when, err)
 	}
 	if got := committedRecords(t, b, crashSource, 2); len(got) != 1 {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/broker"
 )
 
 // Two concurrent maintenance loops with four writers: produce requests wait at the gate, wake, and
@@ -65,7 +67,7 @@ func writeKeys(ctx context.Context, c *kgo.Client, writer, transactions int) err
 		if err := c.ProduceSync(ctx, records...).FirstErr(); err != nil {
 			return err
 		}
-		if err := c.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		if err := broker.Commit(ctx, c); err != nil {
 			return err
 		}
 	}

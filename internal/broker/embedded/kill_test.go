@@ -18,6 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
+
+	"weir.example/weir/internal/broker"
 )
 
 // Environment variables that make the test binary serve a data directory, so that a test can kill
@@ -240,7 +242,7 @@ func runTransactions(ctx context.Context, t *testing.T, addr string, next int, o
 			outcome[n] = "aborted"
 			continue
 		}
-		if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		if err := broker.Commit(ctx, client); err != nil {
 			return next
 		}
 		outcome[n] = "acked"
