@@ -101,10 +101,14 @@ func (w *Written) AwaitVisible(ctx context.Context, c Config) error {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
+	var hidden []BlockedPartition // when they were last listed
 	for {
-		hidden, err := w.hidden(ctx, admin)
-		if err == nil && len(hidden) == 0 {
-			return nil
+		listed, err := w.hidden(ctx, admin)
+		if err == nil {
+			hidden = listed
+			if len(hidden) == 0 {
+				return nil
+			}
 		}
 		if sleepErr := retry.Sleep(ctx, endPoll); sleepErr != nil {
 			return &NotVisibleError{Partitions: hidden, Err: clearest(err, sleepErr)}

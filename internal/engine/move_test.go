@@ -147,6 +147,17 @@ func (h *growing) send(n int) {
 	h.write(made)
 }
 
+// sendAll writes a reading of each device at the time of the last reading, so that each has state.
+func (h *growing) sendAll() {
+	h.Helper()
+	var made []*kgo.Record
+	for device := range 9 {
+		made = append(made, h.reading(fmt.Sprintf("d%d", device), h.clock))
+	}
+	h.all = append(h.all, made...)
+	h.write(made)
+}
+
 func (h *growing) reading(device string, at time.Time) *kgo.Record {
 	key := []byte(device)
 	if h.key == "json" {
@@ -311,6 +322,7 @@ func everyMove(t *testing.T, test func(h *growing, to int32), kinds ...string) {
 					h.cfg.StateDir = t.TempDir()
 				}
 				h.send(120)
+				h.sendAll()
 				h.run(false)
 				h.widen(m.to)
 				h.refused()

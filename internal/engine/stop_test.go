@@ -129,10 +129,10 @@ func TestEndWaitsUntilRowsAreVisible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Broker: at, Program: program, Instances: []string{"a"}, UntilEnd: true, CommitInterval: 5 * time.Millisecond, StopTimeout: 300 * time.Millisecond}
+	cfg := Config{Broker: at, Program: program, Instances: []string{"a"}, UntilEnd: true, CommitInterval: 5 * time.Millisecond, StopTimeout: 3 * time.Second}
 	_, err = Run(t.Context(), cfg)
 	var hidden *broker.NotVisibleError
-	if !errors.As(err, &hidden) || hidden.Partitions[0].Topic != "counts" {
+	if !errors.As(err, &hidden) || len(hidden.Partitions) == 0 || hidden.Partitions[0].Topic != "counts" {
 		t.Fatalf("error %v, want one that says which rows can't be seen", err)
 	}
 	fill(t, at, 100)
