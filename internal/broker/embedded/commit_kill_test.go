@@ -20,31 +20,63 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The steps of a commit at which a broker is killed, in order.
+// The steps of a commit or an abort at which a broker is killed, in order. An abort has no group
+// offsets.
 const (
 	offsetsStaged = "offsets staged, no intent"
 	intentWritten = "intent written"
 	someMarkers   = "some control records written"
-	allMarkers    = "all control records written, no group offset"
+	allMarkers    = "all control records written, nothing after them"
 	someOffsets   = "some group offsets written"
 	allOffsets    = "all group offsets written, no end logged"
 	endLogged     = "end logged, next epoch not"
 	allWritten    = "all written, not answered"
 )
 
-var commitSteps = []string{offsetsStaged, intentWritten, someMarkers, allMarkers, someOffsets, allOffsets, endLogged, allWritten}
+// endStep is a step of the end of a transaction.
+type endStep struct {
+	commit bool
+	name   string
+}
 
-const dieStepEnv = "WEIR_TEST_DIE_STEP" // "commit/step": kill -9 itself at that step of that commit
+func (s endStep) String() string {
+	if s.commit {
+		return "commit: " + s.name
+	}
+	return "abort: " + s.name
+}
 
-// dieAtStep makes this process kill itself at one step of one commit. kfake has no hooks for steps,
-// but it writes each to a file: its file handles are replaced by ones that kill the process at a
-// write.
+func endSteps() (all []endStep) {
+	for _, name := range []string{offsetsStaged, intentWritten, someMarkers, allMarkers, someOffsets, allOffsets, endLogged, allWritten} {
+		all = append(all, endStep{true, name})
+	}
+	for _, name := range []string{intentWritten, someMarkers, allMarkers, endLogged, allWritten} {
+		all = append(all, endStep{false, name})
+	}
+	return all
+}
+
+const dieStepEnv = "WEIR_TEST_DIE_STEP" // "number/commit/step" or "number/abort/step": kill -9 itself at that step of that commit or abort
+
+// env makes a child kill itself at the step of a commit or an abort, counted from 1.
+func (s endStep) env(number int) string {
+	end := "abort"
+	if s.commit {
+		end = "commit"
+	}
+	return fmt.Sprintf("%s=%d/%s/%s", dieStepEnv, number, end, s.name)
+}
+
+// dieAtStep makes this process kill itself at one step of one commit or abort. kfake has no hooks
+// for steps, but it writes each to a file: its file handles are replaced by ones that kill the
+// process at a write.
 func dieAtStep(c *kfake.Cluster) {
-	number, step, _ := strings.Cut(os.Getenv(dieStepEnv), "/")
-	var commit int
-	if _, err := fmt.Sscan(number, &commit); err != nil {
+	parts := strings.SplitN(os.Getenv(dieStepEnv), "/", 3)
+	var number int
+	if _, err := fmt.Sscan(parts[0], &number); err != nil || len(parts) < 3 {
 		return
 	}
+	at := endStep{commit: parts[1] == "commit", name: parts[2]}
 	watch := func(key kmsg.Key, fn func(kmsg.Request)) {
 		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
@@ -53,14 +85,14 @@ func dieAtStep(c *kfake.Cluster) {
 		})
 	}
 	watch(kmsg.TxnOffsetCommit, func(kmsg.Request) {
-		if commit == 1 && step == offsetsStaged {
+		if number == 1 && at.name == offsetsStaged {
 			die()
 		}
 	})
 	watch(kmsg.EndTxn, func(req kmsg.Request) {
-		if req.(*kmsg.EndTxnRequest).Commit {
-			if commit--; commit == 0 {
-				arm(c, step)
+		if req.(*kmsg.EndTxnRequest).Commit == at.commit {
+			if number--; number == 0 {
+				arm(c, at)
 			}
 		}
 	})
@@ -72,15 +104,19 @@ func die() {
 }
 
 // arm is called while the broker waits in a control function, after the journal's.
-func arm(c *kfake.Cluster, step string) {
+func arm(c *kfake.Cluster, at endStep) {
 	cluster := reflect.ValueOf(c).Elem()
-	switch step {
+	switch at.name {
 	case intentWritten:
 		die()
 	case someMarkers:
 		dieAfter(1+rand.Int32N(killPartitions-1), segmentFiles(cluster, commitOut)...) // each partition has one record
 	case allMarkers:
-		dieAfter(0, unlocked(cluster.FieldByName("groupsLogFile")))
+		next := "groupsLogFile"
+		if !at.commit {
+			next = "pidsLogFile"
+		}
+		dieAfter(0, unlocked(cluster.FieldByName(next)))
 	case someOffsets:
 		dieAfter(1, unlocked(cluster.FieldByName("groupsLogFile")))
 	case allOffsets:
@@ -154,15 +190,15 @@ const (
 	commitIns   = 3 // partitions
 )
 
-// A broker that is killed at any step of a commit has, after its restart, both the rows of a
-// transaction and the group's offsets, or neither. The client is the one that pipelines use.
+// A broker that is killed at any step of a commit or an abort has, after its restart, both the rows
+// of a transaction and the group's offsets, or neither. The client is the one that pipelines use.
 func TestKillKeepsOffsetsWithRows(t *testing.T) {
-	perStep := 7
+	perStep := 4
 	switch {
 	case os.Getenv(longEnv) != "":
-		perStep = 125
+		perStep = 100
 	case testing.Short():
-		perStep = 2
+		perStep = 1
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -171,25 +207,26 @@ func TestKillKeepsOffsetsWithRows(t *testing.T) {
 	c := startChild(t, dir)
 	setUpCopying(t, c.addr)
 	c.kill(t)
-	var order []string
+	var order []endStep
 	for range perStep {
-		order = append(order, commitSteps...)
+		order = append(order, endSteps()...)
 	}
 	rng.Shuffle(len(order), func(i, k int) { order[i], order[k] = order[k], order[i] })
-	kills := make(map[string]int)
+	kills := make(map[endStep]int)
 	committed, took := 0, time.Now()
 	for round, step := range order {
-		c := startChild(t, dir, fmt.Sprintf("%s=%d/%s", dieStepEnv, 1+rng.IntN(3), step))
-		if !copyUntilDead(t, c) {
-			t.Fatalf("round %d: the broker was not killed when %s", round, step)
+		when := fmt.Sprintf("round %d, killed at %q", round, step)
+		c := startChild(t, dir, step.env(1+rng.IntN(3)))
+		if !copyUntilDead(t, c, !step.commit) {
+			t.Fatalf("%s: the broker was not killed", when)
 		}
 		kills[step]++
-		checkJournal(t, dir)
+		checkJournal(t, dir, step)
 		c = startChild(t, dir)
-		rows := checkCopied(t, c.addr, fmt.Sprintf("round %d, killed when %s", round, step))
-		visible := step != offsetsStaged && step != "" // the decision is the intent
-		if rows <= committed && visible {
-			t.Errorf("round %d, killed when %s: %d rows are committed, %d were before the kill", round, step, rows, committed)
+		rows := checkCopied(t, c.addr, when)
+		visible := step.commit && step.name != offsetsStaged // the decision is the intent
+		if rows < committed || rows == committed && visible {
+			t.Errorf("%s: %d rows are committed, %d were before the kill", when, rows, committed)
 		}
 		committed = rows
 		c.kill(t)
@@ -232,8 +269,8 @@ func setUpCopying(t *testing.T, addr string) {
 }
 
 // copyUntilDead copies records in transactions with their offsets until the broker dies, and
-// reports whether it did.
-func copyUntilDead(t *testing.T, c *child) bool {
+// reports whether it did. If it aborts, it aborts every second transaction, from the first.
+func copyUntilDead(t *testing.T, c *child, aborts bool) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -258,6 +295,7 @@ func copyUntilDead(t *testing.T, c *child) bool {
 		cancel()
 		<-closed
 	}()
+	abort := aborts
 	for ctx.Err() == nil {
 		fetches := s.PollRecords(ctx, 3*killPartitions)
 		if fetches.NumRecords() == 0 {
@@ -277,9 +315,10 @@ func copyUntilDead(t *testing.T, c *child) bool {
 			s.Produce(ctx, &kgo.Record{Topic: commitOut, Partition: int32(n), Value: []byte("filler")}, promise.Promise())
 		}
 		try := kgo.TryCommit
-		if s.Client().Flush(ctx) != nil || promise.Err() != nil {
+		if s.Client().Flush(ctx) != nil || promise.Err() != nil || abort {
 			try = kgo.TryAbort
 		}
+		abort = aborts && !abort
 		if _, err := s.End(ctx, try); err != nil {
 			break
 		}
@@ -298,9 +337,9 @@ func TestRecoveryOfIntentsWithoutTopicNames(t *testing.T) {
 	for _, step := range []string{intentWritten, someMarkers, allMarkers, someOffsets} {
 		t.Run(step, func(t *testing.T) {
 			dir := t.TempDir()
-			c := startChild(t, dir, fmt.Sprintf("%s=2/%s", dieStepEnv, step))
+			c := startChild(t, dir, endStep{true, step}.env(2))
 			setUpCopying(t, c.addr)
-			if !copyUntilDead(t, c) {
+			if !copyUntilDead(t, c, false) {
 				t.Fatal("the broker was not killed")
 			}
 			asEarlierVersion(t, dir)
@@ -344,8 +383,9 @@ func writeIntent(t *testing.T, dir string, in intent) {
 	}
 }
 
-// checkJournal checks that the journal names the topic of each offset.
-func checkJournal(t *testing.T, dir string) {
+// checkJournal checks that the journal of a broker that was killed at a step names the topic of each
+// offset, and has the decision.
+func checkJournal(t *testing.T, dir string, at endStep) {
 	t.Helper()
 	content, _, _, err := readJournal(dir)
 	if err != nil {
@@ -358,8 +398,11 @@ func checkJournal(t *testing.T, dir string) {
 	if content.last != nil {
 		offsets = append(offsets, content.last.offsets...)
 	}
-	if len(offsets) == 0 {
+	if len(offsets) == 0 && at.commit {
 		t.Error("the journal has no offsets")
+	}
+	if decided := at.name != offsetsStaged; decided && (content.last == nil || content.last.Commit != at.commit) {
+		t.Errorf("killed at %q, the journal does not have that decision last: %+v", at, content.last)
 	}
 	for _, o := range offsets {
 		if o.Topic != commitIn || o.Group != commitGroup {

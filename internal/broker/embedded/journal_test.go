@@ -199,9 +199,9 @@ func TestUpgradeFromIntents(t *testing.T) {
 	for _, step := range []string{intentWritten, someMarkers, allOffsets, allWritten} {
 		t.Run(step, func(t *testing.T) {
 			dir := t.TempDir()
-			c := startChild(t, dir, dieStepEnv+"=2/"+step)
+			c := startChild(t, dir, endStep{true, step}.env(2))
 			setUpCopying(t, c.addr)
-			if !copyUntilDead(t, c) {
+			if !copyUntilDead(t, c, false) {
 				t.Fatal("the broker was not killed")
 			}
 			content, _, _, err := readJournal(dir)
