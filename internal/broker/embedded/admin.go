@@ -19,6 +19,8 @@ import (
 //   - IncrementalAlterConfigs appends to nothing instead of the default: appending compact to
 //     cleanup.policy drops delete.
 //   - CreateTopics, IncrementalAlterConfigs and AlterConfigs accept any setting.
+//   - AlterConfigs of a broker also replaces the settings that it was started with, and clients can
+//     change how often kfake compacts, which would then not spare open transactions.
 
 // onListGroups normalizes the types to list.
 func onListGroups(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
@@ -126,8 +128,28 @@ const (
 // invalidOperation makes kfake refuse the change of a resource.
 const invalidOperation = kmsg.IncrementalAlterConfigOp(99)
 
-// onIncrementalAlterConfigs refuses invalid settings of topics, and gives a list that is appended
-// to its default.
+// cleanerBackoff is the interval of kfake's own compaction, which must never run: see maintain.go.
+const cleanerBackoff = "log.cleaner.backoff.ms"
+
+// brokerConfigs returns the settings of the broker.
+func brokerConfigs(p Profile) map[string]string {
+	return map[string]string{
+		"default.replication.factor": "1",
+		cleanerBackoff:               "315360000000",
+		"log.segment.bytes":          strconv.FormatInt(p.SegmentBytes, 10),
+	}
+}
+
+// invalidBrokerConfig returns why clients can't change a setting of the broker, or "".
+func invalidBrokerConfig(name string) string {
+	if name == cleanerBackoff {
+		return cleanerBackoff + " can't be changed: Weir schedules the embedded broker's compaction"
+	}
+	return ""
+}
+
+// onIncrementalAlterConfigs refuses invalid settings, and gives a list that is appended to its
+// default.
 func (b *Broker) onIncrementalAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.IncrementalAlterConfigsRequest)
 	if !ok {
@@ -135,26 +157,9 @@ func (b *Broker) onIncrementalAlterConfigs(kreq kmsg.Request) (kmsg.Response, er
 	}
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		if r.ResourceType != kmsg.ConfigResourceTypeTopic {
-			continue
-		}
-		info := b.cluster.TopicInfo(r.ResourceName)
-		if info == nil {
-			continue
-		}
 		for k := range r.Configs {
 			c := &r.Configs[k]
-			wrong := ""
-			switch c.Op {
-			case kmsg.IncrementalAlterConfigOpSet:
-				wrong = invalidTopicConfig(c.Name, c.Value)
-			case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
-				_, own := info.Configs[cleanupPolicy]
-				wrong = invalidTopicConfig(c.Name, c.Value)
-				if wrong == "" && c.Name == cleanupPolicy && !own {
-					changeDefault(c)
-				}
-			}
+			wrong := b.invalidChange(r, c)
 			if wrong == "" {
 				continue
 			}
@@ -173,6 +178,31 @@ func (b *Broker) onIncrementalAlterConfigs(kreq kmsg.Request) (kmsg.Response, er
 	return nil, nil, false
 }
 
+// invalidChange returns why Kafka refuses a change, or "". It applies a change of a default.
+func (b *Broker) invalidChange(r *kmsg.IncrementalAlterConfigsRequestResource, c *kmsg.IncrementalAlterConfigsRequestResourceConfig) (wrong string) {
+	if r.ResourceType == kmsg.ConfigResourceTypeBroker {
+		return invalidBrokerConfig(c.Name)
+	}
+	if r.ResourceType != kmsg.ConfigResourceTypeTopic {
+		return ""
+	}
+	info := b.cluster.TopicInfo(r.ResourceName)
+	if info == nil {
+		return ""
+	}
+	switch c.Op {
+	case kmsg.IncrementalAlterConfigOpSet:
+		wrong = invalidTopicConfig(c.Name, c.Value)
+	case kmsg.IncrementalAlterConfigOpAppend, kmsg.IncrementalAlterConfigOpSubtract:
+		_, own := info.Configs[cleanupPolicy]
+		wrong = invalidTopicConfig(c.Name, c.Value)
+		if wrong == "" && c.Name == cleanupPolicy && !own {
+			changeDefault(c)
+		}
+	}
+	return wrong
+}
+
 // changeDefault turns a change of the default cleanup policy into its result.
 func changeDefault(c *kmsg.IncrementalAlterConfigsRequestResourceConfig) {
 	appended := c.Op == kmsg.IncrementalAlterConfigOpAppend
@@ -187,19 +217,23 @@ func changeDefault(c *kmsg.IncrementalAlterConfigsRequestResourceConfig) {
 	}
 }
 
-// onAlterConfigs refuses invalid settings of topics. Kafka's clients have replaced this request by
-// IncrementalAlterConfigs, and send one resource.
-func onAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+// onAlterConfigs refuses invalid settings, and keeps those that the broker was started with. Kafka's
+// clients have replaced this request by IncrementalAlterConfigs, and send one resource.
+func (b *Broker) onAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.AlterConfigsRequest)
 	if !ok {
 		return nil, nil, false
 	}
-	for _, r := range req.Resources {
+	for i := range req.Resources {
+		r := &req.Resources[i]
 		for _, c := range r.Configs {
-			if r.ResourceType != kmsg.ConfigResourceTypeTopic {
-				continue
+			wrong := ""
+			switch r.ResourceType {
+			case kmsg.ConfigResourceTypeTopic:
+				wrong = invalidTopicConfig(c.Name, c.Value)
+			case kmsg.ConfigResourceTypeBroker:
+				wrong = invalidBrokerConfig(c.Name)
 			}
-			wrong := invalidTopicConfig(c.Name, c.Value)
 			if wrong == "" {
 				continue
 			}
@@ -212,8 +246,21 @@ func onAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:r
 			}
 			return resp, nil, true
 		}
+		if r.ResourceType == kmsg.ConfigResourceTypeBroker {
+			b.keepBrokerConfigs(r)
+		}
 	}
 	return nil, nil, false
+}
+
+// keepBrokerConfigs adds to a request the settings that it would otherwise remove.
+func (b *Broker) keepBrokerConfigs(r *kmsg.AlterConfigsRequestResource) {
+	for name, value := range brokerConfigs(b.profile) {
+		named := slices.ContainsFunc(r.Configs, func(c kmsg.AlterConfigsRequestResourceConfig) bool { return c.Name == name })
+		if !named {
+			r.Configs = append(r.Configs, kmsg.AlterConfigsRequestResourceConfig{Name: name, Value: &value})
+		}
+	}
 }
 
 // onCreateTopics refuses invalid settings of a topic. In a request for several topics, those with

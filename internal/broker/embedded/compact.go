@@ -115,14 +115,23 @@ func (l *loop) do(fn func()) {
 	}
 }
 
+// errOpenTransaction means that a partition is not compacted: a record of an open transaction would
+// replace the committed value of its key, although the transaction may abort.
+var errOpenTransaction = errors.New("a transaction stayed open: compaction is retried later")
+
 // compact compacts a partition and forgets the transactions whose markers were removed. The
 // partition's files must already be linked in links. If the compacted segments could not be
-// written, the partition keeps the old ones.
+// written, the partition keeps the old ones. It returns errOpenTransaction, and changes nothing, if
+// a transaction is open on the partition: requests are handled until the loop runs it.
 func (l *loop) compact(at topicPartition, data, links string) (failed error) {
 	l.do(func() {
 		p := l.partition(at.topic, at.id)
 		if !p.IsValid() {
 			return // deleted meanwhile
+		}
+		if p.FieldByName("lastStableOffset").Int() < p.FieldByName("highWatermark").Int() {
+			failed = errOpenTransaction
+			return
 		}
 		saved := save(p)
 		kfakeCompact(l.cluster, p.Addr().UnsafePointer(), at.topic)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -87,6 +86,7 @@ const (
 // Broker is a running embedded broker.
 type Broker struct {
 	cfg     Config
+	profile Profile
 	cluster *kfake.Cluster
 	journal *journal
 	gate    *gate
@@ -160,6 +160,7 @@ func (b *Broker) start() error {
 	if err != nil {
 		return err
 	}
+	b.profile = profile
 	if err := createPrivate(dir, b.cfg.Logger); err != nil {
 		return err
 	}
@@ -200,12 +201,7 @@ func (b *Broker) start() error {
 		kfake.WithLogger(logger{b.cfg.Logger}),
 		kfake.ClusterID("weir-embedded"),
 		kfake.DefaultNumPartitions(4),
-		kfake.BrokerConfigs(map[string]string{
-			"default.replication.factor": "1",
-			// maintain.go compacts: kfake's own timer would compact across open transactions.
-			"log.cleaner.backoff.ms": "315360000000",
-			"log.segment.bytes":      strconv.FormatInt(profile.SegmentBytes, 10),
-		}),
+		kfake.BrokerConfigs(brokerConfigs(profile)),
 	)
 	if err != nil {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close(), b.closeDisk())
@@ -285,7 +281,7 @@ func (b *Broker) start() error {
 	b.watch(kmsg.ListGroups, onListGroups)
 	b.watch(kmsg.OffsetFetch, b.onOffsetFetch)
 	b.watch(kmsg.IncrementalAlterConfigs, b.onIncrementalAlterConfigs)
-	b.watch(kmsg.AlterConfigs, onAlterConfigs)
+	b.watch(kmsg.AlterConfigs, b.onAlterConfigs)
 	b.watch(kmsg.CreateTopics, onCreateTopics)
 	close(ready)
 	b.addr = b.cluster.ListenAddrs()[0]

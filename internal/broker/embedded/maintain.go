@@ -145,7 +145,7 @@ func (b *Broker) compact(ctx context.Context, at topicPartition) error {
 	for !b.stable(at) {
 		select {
 		case <-ctx.Done():
-			return errors.New("a transaction stayed open: compaction is retried later")
+			return errOpenTransaction
 		case <-time.After(gatePoll):
 		}
 	}

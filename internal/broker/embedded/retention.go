@@ -61,6 +61,7 @@ func (l *loop) checkRetention() (err error) {
 	}{
 		{field(reflect.TypeFor[kfake.Cluster](), "data"), "tps", reflect.Map},
 		{partition, "logStartOffset", reflect.Int64}, {partition, "lastStableOffset", reflect.Int64},
+		{partition, "highWatermark", reflect.Int64},
 		{segment, "maxTimestamp", reflect.Int64}, {segment, "lastModified", reflect.Int64},
 		{field(segment, "index").Elem(), "lastOffsetDelta", reflect.Int32},
 		{field(segment, "index").Elem(), "segPos", reflect.Int64},
