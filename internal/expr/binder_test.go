@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/sql"
 )
 
@@ -230,13 +231,13 @@ func literal(l *sql.Literal) (Node, error) {
 	case sql.NumberLiteral:
 		return number(l.Text)
 	case sql.DateLiteral:
-		v, err := ParseDateText(l.Text)
+		v, err := moment.ParseDate(l.Text)
 		return given(v, column.Date, err)
 	case sql.TimeLiteral:
-		v, err := ParseTimeText(l.Text)
+		v, err := moment.ParseTime(l.Text)
 		return given(v, column.Time, err)
 	}
-	us, _, err := ParseTimestamp(l.Text)
+	us, _, err := moment.ParseTimestamp(l.Text)
 	_, fraction, _ := strings.Cut(l.Text, ".")
 	return &Const{us, column.Type{Kind: column.Timestamp, NotNull: true, Precision: min(6, len(fraction))}}, err
 }
@@ -274,7 +275,7 @@ func interval(e *sql.Interval) (Node, error) {
 		var d, h, m int64
 		var s float64
 		_, err := fmt.Sscanf(e.Value, "%d %d:%d:%f", &d, &h, &m, &s)
-		return &Const{sign * (d*Day + h*Hour + m*Minute + int64(math.Round(s*1e6))), column.Type{Kind: column.IntervalDay, NotNull: true}}, err
+		return &Const{sign * (d*moment.Day + h*moment.Hour + m*moment.Minute + int64(math.Round(s*1e6))), column.Type{Kind: column.IntervalDay, NotNull: true}}, err
 	}
 	f, err := strconv.ParseFloat(e.Value, 64)
 	if months := unitMonths[e.From]; months > 0 {

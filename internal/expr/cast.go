@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 func init() {
@@ -271,7 +272,7 @@ func castText(v any, t column.Type, zone Zone) string {
 	case int64:
 		switch t.Kind {
 		case column.Date:
-			return FormatDate(v)
+			return moment.FormatDate(v)
 		case column.Time:
 			return formatClock(v*1000, t.Precision)
 		case column.Timestamp:
@@ -334,7 +335,7 @@ func castInteger(v any, from, to column.Type) (any, error) {
 		return column.UnboxInt(v), nil
 	case int64:
 		if from.Kind == column.IntervalDay {
-			v /= Millisecond
+			v /= moment.Millisecond
 		}
 		return column.Wrap(v, to.Kind), nil
 	case float64:

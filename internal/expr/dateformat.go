@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 func init() {
@@ -218,7 +219,9 @@ func (f *fields) read(s, letters string, adjacent, loosely bool) (rest string, o
 			return rest, month >= 0
 		}
 	case 'X', 'x', 'Z':
-		return f.readOffset(s)
+		f.zoned = true
+		f.offset, rest, ok = moment.ParseOffset(s)
+		return rest, ok
 	}
 	least, most := n, n
 	if n == 1 && !adjacent {
@@ -279,37 +282,6 @@ func readName(s string, names []string, letters int) (int64, string) {
 	return int64(i), s[min(letters, len(names[i])):]
 }
 
-// readOffset parses Z, +hh, +hhmm or +hh:mm.
-func (f *fields) readOffset(s string) (rest string, ok bool) {
-	f.zoned = true
-	if rest, ok := strings.CutPrefix(s, "Z"); ok {
-		return rest, true
-	}
-	two := func(s string) (int64, bool) {
-		if len(s) < 2 {
-			return 0, false
-		}
-		v, err := strconv.ParseUint(s[:2], 10, 8)
-		return int64(v), err == nil
-	}
-	if s == "" || s[0] != '+' && s[0] != '-' {
-		return "", false
-	}
-	hours, ok := two(s[1:])
-	if !ok || hours > 18 {
-		return "", false
-	}
-	f.offset, rest = hours*Hour, s[3:]
-	if minutes, ok := two(strings.TrimPrefix(rest, ":")); ok && minutes < 60 {
-		f.offset += minutes * Minute
-		rest = strings.TrimPrefix(rest, ":")[2:]
-	}
-	if s[0] == '-' {
-		f.offset = -f.offset
-	}
-	return rest, true
-}
-
 // clock combines the fields. If loosely is set, values that are too large for their field are
 // carried over, as in java.text.SimpleDateFormat.
 func (f *fields) clock(loosely bool) (us int64, ok bool) {
@@ -321,19 +293,19 @@ func (f *fields) clock(loosely bool) (us int64, ok bool) {
 		if f.year <= 0 || f.year > column.MaxYear || max(f.month, f.day, f.hour, f.minute, f.second) > most {
 			return 0, false
 		}
-		seconds := daysOf(int(f.year), int(f.month), int(f.day))*(Day/Second) + f.hour*(Hour/Second) + f.minute*(Minute/Second) + f.second
-		if !column.Fits(seconds/(Day/Second), column.Date) {
+		seconds := moment.Days(int(f.year), int(f.month), int(f.day))*(moment.Day/moment.Second) + f.hour*(moment.Hour/moment.Second) + f.minute*(moment.Minute/moment.Second) + f.second
+		if !column.Fits(seconds/(moment.Day/moment.Second), column.Date) {
 			return 0, false
 		}
-		return seconds*Second + f.micros, true
+		return seconds*moment.Second + f.micros, true
 	}
-	days := daysOf(int(f.year), int(f.month), int(f.day))
-	year, month, day := civil(days)
+	days := moment.Days(int(f.year), int(f.month), int(f.day))
+	year, month, day := moment.Date(days)
 	real := int64(year) == f.year && (int64(month) == f.month && int64(day) == f.day || f.month == 1 && f.day > 31)
 	if !real || f.year < 0 || f.year > 9999 || f.hour > 23 || f.minute > 59 || f.second > 59 {
 		return 0, false
 	}
-	return days*Day + f.hour*Hour + f.minute*Minute + f.second*Second + f.micros, true
+	return days*moment.Day + f.hour*moment.Hour + f.minute*moment.Minute + f.second*moment.Second + f.micros, true
 }
 
 func bindDateFormat(args []Node) ([]Node, column.Type, error) {
@@ -373,9 +345,9 @@ func parseWith(args []any, loosely bool) (us int64, zoned bool, err error) {
 
 // parseSQL parses a timestamp in SQL syntax: without T and without an offset.
 func parseSQL(s string) (us int64, zoned bool, err error) {
-	us, zoned, err = parseTimestamp(s, true)
+	us, zoned, err = moment.ParseLenientTimestamp(s)
 	if err == nil && (zoned || strings.Contains(s, "T")) {
-		err = notTimestamp(s)
+		err = moment.InvalidTimestampError(s)
 	}
 	return us, false, err
 }
@@ -388,11 +360,11 @@ func parseJDBC(s string) (us int64, err error) {
 	var year, month, day, hour, minute, second int
 	date, clock, timed := strings.Cut(s, " ")
 	if n, err := fmt.Sscanf(date+"$", "%4d-%2d-%2d$", &year, &month, &day); err != nil || n != 3 || year < 1 || month < 1 || month > 12 || day < 1 || day > 31 {
-		return 0, notTimestamp(s)
+		return 0, moment.InvalidTimestampError(s)
 	}
 	whole, digits, _ := strings.Cut(clock, ".")
 	if n, err := fmt.Sscanf(whole+"$", "%d:%d:%d$", &hour, &minute, &second); timed && (err != nil || n != 3) {
-		return 0, notTimestamp(s)
+		return 0, moment.InvalidTimestampError(s)
 	}
 	us = time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC).UnixMicro()
 	if digits == "" {
@@ -408,7 +380,7 @@ func evalToTimestamp(_ *Call, args []any) (any, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // the result is NULL
 	}
-	return Round(us, 3), nil
+	return moment.Truncate(us, 3), nil
 }
 
 func evalToDate(_ *Call, args []any) (any, error) {
@@ -422,7 +394,7 @@ func evalToDate(_ *Call, args []any) (any, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // the result is NULL
 	}
-	return floorDiv(us, Day), nil
+	return moment.FloorDiv(us, moment.Day), nil
 }
 
 // bindToTimestampLTZ binds a number and an optional precision, or text with an optional pattern and
@@ -465,7 +437,7 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 		if v > lastMilli/unit || v < firstMilli/unit {
 			return nil, nil
 		}
-		return v * unit * Millisecond, nil
+		return v * unit * moment.Millisecond, nil
 	}
 	t := n.Args[0].Type()
 	f, err := castFloat(args[0], t, column.Of(column.Double))
@@ -479,7 +451,7 @@ func evalToTimestampLTZ(n *Call, args []any) (any, error) {
 	if !(ms >= firstMilli && ms <= lastMilli) {
 		return nil, nil
 	}
-	return int64(ms) * Millisecond, nil
+	return int64(ms) * moment.Millisecond, nil
 }
 
 // First and last millisecond of the years 1 to 9999, outside of which TO_TIMESTAMP_LTZ returns
@@ -508,7 +480,7 @@ func textToLTZ(args []any) (any, error) {
 	case !zoned:
 		us = toUTC(us, zone)
 	}
-	return Round(us, 3), nil
+	return moment.Truncate(us, 3), nil
 }
 
 // parseOrJDBC parses text by a pattern, falling back to parseJDBC if it doesn't match.
@@ -526,7 +498,7 @@ func evalFromUnixtime(n *Call, args []any) (any, error) {
 	if len(args) > 1 {
 		pattern = args[1].(string)
 	}
-	us, ok := multiplyExact(args[0].(int64), Second)
+	us, ok := multiplyExact(args[0].(int64), moment.Second)
 	if !ok {
 		return nil, errTimeRange
 	}
@@ -544,7 +516,7 @@ func evalUnixTimestamp(n *Call, args []any) (any, error) {
 	if !zoned {
 		us = toLastUTC(us, n.Zone)
 	}
-	return floorDiv(us, Second), nil
+	return moment.FloorDiv(us, moment.Second), nil
 }
 
 func evalConvertTZ(_ *Call, args []any) (any, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 func init() {
@@ -32,7 +33,7 @@ func bindNamed(unit string) func(args []Node) ([]Node, column.Type, error) {
 
 // ofClock returns an error for units that a TIME doesn't have.
 func ofClock(unit string) error {
-	if size := unitSizes[unit]; size == 0 || size >= Day {
+	if size := unitSizes[unit]; size == 0 || size >= moment.Day {
 		return fmt.Errorf("a TIME has no %s: use HOUR, MINUTE, SECOND or MILLISECOND", unit)
 	}
 	return nil
@@ -117,13 +118,13 @@ func extract(unit string, us int64) (any, error) {
 	case "SECOND":
 		v = t.Second()
 	case "MILLISECOND":
-		return floorMod(us, Second) / Millisecond, nil
+		return moment.FloorMod(us, moment.Second) / moment.Millisecond, nil
 	case "MICROSECOND":
-		return floorMod(us, Second), nil
+		return moment.FloorMod(us, moment.Second), nil
 	case "NANOSECOND":
-		return floorMod(us, Second) * 1000, nil
+		return moment.FloorMod(us, moment.Second) * 1000, nil
 	case "EPOCH":
-		return floorDiv(us, Second), nil
+		return moment.FloorDiv(us, moment.Second), nil
 	default:
 		return nil, fmt.Errorf("unit %s can't be extracted: use YEAR, QUARTER, MONTH, WEEK, DAY, DOY, DOW, HOUR, MINUTE, SECOND, MILLISECOND or EPOCH", unit)
 	}
@@ -142,15 +143,15 @@ func extractInterval(unit string, v int64, kind column.Kind) (any, error) {
 	}
 	switch unit {
 	case "DAY":
-		return v / Day, nil
+		return v / moment.Day, nil
 	case "HOUR":
-		return v / Hour % 24, nil
+		return v / moment.Hour % 24, nil
 	case "MINUTE":
-		return v / Minute % 60, nil
+		return v / moment.Minute % 60, nil
 	case "SECOND":
-		return v / Second % 60, nil
+		return v / moment.Second % 60, nil
 	case "MILLISECOND":
-		return v / Millisecond % 1000, nil
+		return v / moment.Millisecond % 1000, nil
 	}
 	return nil, errors.New("days, hours, minutes, seconds and milliseconds can be extracted from an INTERVAL DAY TO SECOND")
 }
@@ -178,11 +179,11 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 		switch t.Kind {
 		case column.Date:
 			if up && unit == "DAY" { // as in Flink, which always moves a date to the next day
-				us += Day
+				us += moment.Day
 			}
-			return floorDiv(us, Day), err
+			return moment.FloorDiv(us, moment.Day), err
 		case column.Time:
-			return us / Millisecond, err
+			return us / moment.Millisecond, err
 		case column.TimestampLTZ: // as in Flink, by the argument's offset, even if the offset was different at the start of the day
 			return args[0].(int64) + us - wall, err
 		}
@@ -190,37 +191,37 @@ func evalRound(up bool) func(n *Call, args []any) (any, error) {
 	}
 }
 
-var fixedUnits = map[string]int64{"MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day}
+var fixedUnits = map[string]int64{"MILLISECOND": moment.Millisecond, "SECOND": moment.Second, "MINUTE": moment.Minute, "HOUR": moment.Hour, "DAY": moment.Day}
 
 func roundMoment(us int64, unit string, up bool) (int64, error) {
 	if size, ok := fixedUnits[unit]; ok {
-		down := floorDiv(us, size) * size
+		down := moment.FloorDiv(us, size) * size
 		if up && down != us {
 			return down + size, nil
 		}
 		return down, nil
 	}
-	year, month, _ := civil(floorDiv(us, Day))
+	year, month, _ := moment.Date(moment.FloorDiv(us, moment.Day))
 	years := func(n int) (down, next int64) { // centuries start with year 1
-		first := year - int(floorMod(int64(year-1), int64(n)))
-		return daysOf(first, 1, 1), daysOf(first+n, 1, 1)
+		first := year - int(moment.FloorMod(int64(year-1), int64(n)))
+		return moment.Days(first, 1, 1), moment.Days(first+n, 1, 1)
 	}
 	var down, next int64
 	switch unit {
 	case "WEEK":
-		days := floorDiv(us, Day)
-		sunday := days - floorMod(days+4, 7)
+		days := moment.FloorDiv(us, moment.Day)
+		sunday := days - moment.FloorMod(days+4, 7)
 		down, next = sunday, sunday+7
 	case "MONTH":
-		down, next = daysOf(year, month, 1), daysOf(year, month+1, 1)
+		down, next = moment.Days(year, month, 1), moment.Days(year, month+1, 1)
 	case "QUARTER":
 		first := (month-1)/3*3 + 1
-		down, next = daysOf(year, first, 1), daysOf(year, first+3, 1)
+		down, next = moment.Days(year, first, 1), moment.Days(year, first+3, 1)
 	case "YEAR":
 		down, next = years(1)
 	case "DECADE":
-		first := year - int(floorMod(int64(year), 10))
-		down, next = daysOf(first, 1, 1), daysOf(first+10, 1, 1)
+		first := year - int(moment.FloorMod(int64(year), 10))
+		down, next = moment.Days(first, 1, 1), moment.Days(first+10, 1, 1)
 	case "CENTURY":
 		down, next = years(100)
 	case "MILLENNIUM":
@@ -228,8 +229,8 @@ func roundMoment(us int64, unit string, up bool) (int64, error) {
 	default:
 		return 0, fmt.Errorf("can't round to %s", unit)
 	}
-	if up && down != floorDiv(us, Day) { // as in Flink, which only considers the date
-		return next * Day, nil
+	if up && down != moment.FloorDiv(us, moment.Day) { // as in Flink, which only considers the date
+		return next * moment.Day, nil
 	}
-	return down * Day, nil
+	return down * moment.Day, nil
 }

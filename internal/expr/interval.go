@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 func init() {
@@ -81,13 +82,13 @@ func addInterval(v int64, kind column.Kind, by int64, months bool) (int64, bool)
 	case months && kind == column.Date:
 		return inDays(addMonths(v, by))
 	case months && kind != column.Time:
-		days := floorDiv(v, Day)
+		days := moment.FloorDiv(v, moment.Day)
 		moved, ok := inDays(addMonths(days, by))
-		return moved*Day + v - days*Day, ok
+		return moved*moment.Day + v - days*moment.Day, ok
 	case kind == column.Date:
-		return inDays(v + by/Day)
+		return inDays(v + by/moment.Day)
 	case kind == column.Time:
-		return floorMod(v+by/Millisecond, Day/Millisecond), true
+		return moment.FloorMod(v+by/moment.Millisecond, moment.Day/moment.Millisecond), true
 	}
 	sum, ok := addExact(v, by)
 	return sum, ok && column.Fits(sum, kind)
@@ -118,15 +119,15 @@ func multiplyExact(a, b int64) (int64, bool) {
 
 // addMonths keeps the day of the month, or uses the last day if the month is shorter.
 func addMonths(days, months int64) int64 {
-	year, month, day := civil(days)
+	year, month, day := moment.Date(days)
 	total := int64(year)*12 + int64(month-1) + months
-	y, m := int(floorDiv(total, 12)), int(floorMod(total, 12))+1
+	y, m := int(moment.FloorDiv(total, 12)), int(moment.FloorMod(total, 12))+1
 	last := time.Date(y, time.Month(m)+1, 0, 0, 0, 0, 0, time.UTC).Day()
-	return daysOf(y, m, min(day, last))
+	return moment.Days(y, m, min(day, last))
 }
 
 var unitSizes = map[string]int64{
-	"MICROSECOND": 1, "MILLISECOND": Millisecond, "SECOND": Second, "MINUTE": Minute, "HOUR": Hour, "DAY": Day, "WEEK": 7 * Day,
+	"MICROSECOND": 1, "MILLISECOND": moment.Millisecond, "SECOND": moment.Second, "MINUTE": moment.Minute, "HOUR": moment.Hour, "DAY": moment.Day, "WEEK": 7 * moment.Day,
 }
 
 var unitMonths = map[string]int64{"MONTH": 1, "QUARTER": 3, "YEAR": 12}
@@ -157,7 +158,7 @@ func bindTimestampAdd(args []Node) ([]Node, column.Type, error) {
 	if err != nil {
 		return nil, column.Type{}, err
 	}
-	if t := args[2].Type(); t.Kind == column.Time && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+	if t := args[2].Type(); t.Kind == column.Time && unitSizes[unit] > 0 && unitSizes[unit] < moment.Day {
 		return []Node{args[0], by, args[2]}, t.Nullable(!allNotNull([]Node{by, args[2]})), nil
 	}
 	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])
@@ -166,7 +167,7 @@ func bindTimestampAdd(args []Node) ([]Node, column.Type, error) {
 	}
 	t := at.Type()
 	digits := map[string]int{"MILLISECOND": 3, "MICROSECOND": 6}[unit]
-	if t.Kind == column.Date && unitSizes[unit] > 0 && unitSizes[unit] < Day {
+	if t.Kind == column.Date && unitSizes[unit] > 0 && unitSizes[unit] < moment.Day {
 		at = castTo(at, column.OfTime(column.Timestamp, 6))
 		t = at.Type()
 	}
@@ -234,12 +235,12 @@ func monthsBetween(from, to int64) int64 {
 	if to < from {
 		return -monthsBetween(to, from)
 	}
-	fromDay, toDay := floorDiv(from, Day), floorDiv(to, Day)
-	fy, fm, _ := civil(fromDay)
-	ty, tm, _ := civil(toDay)
+	fromDay, toDay := moment.FloorDiv(from, moment.Day), moment.FloorDiv(to, moment.Day)
+	fy, fm, _ := moment.Date(fromDay)
+	ty, tm, _ := moment.Date(toDay)
 	months := int64(ty-fy)*12 + int64(tm-fm)
 	reached := addMonths(fromDay, months)
-	if reached > toDay || reached == toDay && floorMod(to, Day) < floorMod(from, Day) {
+	if reached > toDay || reached == toDay && moment.FloorMod(to, moment.Day) < moment.FloorMod(from, moment.Day) {
 		months--
 	}
 	return months

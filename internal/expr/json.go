@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 func init() {
@@ -470,9 +471,9 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 		case t.Integer():
 			return v, nil
 		case t.Kind == column.Timestamp:
-			return FormatTimestamp(v, 'T'), nil
+			return moment.FormatTimestamp(v, 'T'), nil
 		case t.Kind == column.TimestampLTZ:
-			return FormatTimestamp(v, 'T') + "Z", nil
+			return moment.FormatTimestamp(v, 'T') + "Z", nil
 		}
 	case string:
 		if t.Kind == column.Bytes {

@@ -13,7 +13,7 @@
 //	pattern.go     LIKE, SIMILAR TO and regular expressions
 //	encoding.go    hashes, BASE64, HEX, character sets, URLs
 //	math.go        mathematical functions
-//	moment.go      dates, times and timestamps: representation, parsing and formatting
+//	moment.go      casts between dates, times, timestamps and text; wall clock times and instants
 //	interval.go    adding intervals, TIMESTAMPADD, TIMESTAMPDIFF
 //	extract.go     EXTRACT, and FLOOR and CEIL to a unit
 //	dateformat.go  date patterns; conversions between text, numbers, dates and timestamps
@@ -36,6 +36,7 @@ import (
 	"strings"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 // Node is a typed expression: *Col, *Const or *Call.
@@ -112,11 +113,11 @@ func Format(v any, t column.Type) string {
 	case int64:
 		switch t.Kind {
 		case column.Date:
-			return "DATE '" + FormatDate(v) + "'"
+			return "DATE '" + moment.FormatDate(v) + "'"
 		case column.Time:
 			return "TIME '" + formatClock(v*1000, 3) + "'"
 		case column.Timestamp, column.TimestampLTZ:
-			return "TIMESTAMP '" + FormatTimestamp(v, ' ') + "'"
+			return "TIMESTAMP '" + moment.FormatTimestamp(v, ' ') + "'"
 		case column.IntervalDay:
 			return "INTERVAL '" + strconv.FormatFloat(float64(v)/1e6, 'f', -1, 64) + "' SECOND"
 		case column.IntervalMonth:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 )
 
 // generator generates random types, values and expressions.
@@ -73,7 +74,7 @@ func (g *generator) value(t column.Type) any {
 	case column.Time:
 		return g.Int64N(86400000)
 	case column.Timestamp, column.TimestampLTZ:
-		return Round(g.Int64N(4e15)-1e15, t.Precision)
+		return moment.Truncate(g.Int64N(4e15)-1e15, t.Precision)
 	case column.IntervalDay:
 		return g.Int64N(1e13) - 5e12
 	case column.IntervalMonth:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/suggest"
 )
 
@@ -102,7 +103,7 @@ func SetsClocks(zone Zone) bool {
 	}
 	first := offsetAt(0, zone)
 	for month := int64(0); month < 70*12; month++ {
-		if offsetAt(month*30*Day, zone) != first {
+		if offsetAt(month*30*moment.Day, zone) != first {
 			return true
 		}
 	}

@@ -3,13 +3,15 @@ package expr
 import (
 	"strings"
 	"testing"
+
+	"weir.example/weir/internal/moment"
 )
 
 // Zone names are those of Java, and never include the machine's zone.
 func TestParseZone(t *testing.T) {
 	for name, seconds := range map[string]int64{"UTC": 0, "Z": 0, "GMT+08:00": 8 * 3600, "UTC+8": 8 * 3600, "-03:30": -12600, "UT-0330": -12600, "Asia/Kolkata": 19800} {
 		z, err := ParseZone(name)
-		if err != nil || offsetAt(0, z) != seconds*Second {
+		if err != nil || offsetAt(0, z) != seconds*moment.Second {
 			t.Errorf("%s: %v, %v", name, z, err)
 		}
 	}

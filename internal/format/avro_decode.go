@@ -11,7 +11,7 @@ import (
 	"github.com/twmb/avro"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/registry"
 )
 
@@ -330,22 +330,14 @@ func (r *avroReading) int(in *avroInput) (int64, error) {
 			return 0, fmt.Errorf("found %d ms, which does not fit in %s", v, r.to.Nullable(true))
 		}
 		if r.by > 1 {
-			v = floorDiv(v, r.by)
+			v = moment.FloorDiv(v, r.by)
 		}
 		if v *= r.times; !column.Fits(v, r.to.Kind) {
 			return 0, fmt.Errorf("found %d µs, which is more than 290,000 years away", v)
 		}
-		return expr.Round(v, r.to.Precision), nil
+		return moment.Truncate(v, r.to.Precision), nil
 	}
 	return v, nil
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }
 
 func (r *avroReading) float(in *avroInput) (float64, error) {

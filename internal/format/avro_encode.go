@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/registry"
 )
 
@@ -218,9 +218,9 @@ func (w *avroWriting) int(dst []byte, v int64) ([]byte, error) {
 	case column.Boolean:
 		return append(dst, byte(v)), nil
 	case column.Time, column.Timestamp, column.TimestampLTZ:
-		if v = floorDiv(v, w.by); w.times > 1 {
+		if v = moment.FloorDiv(v, w.by); w.times > 1 {
 			if v > math.MaxInt64/w.times || v < math.MinInt64/w.times {
-				return dst, fmt.Errorf("%s does not fit in %s", expr.AppendTimestamp(nil, v, ' '), w.to)
+				return dst, fmt.Errorf("%s does not fit in %s", moment.AppendTimestamp(nil, v, ' '), w.to)
 			}
 			v *= w.times
 		}

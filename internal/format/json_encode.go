@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 )
 
 // jsonEncoder encodes rows as objects, identically to Flink's json format.
@@ -84,16 +84,16 @@ func (e *jsonEncoder) int(dst []byte, v int64, t column.Type) []byte {
 	case column.Boolean:
 		return strconv.AppendBool(dst, v != 0)
 	case column.Date:
-		return append(append(append(dst, '"'), expr.FormatDate(v)...), '"')
+		return append(append(append(dst, '"'), moment.FormatDate(v)...), '"')
 	case column.Time:
-		stamp := expr.AppendTimestamp(nil, v*1000, ' ')
+		stamp := moment.AppendTimestamp(nil, v*1000, ' ')
 		return append(append(append(dst, '"'), stamp[11:]...), '"')
 	case column.Timestamp, column.TimestampLTZ:
 		between := byte(' ')
 		if e.iso {
 			between = 'T'
 		}
-		dst = expr.AppendTimestamp(append(dst, '"'), v, between)
+		dst = moment.AppendTimestamp(append(dst, '"'), v, between)
 		if t.Kind == column.TimestampLTZ {
 			dst = append(dst, 'Z')
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 )
 
 // value appends a value, which must be well-formed, to a column. On error it appends nothing.
@@ -197,12 +197,12 @@ func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
 		if !dateShape.MatchString(s) {
 			return 0, fmt.Errorf("found %q, expected a DATE such as \"2026-01-31\"", s)
 		}
-		return expr.ParseDateText(s)
+		return moment.ParseDate(s)
 	case column.Time:
 		if !timeShape.MatchString(s) {
 			return 0, fmt.Errorf("found %q, expected a TIME such as \"12:00:00\"", s)
 		}
-		return expr.ParseTimeText(s)
+		return moment.ParseTime(s)
 	}
 	between := byte(' ')
 	if d.iso {
@@ -211,14 +211,14 @@ func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
 	us, zoned, ok := fastTimestamp(s, between)
 	if !ok {
 		var err error
-		if us, zoned, err = expr.ParseTimestamp(s); err != nil || !timestampShape.MatchString(s) || s[10] != between {
+		if us, zoned, err = moment.ParseTimestamp(s); err != nil || !timestampShape.MatchString(s) || s[10] != between {
 			return 0, d.noTimestamp(s, t)
 		}
 	}
 	if zoned != (t.Kind == column.TimestampLTZ) {
 		return 0, d.noTimestamp(s, t)
 	}
-	return expr.Round(us, t.Precision), nil
+	return moment.Truncate(us, t.Precision), nil
 }
 
 func (d *jsonDecoder) noTimestamp(s string, t column.Type) error {

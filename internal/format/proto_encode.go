@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/registry"
 )
 
@@ -190,7 +191,7 @@ func (w *protoWriting) timestamp(dst []byte, us int64) []byte {
 	dst = protowire.AppendTag(dst, w.num, protowire.BytesType)
 	length := len(dst)
 	dst = append(dst, 0)
-	seconds := floorDiv(us, 1_000_000)
+	seconds := moment.FloorDiv(us, 1_000_000)
 	if seconds != 0 {
 		dst = protowire.AppendVarint(append(dst, 1<<3), uint64(seconds)) //nolint:gosec // same bits
 	}

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 )
 
 // into appends one value to a column, without boxing unless it is nested or repeated.
@@ -124,7 +124,7 @@ func protoMicros(data []byte, to column.Type) (int64, error) {
 	if seconds > limit || seconds < -limit || nanos < 0 || nanos > 999_999_999 {
 		return 0, fmt.Errorf("found %d s and %d ns, which is not a valid timestamp", seconds, nanos)
 	}
-	return expr.Round(seconds*1_000_000+nanos/1000, to.Precision), nil
+	return moment.Truncate(seconds*1_000_000+nanos/1000, to.Precision), nil
 }
 
 // boxed decodes the value of a field and returns it boxed.

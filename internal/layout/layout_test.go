@@ -69,6 +69,73 @@ func TestCommitsGoThroughBroker(t *testing.T) {
 	}
 }
 
+// Packages that must not depend on others, neither directly nor through a third package. Tests may.
+var independent = map[string][]string{ // by folder; "" is the whole repository
+	"internal/column": {""},
+	"internal/moment": {""},
+	"internal/sql":    {"internal/column", "internal/expr", "internal/plan"},
+	"internal/format": {"internal/sql", "internal/expr", "internal/plan", "internal/operator"},
+	"internal/expr":   {"internal/sql", "internal/format", "internal/plan", "internal/operator"},
+	"internal/plan":   {"internal/operator", "internal/state", "internal/engine"},
+	"internal/state":  {"internal/operator", "internal/engine"},
+	"reading":         {""},
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	imports := projectImports(t)
+	for dir, forbidden := range independent {
+		if _, exists := imports[dir]; !exists {
+			t.Errorf("%s does not exist", dir)
+		}
+		for used, path := range reachable(imports, dir) {
+			if slices.Contains(forbidden, used) || slices.Contains(forbidden, "") {
+				t.Errorf("%s imports %s: %s", dir, used, strings.Join(path, " -> "))
+			}
+		}
+	}
+}
+
+// projectImports returns the folders that the Go files of each folder import, except tests.
+func projectImports(t *testing.T) map[string][]string {
+	t.Helper()
+	module := regexp.MustCompile(`(?m)^module (\S+)$`).FindStringSubmatch(source(t, ".", "go.mod"))[1]
+	imports := make(map[string][]string)
+	for dir, names := range goFiles(t) {
+		imports[dir] = []string{}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), name, source(t, dir, name), parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range file.Imports {
+				if folder, own := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), module+"/"); own {
+					imports[dir] = append(imports[dir], folder)
+				}
+			}
+		}
+	}
+	return imports
+}
+
+// reachable returns the folders that dir imports directly or indirectly, each with the chain of
+// imports that leads to it.
+func reachable(imports map[string][]string, dir string) map[string][]string {
+	paths := map[string][]string{dir: {dir}}
+	for queue := []string{dir}; len(queue) > 0; queue = queue[1:] {
+		for _, next := range imports[queue[0]] {
+			if paths[next] == nil {
+				paths[next] = append(slices.Clone(paths[queue[0]]), next)
+				queue = append(queue, next)
+			}
+		}
+	}
+	delete(paths, dir)
+	return paths
+}
+
 // Comments on separate lines wrap at 100 columns. Directives and single words, such as
 // addresses, can't be wrapped.
 func TestCommentsWrap(t *testing.T) {

@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"slices"
 
-	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/plan"
 )
 
 func errLate(end int64, row rowWatermark, c clock) error {
 	watermark := int64(row)
 	if watermark == maxWatermark {
-		return fmt.Errorf("late: its window ended at %s, and the input had ended", expr.FormatTimestamp(end, ' '))
+		return fmt.Errorf("late: its window ended at %s, and the input had ended", moment.FormatTimestamp(end, ' '))
 	}
-	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", expr.FormatTimestamp(end, ' '), expr.FormatTimestamp(c.wall(watermark), ' '))
+	return fmt.Errorf("late: its window ended at %s, and the watermark was at %s", moment.FormatTimestamp(end, ' '), moment.FormatTimestamp(c.wall(watermark), ' '))
 }
 
 // sessionWindow groups rows in sessions: windows that close after a gap without rows, in wall clock

@@ -12,6 +12,7 @@ import (
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/suggest"
 )
@@ -339,13 +340,13 @@ func bindLiteral(l *sql.Literal) (expr.Node, error) {
 	case sql.NumberLiteral:
 		return bindNumber(l)
 	case sql.DateLiteral:
-		days, err := expr.ParseDateText(l.Text)
+		days, err := moment.ParseDate(l.Text)
 		return &expr.Const{Value: days, T: notNull(column.Date)}, at(l, err)
 	case sql.TimeLiteral:
-		ms, err := expr.ParseTimeText(l.Text)
+		ms, err := moment.ParseTime(l.Text)
 		return &expr.Const{Value: ms, T: notNull(column.Time)}, at(l, err)
 	}
-	us, zoned, err := expr.ParseTimestamp(l.Text)
+	us, zoned, err := moment.ParseTimestamp(l.Text)
 	t := notNull(column.Timestamp)
 	if err == nil && (zoned || strings.Contains(l.Text, "T")) {
 		return nil, sql.Errorf(l, "'%s' is not a TIMESTAMP literal", l.Text).WithHint("write a space instead of T, and no time zone: TIMESTAMP '2026-01-31 12:00:00'")
