@@ -19,6 +19,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.ElectionType;
+import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionReplica;
@@ -518,13 +519,29 @@ public final class AdminCalls {
         ask("describeAcls", () -> admin.describeAcls(AclBindingFilter.ANY).values());
         ask("deleteAcls", () -> admin.deleteAcls(List.of(AclBindingFilter.ANY)).all());
         ClientQuotaEntity user = new ClientQuotaEntity(Map.of(ClientQuotaEntity.USER, "a"));
-        ask("alterClientQuotas", () -> admin.alterClientQuotas(List.of(new ClientQuotaAlteration(user,
-            List.of(new ClientQuotaAlteration.Op("producer_byte_rate", 1e6))))).all());
-        ask("describeClientQuotas", () -> admin.describeClientQuotas(ClientQuotaFilter.all()).entities());
+        KafkaFuture<Void> altered = admin.alterClientQuotas(List.of(new ClientQuotaAlteration(user,
+            List.of(new ClientQuotaAlteration.Op("producer_byte_rate", 1e6))))).all();
+        ask("alterClientQuotas", () -> altered);
+        ask("describeClientQuotas", () -> {
+            Map<?, ?> quotas;
+            do { // Kafka's broker learns of a change from the controller
+                Thread.sleep(20);
+                quotas = admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get();
+            } while (quotas.isEmpty() && !altered.isCompletedExceptionally());
+            return quotas;
+        });
         ask("describeUserScramCredentials", () -> admin.describeUserScramCredentials().all());
-        ask("alterUserScramCredentials", () -> admin.alterUserScramCredentials(List.of(
-            new UserScramCredentialUpsertion("a", new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), "secret"))).all());
-        ask("describeUserScramCredentials afterwards", () -> admin.describeUserScramCredentials().all());
+        KafkaFuture<Void> added = admin.alterUserScramCredentials(List.of(
+            new UserScramCredentialUpsertion("a", new ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096), "secret"))).all();
+        ask("alterUserScramCredentials", () -> added);
+        ask("describeUserScramCredentials afterwards", () -> {
+            Map<?, ?> users;
+            do {
+                Thread.sleep(20);
+                users = admin.describeUserScramCredentials().all().get();
+            } while (users.isEmpty() && !added.isCompletedExceptionally());
+            return users;
+        });
         ask("alterUserScramCredentials delete", () -> admin.alterUserScramCredentials(List.of(
             new UserScramCredentialDeletion("a", ScramMechanism.SCRAM_SHA_256))).all());
         ask("createDelegationToken", () -> admin.createDelegationToken().delegationToken());
