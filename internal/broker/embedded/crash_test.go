@@ -32,6 +32,15 @@ type crash struct {
 	dir  string
 }
 
+// remove deletes the copy. A broker reserves 4 MiB in each that it opens, and a test opens
+// thousands.
+func (c crash) remove(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(c.dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // crashes collects copies of a directory.
 type crashes struct {
 	t   *testing.T
@@ -324,6 +333,7 @@ func TestCrashAtEachWriteOfAnEnd(t *testing.T) {
 					if err := b.Close(); err != nil {
 						t.Fatal(err)
 					}
+					at.remove(t)
 				}
 				if outcomes[isOpen] == 0 || !decided {
 					t.Errorf("outcomes %v: expected some before and some after the decision", outcomes)
@@ -419,8 +429,10 @@ func TestCrashAtEachWriteOfARecovery(t *testing.T) {
 					if err := b.Close(); err != nil {
 						t.Fatal(err)
 					}
+					again.remove(t)
 					kills++
 				}
+				at.remove(t)
 			}
 		}
 	}

@@ -63,9 +63,12 @@ func (r *recovery) scan(p *partition) error {
 	if len(p.bases) == 0 {
 		return nil
 	}
-	indexes := make(map[int64][]byte, len(p.bases))
+	last := p.bases[len(p.bases)-1]
+	var index []byte // of the last segment
 	good, err := p.scan(func(base int64, b *batch) bool {
-		indexes[base] = append(indexes[base], indexEntry(b)...)
+		if base == last {
+			index = append(index, indexEntry(b)...)
+		}
 		l.observe(base, b)
 		if b.control() {
 			who := producer{b.producerID, b.producerEpoch}
@@ -78,8 +81,7 @@ func (r *recovery) scan(p *partition) error {
 	if err != nil {
 		return err
 	}
-	last := p.bases[len(p.bases)-1]
-	if err := p.repair(last, good, indexes[last]); err != nil {
+	if err := p.repair(last, good, index); err != nil {
 		return err
 	}
 	for _, base := range p.bases {
