@@ -12,7 +12,7 @@ import (
 
 const (
 	leanBytes  = 48 << 20 // for the segments that are being read
-	indexBytes = 160      // of kfake's index in memory for a batch, with room for growing slices
+	indexBytes = 100      // of kfake's index in memory for a batch: 72, and up to a third more for the capacity of its slices
 )
 
 // leanMemory limits the memory of the process while a data directory is opened, and returns a

@@ -11,7 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// storage caps the bytes of all topics' records. Above the cap, produce requests are rejected with
+// storage caps the bytes of all topics' records, and of the index that kfake keeps of their batches
+// in memory: without the latter, small batches would need more memory at the next start than a
+// machine with a cap has. Above the cap, produce requests are rejected with
 // KAFKA_STORAGE_ERROR and a message that names the cap, as Redpanda does when its disk is full:
 // clients know the error and retry it until their delivery timeout, so that records wait in them
 // until there is space. POLICY_VIOLATION would be final: clients drop the batch.
@@ -34,7 +36,7 @@ type storage struct {
 
 // Stored is how much an embedded broker stores.
 type Stored struct {
-	Bytes    int64  // of all topics' records
+	Bytes    int64  // of all topics' records, and indexBytes for each batch
 	Limit    int64  // cap of Bytes; 0: none
 	Rejected int64  // produce requests that did not fit since the broker started
 	Largest  string // topic with the most bytes, empty without topics
@@ -88,7 +90,7 @@ func (s *storage) onProduce(kreq kmsg.Request) (kmsg.Response, error, bool) { //
 	var size int64
 	for _, t := range req.Topics {
 		for _, p := range t.Partitions {
-			size += int64(len(p.Records))
+			size += int64(len(p.Records)) + indexBytes
 		}
 	}
 	s.mu.Lock()
@@ -136,14 +138,19 @@ func (s *storage) refuse(req *kmsg.ProduceRequest) *kmsg.ProduceResponse {
 	return resp
 }
 
-// stored measures the records of all topics.
+// stored measures the records of all topics and their index.
 func (l *loop) stored() (at Stored) {
 	l.do(func() {
 		for _, topic := range l.topics.MapKeys() {
 			var size int64
 			partitions := l.topics.MapIndex(topic)
 			for _, id := range partitions.MapKeys() {
-				size += partitions.MapIndex(id).Elem().FieldByName("nbytes").Int()
+				p := partitions.MapIndex(id).Elem()
+				size += p.FieldByName("nbytes").Int()
+				segments := p.FieldByName("segments")
+				for i := range segments.Len() {
+					size += int64(segments.Index(i).FieldByName("index").Len()) * indexBytes
+				}
 			}
 			at.Bytes += size
 			if at.Largest == "" || size > at.TopBytes {

@@ -162,3 +162,35 @@ func TestUnknownProfile(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The cap counts the index of small batches, which takes more memory than their records take on the
+// disk.
+func TestStorageCapCountsTheIndex(t *testing.T) {
+	const limit = 200_000
+	dir := t.TempDir()
+	b := open(t, Config{Dir: dir, StoredBytes: limit})
+	c := client(t, b, kgo.RecordRetries(0), kgo.DisableIdempotentWrite())
+	createTopic(t, c, killTopic, nil)
+	batches := 0
+	var err error
+	for ; err == nil && batches < 3000; batches++ {
+		err = c.ProduceSync(t.Context(), &kgo.Record{Topic: killTopic, Value: []byte("x")}).FirstErr()
+	}
+	batches-- // the last one was rejected
+	if !errors.Is(err, kerr.KafkaStorageError) {
+		t.Fatalf("after %d batches: %v, expected KAFKA_STORAGE_ERROR", batches, err)
+	}
+	if index := batches * indexBytes; index < limit/2 || index > limit {
+		t.Errorf("%d batches were accepted, whose index takes %d bytes", batches, index)
+	}
+	before := b.Stored().Bytes
+	c.Close()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, Config{Dir: dir, StoredBytes: limit})
+	defer b.Close()
+	if after := b.Stored().Bytes; after != before {
+		t.Errorf("%d bytes are stored after a restart, %d before", after, before)
+	}
+}
