@@ -22,8 +22,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sys/unix"
 
+	"weir.example/weir/bench/cgroup"
 	"weir.example/weir/internal/broker/embedded"
 )
 
@@ -47,10 +47,8 @@ type started struct {
 // process enters a control group.
 func serve(args []string) {
 	dir, profile := args[0], args[1]
-	for _, procs := range args[2:] {
-		if err := os.WriteFile(procs, []byte("0"), 0o600); err != nil {
-			fatal(err)
-		}
+	if err := cgroup.Enter(args[2:]); err != nil {
+		fatal(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
@@ -186,34 +184,17 @@ func fill(ctx context.Context, addr string, partitions int, size int64, batch in
 }
 
 // measure starts the broker in the group and stops it cleanly.
-func measure(ctx context.Context, cfg config, g *group, dir string) (started, error) {
+func measure(ctx context.Context, cfg config, g *cgroup.Group, dir string) (started, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if cfg.readMBs > 0 {
-		if err := evict(dir); err != nil {
+		if err := cgroup.Evict(dir); err != nil {
 			return started{}, err
 		}
 	}
-	p, err := start(ctx, cfg, dir, g.procs()...)
+	p, err := start(ctx, cfg, dir, g.Procs()...)
 	if err != nil {
 		return started{}, err
 	}
 	return p.started, p.stop(syscall.SIGTERM)
-}
-
-// evict writes the files to disk and drops them from the page cache.
-func evict(dir string) error {
-	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || !e.Type().IsRegular() {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		}
-		f, err := os.Open(path) //nolint:gosec // directory of the benchmark
-		if err != nil {
-			return err
-		}
-		return errors.Join(f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED), f.Close())
-	})
 }

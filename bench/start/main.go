@@ -7,7 +7,6 @@
 //
 //	main.go    flags, the sequence of measurements, the report
 //	broker.go  the process of the broker, and the records in it
-//	group.go   control groups, versions 1 and 2
 //
 // Peak is the largest resident set of the process from its start (VmHWM) minus that of a broker
 // without records.
@@ -26,6 +25,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"weir.example/weir/bench/cgroup"
 )
 
 type config struct {
@@ -90,11 +91,11 @@ type figures struct {
 }
 
 func run(ctx context.Context, cfg config) (err error) {
-	group, err := newGroup(cfg)
+	group, err := cgroup.New(cfg.dir, cfg.memoryMB, cfg.readMBs)
 	if err != nil {
 		progress("no control group, memory and disk are not limited: %v", err)
 	}
-	defer func() { err = errors.Join(err, group.remove()) }()
+	defer func() { err = errors.Join(err, group.Remove()) }()
 	dir, err := os.MkdirTemp(cfg.dir, "weir-bench-")
 	if err != nil {
 		return err

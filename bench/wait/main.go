@@ -3,6 +3,9 @@
 //
 // Two clients measure: one asks for the supported versions, one produces single records to a topic
 // of its own, each with a pause of a millisecond in between.
+//
+// With -read-mbs, the process runs in a control group that limits its memory and the speed at which
+// it reads, and each load starts with nothing in the page cache.
 package main
 
 import (
@@ -25,6 +28,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
+	"weir.example/weir/bench/cgroup"
 	"weir.example/weir/internal/broker/embedded"
 )
 
@@ -40,14 +44,25 @@ func main() {
 	profile := flag.String("profile", "edge", "profile of the broker; its cap on stored bytes is lifted")
 	size := flag.Int("mb", 100, "megabytes (2^20 bytes) of the topic that is compacted, read and deleted")
 	keys := flag.Int("keys", 10_000, "keys of the compacted topic")
+	memoryMB := flag.Int("memory-mb", 512, "with -read-mbs, memory limit of the process, clients included")
+	readMBs := flag.Int("read-mbs", 0, "megabytes (10^6 bytes) that the disk reads per second, such as 40 for an SD card; 0 for no limits")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *dir, *profile, *size<<20, *keys)
+	err := run(ctx, config{*dir, *profile, *size << 20, *keys, *memoryMB, *readMBs})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+type config struct {
+	dir      string
+	profile  string
+	bytes    int
+	keys     int
+	memoryMB int
+	readMBs  int // MB/s; 0: neither the disk nor the memory is limited
 }
 
 // bench is a broker with its clients.
@@ -58,13 +73,14 @@ type bench struct {
 	out    *tabwriter.Writer
 }
 
-func run(ctx context.Context, dir, profile string, size, keys int) (err error) {
-	if dir, err = os.MkdirTemp(dir, "weir-bench-"); err != nil {
+func run(ctx context.Context, cfg config) (err error) {
+	dir, err := os.MkdirTemp(cfg.dir, "weir-bench-")
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	broker, err := embedded.Open(embedded.Config{
-		Dir: dir, Profile: profile, StoredBytes: -1, MaintainEvery: -1,
+		Dir: dir, Profile: cfg.profile, StoredBytes: -1, MaintainEvery: -1,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -77,8 +93,18 @@ func run(ctx context.Context, dir, profile string, size, keys int) (err error) {
 	}
 	defer b.client.Close()
 	b.admin = kadm.NewClient(b.client)
-	if err := b.prepare(ctx, size, keys); err != nil {
+	if err := b.prepare(ctx, cfg.bytes, cfg.keys); err != nil {
 		return err
+	}
+	if cfg.readMBs > 0 {
+		group, err := cgroup.New(dir, cfg.memoryMB, cfg.readMBs)
+		if err != nil {
+			return fmt.Errorf("create a control group: %w", err)
+		}
+		defer func() { err = errors.Join(err, group.Leave(), group.Remove()) }()
+		if err := cgroup.Enter(group.Procs()); err != nil {
+			return fmt.Errorf("enter the control group: %w", err)
+		}
 	}
 	fmt.Fprintln(b.out, "while\tfor\tversions p99\tmax\tproduce p99\tmax\t")
 	for _, load := range []struct {
@@ -96,6 +122,11 @@ func run(ctx context.Context, dir, profile string, size, keys int) (err error) {
 			return b.broker.Maintain(ctx)
 		}},
 	} {
+		if cfg.readMBs > 0 {
+			if err := cgroup.Evict(dir); err != nil {
+				return err
+			}
+		}
 		if err := b.measure(ctx, load.name, load.run); err != nil {
 			return fmt.Errorf("%s: %w", load.name, err)
 		}
