@@ -67,6 +67,7 @@ var movedQueries = map[string]struct {
 	"join and group": {`INSERT INTO rows_ SELECT device, CAST(window_end AS STRING) || ' ' || site || ' ' || CAST(c AS STRING) FROM (
   SELECT device, site, window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE readings_of, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY device, site, window_start, window_end);`, false},
 	"union":           {`INSERT INTO rows_ SELECT device, CAST(window_end AS STRING) || ' ' || CAST(SUM(v) AS STRING) FROM TABLE(TUMBLE(TABLE both_, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY device, window_start, window_end;`, false},
+	"upserts":         {`INSERT INTO latest SELECT device, site FROM devices WHERE site <> 's0' OR device = 'd0';`, true},
 	"and an exchange": {`INSERT INTO rows_ SELECT CAST(c AS STRING), CAST(window_end AS STRING) || ' ' || CAST(COUNT(*) AS STRING) FROM TABLE(TUMBLE(TABLE counts_, DESCRIPTOR(t), INTERVAL '1' MINUTE)) GROUP BY c, window_start, window_end;`, false},
 }
 
@@ -137,7 +138,7 @@ func (h *growing) send(n int) {
 		r := h.reading(fmt.Sprintf("d%d", h.rows.IntN(9)), h.clock)
 		switch h.rows.IntN(6) {
 		case 0:
-			r.Topic, r.Value = "devices", fmt.Appendf(nil, `{"site":"s%d"}`, h.rows.IntN(4))
+			r = h.version(*r)
 		case 1, 2:
 			r.Topic = "others"
 		}
@@ -147,15 +148,26 @@ func (h *growing) send(n int) {
 	h.write(made)
 }
 
-// sendAll writes a reading of each device at the time of the last reading, so that each has state.
+// sendAll writes a reading of each device at the time of the last reading, and for upserts a row,
+// so that each has state.
 func (h *growing) sendAll() {
 	h.Helper()
 	var made []*kgo.Record
 	for device := range 9 {
-		made = append(made, h.reading(fmt.Sprintf("d%d", device), h.clock))
+		r := h.reading(fmt.Sprintf("d%d", device), h.clock)
+		made = append(made, r)
+		if h.kind == "upserts" {
+			made = append(made, h.version(*r))
+		}
 	}
 	h.all = append(h.all, made...)
 	h.write(made)
+}
+
+// version returns a row of the reading's device.
+func (h *growing) version(r kgo.Record) *kgo.Record {
+	r.Topic, r.Value = "devices", fmt.Appendf(nil, `{"site":"s%d"}`, h.rows.IntN(4))
+	return &r
 }
 
 func (h *growing) reading(device string, at time.Time) *kgo.Record {
@@ -228,8 +240,10 @@ func (h *growing) results() map[string]int {
 	h.Helper()
 	last, all := make(map[string]string), make(map[string]int)
 	err := broker.ReadAll(h.Context(), h.at, "results", nil, func(r *kgo.Record) error {
-		last[string(r.Key)] = string(r.Value)
 		all[string(r.Value)]++
+		if last[string(r.Key)] = string(r.Value); r.Value == nil {
+			delete(last, string(r.Key))
+		}
 		return nil
 	})
 	if err != nil {

@@ -14,6 +14,7 @@
 //	shuffle.go           rows and watermarks through a repartition topic
 //	project.go           filter, projection, union
 //	unnest.go            one row for each element of an array or map
+//	normalize.go         upserts of a table -> changes of its rows
 //	window.go            assignment of rows to windows; wall clock of windows
 //	accumulate.go        aggregate functions
 //	retract.go           aggregate functions that can retract a row

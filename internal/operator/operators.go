@@ -21,6 +21,7 @@ var implementations = map[string]implementation{
 	(*plan.Exchange)(nil).Name():     {builds(newShuffleReader), nil},
 	(*plan.Filter)(nil).Name():       {builds(newFilter), nil},
 	(*plan.Insert)(nil).Name():       {builds(newWriter), nil},
+	(*plan.Normalize)(nil).Name():    {builds(newNormalize), entriesOf(normalizeEntries)},
 	(*plan.Over)(nil).Name():         {builds(newOver), entriesOf(overEntries)},
 	(*plan.Project)(nil).Name():      {builds(newProject), nil},
 	(*plan.Rank)(nil).Name():         {builds(newRank), entriesOf(rankEntries)},

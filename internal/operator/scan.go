@@ -46,6 +46,7 @@ type scan struct {
 	splitKey      format.Splitter // nil if a key always belongs to one row
 	splitValue    format.Splitter
 	raw           bool // a missing value is NULL, not an error
+	versions      bool // a temporal join reads the rows, so that a deletion needs a time
 	filter        *expr.Compiled
 	watermarkExpr *expr.Compiled
 	out           rowBatch
@@ -67,7 +68,7 @@ type computedColumn struct {
 
 func newScan(b base, op *plan.Scan) (node, error) {
 	t := op.Table
-	s := &scan{base: b, table: t, out: rowBatch{Batch: batch(b.rel), records: []*kgo.Record{}, watermarks: []rowWatermark{}}}
+	s := &scan{base: b, table: t, versions: op.Versions, out: rowBatch{Batch: batch(b.rel), records: []*kgo.Record{}, watermarks: []rowWatermark{}}}
 	if t.Upsert {
 		s.out.kinds = []rowKind{}
 	}
@@ -323,7 +324,7 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 		}
 	}
 	before := s.watermark
-	if s.watermarkExpr != nil {
+	if s.watermarkExpr != nil && !s.deletedWithoutTime(row, change) {
 		if s.out.Cols[s.table.Rowtime].Null[row] {
 			return deadletter.Because(deadletter.Missing, fmt.Errorf("column %s is NULL, but a row needs its time", s.rel.Cols[s.table.Rowtime].Name))
 		}
@@ -355,6 +356,12 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 		s.out.kinds = append(s.out.kinds, change)
 	}
 	return nil
+}
+
+// deletedWithoutTime reports whether a row is a deletion whose time is NULL, and needs none: the
+// value of a tombstone has no columns.
+func (s *scan) deletedWithoutTime(row int, change rowKind) bool {
+	return change == kindDelete && !s.versions && s.out.Cols[s.table.Rowtime].Null[row]
 }
 
 // ahead reports whether a time is too far in the future for the watermark to follow, because a

@@ -215,11 +215,6 @@ func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, 
 	if isPendingRank(from) {
 		return p.limitRank(e, from, cond)
 	}
-	if from.Updating {
-		if _, ok := origin(from).(*Scan); ok {
-			return nil, sql.Errorf(e, "WHERE over an upsert-kafka table is not supported").WithHint("filter after the join, or read the topic with the kafka connector")
-		}
-	}
 	if k, ok := cond.(*expr.Const); ok && k.Value == true {
 		return from, nil
 	}
@@ -349,23 +344,33 @@ func (p *planner) aliased(r *Relation, a sql.Alias, name string, where sql.Node)
 
 // named returns the relation of a common table expression, a view or a table.
 func (p *planner) named(t *sql.TableName) (*Relation, error) {
+	r, table, err := p.resolve(t)
+	if table != nil {
+		return p.rows(table), nil
+	}
+	return r, err
+}
+
+// resolve finds the common table expression, view or table of a name: the relation of the first
+// two, or the table.
+func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 	name, err := tableName(t.Name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(t.Hints) > 0 {
-		return nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
+		return nil, nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
 	}
 	for _, inner := range slices.Backward(p.with) {
 		if v := inner[name]; v != nil {
-			return v.bound, nil
+			return v.bound, nil, nil
 		}
 	}
 	if v := p.views[name]; v != nil {
-		return v.bound, nil
+		return v.bound, nil, nil
 	}
 	if table := p.tables[name]; table != nil {
-		return p.scan(table), nil
+		return nil, table, nil
 	}
 	var known []string
 	for n := range p.tables {
@@ -379,7 +384,7 @@ func (p *planner) named(t *sql.TableName) (*Relation, error) {
 	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
 		hint += "; known tables: " + strings.Join(known, ", ")
 	}
-	return nil, sql.Errorf(t, "table %s not found", name).WithHint("%s", hint)
+	return nil, nil, sql.Errorf(t, "table %s not found", name).WithHint("%s", hint)
 }
 
 // conjuncts splits a condition at its ANDs.

@@ -41,8 +41,6 @@ type Op interface {
 	copies(input int) bool
 	// dropsLate reports whether copies does not hold for rows whose time the watermark has passed.
 	dropsLate() bool
-	// acceptsUpserts reports whether the operator can read the records of an upsert table.
-	acceptsUpserts() bool
 	// matchesNulls reports whether NULL keys match each other.
 	matchesNulls() bool
 }
@@ -58,7 +56,6 @@ func (opDefaults) pushFilter(*Relation, expr.Node) (below expr.Node, ok bool) { 
 func (opDefaults) forwardsWindow(*Relation, *Window) bool                     { return false }
 func (opDefaults) copies(int) bool                                            { return false }
 func (opDefaults) dropsLate() bool                                            { return false }
-func (opDefaults) acceptsUpserts() bool                                       { return false }
 func (opDefaults) matchesNulls() bool                                         { return true }
 
 // Describe returns a one-line description of the relation.

@@ -96,7 +96,7 @@ func (a *Aggregate) attached(in *Relation) bool {
 func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg) (*Relation, error) {
 	a := &Aggregate{Keys: keys, Aggs: aggs}
 	if in.Updating {
-		if err := checkRetraction(where, in, a); err != nil {
+		if err := checkRetraction(where, a); err != nil {
 			return nil, err
 		}
 	}
@@ -151,14 +151,11 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 }
 
 // checkRetraction rejects aggregates that can't be computed over retractions.
-func checkRetraction(where sql.Node, in *Relation, a *Aggregate) error {
-	if _, scan := origin(in).(*Scan); scan {
-		return sql.Errorf(where, "grouping an upsert-kafka table is not supported").WithHint("declare the topic with the kafka connector, and keep the latest row of each key with ROW_NUMBER")
-	}
+func checkRetraction(where sql.Node, a *Aggregate) error {
 	for _, g := range a.Aggs {
 		if !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
 			return sql.Errorf(where, "%s over updating rows is not supported", g.Name).
-				WithHint("the input comes from a GROUP BY without a window or from a deduplication, which supports AVG, COUNT, MAX, MIN and SUM")
+				WithHint("AVG, COUNT, MAX, MIN and SUM work over the rows of an upsert-kafka table, a deduplication or a GROUP BY without a window")
 		}
 	}
 	return nil

@@ -34,7 +34,6 @@ func (e *Exchange) Reads(r *Relation, _ int, need func(int)) {
 func (e *Exchange) topic() string                        { return e.Topic }
 func (*Exchange) forwardsWindow(*Relation, *Window) bool { return true }
 func (*Exchange) copies(int) bool                        { return true }
-func (*Exchange) acceptsUpserts() bool                   { return true }
 
 // keyBy returns the relation with rows that agree in keys in the same task. It adds an exchange
 // unless the existing partitioning already guarantees that.

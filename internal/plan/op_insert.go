@@ -182,7 +182,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	if r.Key == nil {
 		return sql.Errorf(s, "the query doesn't select its key, so %s can't tell which row replaces which", t.Name).
-			WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
+			WithHint("select the columns of GROUP BY, of PARTITION BY or of the upsert table's primary key, and the row number of a Top-N")
 	}
 	a, b := slices.Sorted(slices.Values(written)), slices.Sorted(slices.Values(r.Key))
 	if !slices.Equal(a, b) {

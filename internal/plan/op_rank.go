@@ -119,7 +119,7 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		return nil, err
 	}
 	if from.Updating {
-		return nil, sql.Errorf(call, "ROW_NUMBER over updating rows is not supported").WithHint("group by a window in the subquery")
+		return nil, sql.Errorf(call, "ROW_NUMBER over updating rows is not supported").WithHint("%s", updatingHint(from, "group by a window in the subquery"))
 	}
 	if len(spec.OrderBy) == 0 {
 		return nil, sql.Errorf(spec, "ROW_NUMBER requires an ORDER BY")

@@ -12,6 +12,9 @@ type Scan struct {
 	opDefaults
 	Table  *Table
 	Filter expr.Node // nil passes all rows. Rows that it drops still advance the watermark.
+	// Versions means that a temporal join reads the rows of an upsert table, so that a deletion
+	// needs a time too.
+	Versions bool
 }
 
 // Name implements Op.
@@ -59,7 +62,7 @@ func (s *Scan) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool
 	return nil, true
 }
 
-// scan returns the relation of a table, which all its readers share.
+// scan returns the relation of a table's records, which all its readers share. See rows.
 func (p *planner) scan(t *Table) *Relation {
 	r := p.scans[t]
 	if r == nil {

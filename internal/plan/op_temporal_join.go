@@ -65,7 +65,6 @@ func (*TemporalJoin) Signature(r *Relation) string {
 }
 
 func (j *TemporalJoin) copies(input int) bool { return j.Outer && input == 0 }
-func (*TemporalJoin) acceptsUpserts() bool    { return true }
 func (*TemporalJoin) matchesNulls() bool      { return false }
 
 // join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row is
@@ -86,13 +85,17 @@ func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
 		return nil, nil, err
 	}
 	if left.Updating {
-		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported")
+		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))
 	}
-	table, err := p.named(&sql.TableName{Pos: right.Pos, Name: right.Name, Hints: right.Hints})
+	found, table, err := p.resolve(right)
 	if err != nil {
 		return nil, nil, err
 	}
-	versions, rightScope, err := p.aliased(table, right.Alias, right.Name[len(right.Name)-1].Name, right)
+	if table != nil {
+		found = p.scan(table) // its upserts are the versions
+		found.Op.(*Scan).Versions = table.Upsert
+	}
+	versions, rightScope, err := p.aliased(found, right.Alias, right.Name[len(right.Name)-1].Name, right)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -39,7 +39,7 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) 
 		return nil, nil, err
 	}
 	if left.Updating {
-		return nil, nil, sql.Errorf(u, "UNNEST of updating rows is not supported")
+		return nil, nil, sql.Errorf(u, "UNNEST of updating rows is not supported").WithHint("%s", updatingHint(left, "group by a window in the subquery"))
 	}
 	of, err := (&binder{planner: p, scope: sc}).bind(u.Expr)
 	if err != nil {

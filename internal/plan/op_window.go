@@ -156,7 +156,7 @@ func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *
 // window checks the time column and the lengths of a window.
 func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColumn int, args []sql.Expr) (*Window, error) {
 	if in.Updating {
-		return nil, sql.Errorf(where, "windows over updating rows are not supported")
+		return nil, sql.Errorf(where, "windows over updating rows are not supported").WithHint("%s", updatingHint(in, "assign the window in the subquery, and group by it there"))
 	}
 	c := in.Cols[timeColumn]
 	if !c.Rowtime {

@@ -11,6 +11,7 @@
 //	relation.go          Relation: an operator with its inputs and columns
 //	op.go                Op: what each operator implements
 //	op_scan.go           Scan: reading a topic
+//	op_normalize.go      Normalize: from upserts to changes of rows
 //	op_filter.go         Filter: WHERE and HAVING
 //	op_project.go        Project: computed columns
 //	op_window.go         Window: window table functions and legacy group windows
@@ -97,7 +98,8 @@ func CompilePlain(text, name string) (*Program, error) {
 func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC},
-		tables:  make(map[string]*Table), views: make(map[string]*view), scans: make(map[*Table]*Relation), sets: make(map[string]*sql.Set),
+		tables:  make(map[string]*Table), views: make(map[string]*view), sets: make(map[string]*sql.Set),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation),
 	}
 }
 
@@ -149,14 +151,15 @@ func CheckName(name string) error {
 
 // planner is the state of Compile.
 type planner struct {
-	program *Program
-	tables  map[string]*Table
-	views   map[string]*view
-	scans   map[*Table]*Relation
-	sets    map[string]*sql.Set // the last SET of a key
-	with    []map[string]*view  // visible common table expressions, innermost last
-	count   int                 // relations created
-	plain   bool                // without rewrites, see CompilePlain
+	program    *Program
+	tables     map[string]*Table
+	views      map[string]*view
+	scans      map[*Table]*Relation
+	normalized map[*Table]*Relation // the Normalize of each upsert table that is read
+	sets       map[string]*sql.Set  // the last SET of a key
+	with       []map[string]*view   // visible common table expressions, innermost last
+	count      int                  // relations created
+	plain      bool                 // without rewrites, see CompilePlain
 }
 
 // view is a named query. It is bound once and its relation is shared.

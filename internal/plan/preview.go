@@ -51,7 +51,7 @@ func (p *planner) look(q *sql.Query) error {
 	if r.Updating {
 		if r.Key == nil {
 			return sql.Errorf(q, "the query updates its rows, but does not select their key").
-				WithHint("select the columns of GROUP BY or PARTITION BY, and the row number of a Top-N")
+				WithHint("select the columns of GROUP BY, of PARTITION BY or of the upsert table's primary key, and the row number of a Top-N")
 		}
 		t.Kafka.Key = Format{Name: "json", Options: iso8601()}
 		for _, c := range r.Key {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"weir.example/weir/internal/sql"
 )
 
 // Stage is the part of a pipeline that runs on one partition independently of the others (a
@@ -96,10 +94,7 @@ func (p *planner) cut() error {
 			s.Changelog = p.program.changelog(s.Name)
 		}
 	}
-	if err := p.checkSessions(); err != nil {
-		return err
-	}
-	return p.checkScans()
+	return p.checkSessions()
 }
 
 // checkSessions rejects sessions that can't be assembled because they are read before their end.
@@ -119,26 +114,6 @@ func (p *planner) checkSessions() error {
 		for _, g := range a.Aggs {
 			if g.Distinct {
 				err = errors.New("DISTINCT in a SESSION window is not supported: group by the value too, and count the groups in a second query")
-			}
-		}
-	})
-	return err
-}
-
-// checkScans rejects operators that can't read the records of an upsert table.
-func (p *planner) checkScans() error {
-	var err error
-	p.program.visit(func(r *Relation) {
-		scan, ok := r.Op.(*Scan)
-		if !ok || !scan.Table.Upsert || err != nil {
-			return
-		}
-		for _, s := range p.program.Stages {
-			for _, user := range s.Relations {
-				if slices.Contains(user.Inputs, r) && !user.Op.acceptsUpserts() {
-					err = sql.Errorf(scan.Table, "the upsert-kafka table %s can be read only with JOIN … FOR SYSTEM_TIME AS OF", scan.Table.Name).
-						WithHint("to read its changes as rows, declare the topic with the kafka connector")
-				}
 			}
 		}
 	})
