@@ -15,7 +15,7 @@ LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEa
 LONG_PACKAGES := ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -148,6 +148,9 @@ bench-start: ## measure the time and memory of a start of the embedded broker wi
 
 bench-wait: ## measure how long clients of the embedded broker wait while it compacts, deletes, or answers a backfill
 	cd bench && go run ./wait
+
+bench-sync: ## measure how many records and transactions the embedded broker acknowledges per second, with and without --sync
+	cd bench && go run ./sync
 
 bench-front: ## measure what the checks of the embedded broker's port cost in CPU, against none
 	cd bench && go run ./front

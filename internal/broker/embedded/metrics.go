@@ -8,7 +8,7 @@ func NewCollector(b *Broker) prometheus.Collector { return collector{b} }
 type collector struct{ broker *Broker }
 
 var (
-	storedBytes  = prometheus.NewDesc("weir_broker_stored_bytes", "Bytes of all topics' records in the embedded broker.", nil, nil)
+	storedBytes  = prometheus.NewDesc("weir_broker_stored_bytes", "Bytes of all topics' records in the embedded broker, and 100 for each batch.", nil, nil)
 	storedLimit  = prometheus.NewDesc("weir_broker_stored_limit_bytes", "Cap of weir_broker_stored_bytes; missing without a cap.", nil, nil)
 	connections  = prometheus.NewDesc("weir_broker_connections", "Open connections of clients to the embedded broker.", nil, nil)
 	memoryBytes  = prometheus.NewDesc("weir_broker_memory_bytes", "Memory of the embedded broker's requests and answers.", nil, nil)
