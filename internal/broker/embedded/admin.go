@@ -217,8 +217,8 @@ func changeDefault(c *kmsg.IncrementalAlterConfigsRequestResourceConfig) {
 	}
 }
 
-// onAlterConfigs refuses invalid settings, and keeps those that the broker was started with. Kafka's
-// clients have replaced this request by IncrementalAlterConfigs, and send one resource.
+// onAlterConfigs refuses invalid settings, and keeps those that the broker was started with.
+// Kafka's clients have replaced this request by IncrementalAlterConfigs, and send one resource.
 func (b *Broker) onAlterConfigs(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.AlterConfigsRequest)
 	if !ok {

@@ -383,8 +383,8 @@ func writeIntent(t *testing.T, dir string, in intent) {
 	}
 }
 
-// checkJournal checks that the journal of a broker that was killed at a step names the topic of each
-// offset, and has the decision.
+// checkJournal checks that the journal of a broker that was killed at a step names the topic of
+// each offset, and has the decision.
 func checkJournal(t *testing.T, dir string, at endStep) {
 	t.Helper()
 	content, _, _, err := readJournal(dir)
