@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"weir.example/weir/internal/broker"
 )
 
 // memory lists, by kind of pipeline, the topics with state and positions.
@@ -209,6 +211,33 @@ func TestResetRefused(t *testing.T) {
 	report, err := Reset(t.Context(), s.at, "p", "")
 	if err != nil || fmt.Sprint(report.Topics) != "[p.plan p.stage1.changelog]" {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// The group of a pipeline with this name would be the one that delivers alerts, so a reset leaves
+// its offsets alone.
+func TestResetKeepsOffsetsOfAlerts(t *testing.T) {
+	s := newSite(t, "stateless", 1)
+	client, err := broker.Connect(t.Context(), s.at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	for _, name := range []string{"alerts", "site_a.readings.alerts"} {
+		s.createTopic(name + ".plan")
+		offsets := make(kadm.Offsets)
+		offsets.AddOffset(name+".plan", 0, 7, -1)
+		if err := admin.CommitAllOffsets(t.Context(), "weir-"+name, offsets); err != nil {
+			t.Fatal(err)
+		}
+		if report, err := Reset(t.Context(), s.at, name, ""); err == nil || !strings.Contains(err.Error(), "weir alerts uses the group weir-"+name) {
+			t.Errorf("reset of %s: %+v, %v", name, report, err)
+		}
+		kept, err := admin.FetchOffsets(t.Context(), "weir-"+name)
+		if at, ok := kept.Lookup(name+".plan", 0); err != nil || !ok || at.At != 7 {
+			t.Errorf("offset of weir-%s: %v, %v", name, at.At, err)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
 )
 
 // ResetReport lists what a reset has deleted.
@@ -36,6 +37,9 @@ var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|rep
 // next start is its first. It fails while the pipeline is running. It deletes in an order in which
 // an interrupted reset leaves a pipeline that refuses to start, and not one that counts twice.
 func Reset(ctx context.Context, at broker.Config, name, stateDir string) (*ResetReport, error) {
+	if err := plan.CheckGroup(name); err != nil { // the group is not the pipeline's
+		return nil, fmt.Errorf("reset pipeline %s: %w", name, err)
+	}
 	client, err := broker.Connect(ctx, at)
 	if err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"weir.example/weir/internal/expr"
@@ -120,7 +121,7 @@ func (p *planner) finish() (*Program, error) {
 	if len(p.program.Sinks) == 0 {
 		return nil, errors.New("the file has no INSERT INTO … SELECT, so there is nothing to run")
 	}
-	if err := CheckName(p.program.Name); err != nil {
+	if err := errors.Join(CheckName(p.program.Name), CheckGroup(p.program.Name)); err != nil {
 		return nil, err
 	}
 	if p.program.Settings.DeadLetterTopic == "" {
@@ -145,6 +146,16 @@ func (p *planner) finish() (*Program, error) {
 func CheckName(name string) error {
 	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`).MatchString(name) {
 		return fmt.Errorf("the pipeline's name %q can't be the prefix of topic names: use letters, digits, dots, _ and - (SET 'pipeline.name' = '…')", name)
+	}
+	return nil
+}
+
+// CheckGroup refuses the name of a pipeline whose group, weir-NAME, delivers the alerts of a site.
+// If both used the group, each would take partitions from the other, and a reset of the pipeline
+// would delete the offsets of the delivery.
+func CheckGroup(name string) error {
+	if name == "alerts" || strings.HasSuffix(name, ".alerts") {
+		return fmt.Errorf("the pipeline can't have the name %q, because weir alerts uses the group weir-%s: choose another name (SET 'pipeline.name' = '…')", name, name)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -70,7 +71,7 @@ func (p *planner) set(s *sql.Set) error {
 	p.sets[s.Key] = s
 	switch s.Key {
 	case "pipeline.name":
-		if err := CheckName(s.Value); err != nil {
+		if err := errors.Join(CheckName(s.Value), CheckGroup(s.Value)); err != nil {
 			return sql.Errorf(s, "%s", err)
 		}
 		p.program.Name = s.Value
