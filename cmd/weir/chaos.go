@@ -18,13 +18,13 @@ import (
 
 func newChaos() *cobra.Command {
 	var (
-		cfg      chaos.Config
-		on       string
-		dataDir  string
-		logLevel string
-		result   string
-		page     []string
-		out      output
+		cfg     chaos.Config
+		on      string
+		dataDir string
+		log     logFlag
+		result  string
+		page    []string
+		out     output
 	)
 	cmd := &cobra.Command{
 		Use:   "chaos",
@@ -57,10 +57,6 @@ Kinds of faults:
 			if err := chaos.CheckKinds(cfg.Faults); err != nil {
 				return usage(err)
 			}
-			log, err := (&kafkaFlags{logLevel: logLevel}).logger(cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
 			if !cmd.Flags().Changed("seed") {
 				cfg.Seed = rand.Uint64() >> 1 //nolint:gosec // printed, not secret
 			}
@@ -82,7 +78,7 @@ Kinds of faults:
 			if err != nil {
 				return fmt.Errorf("find the weir binary: %w", err)
 			}
-			cfg.Weir, cfg.Logger = chaos.Weir{Binary: binary, Env: []string{"TMPDIR=" + cfg.Dir}}, log
+			cfg.Weir, cfg.Logger = chaos.Weir{Binary: binary, Env: []string{"TMPDIR=" + cfg.Dir}}, log.logger(cmd.ErrOrStderr())
 			progress, done := chaosProgress(cmd.ErrOrStderr())
 			cfg.OnProgress = progress
 			fmt.Fprintf(cmd.ErrOrStderr(), "seed %d, logs in %s\n", cfg.Seed, cfg.Dir)
@@ -108,7 +104,7 @@ Kinds of faults:
 	f.Float64Var(&cfg.Rate, "rate", 3000, "readings per second of all producers")
 	f.IntVar(&cfg.Devices, "devices", 100, "devices per producer")
 	f.DurationVar(&cfg.VerifyEvery, "verify-every", 5*time.Minute, "interval of the checks during the run")
-	f.StringVar(&logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
+	log.add(f)
 	f.StringVar(&result, "result", "", "file to write the report to as JSON, even if the run fails")
 	f.StringSliceVar(&page, "page", nil, "write a page from the --result files of earlier runs, and run nothing")
 	out.add(cmd)

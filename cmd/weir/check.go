@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,7 +95,7 @@ a record is not in the partition of its key.`,
 					report.Message = err.Error()
 				}
 				if err == nil && len(kafka.config.Brokers) > 0 {
-					if err = sampleKeys(cmd.Context(), &kafka, file, at, &report); err != nil {
+					if err = sampleKeys(cmd, &kafka, file, at, &report); err != nil {
 						var misplaced *operator.MisplacedRecordError
 						if !errors.As(err, &misplaced) {
 							return err
@@ -144,7 +143,7 @@ a record is not in the partition of its key.`,
 }
 
 // sampleKeys checks samples of the topics that a pipeline requires to be partitioned by key.
-func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Site, report *checkReport) error {
+func sampleKeys(cmd *cobra.Command, kafka *kafkaFlags, file string, at site.Site, report *checkReport) error {
 	if err := kafka.config.Validate(); err != nil {
 		return usage(err)
 	}
@@ -152,7 +151,7 @@ func sampleKeys(ctx context.Context, kafka *kafkaFlags, file string, at site.Sit
 	if err != nil || len(program.Placements()) == 0 {
 		return err
 	}
-	report.Keys, err = checkKeys(ctx, kafka.config, program)
+	report.Keys, err = checkKeys(cmd.Context(), kafka.config, kafka.log.logger(cmd.ErrOrStderr()), program)
 	return err
 }
 

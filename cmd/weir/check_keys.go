@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -29,9 +30,9 @@ var errSampled = errors.New("enough records sampled")
 // checkKeys runs a pipeline in memory on samples of the topics that it requires to be partitioned
 // by key. The error is a *operator.MisplacedRecordError if a record is not in the partition of its
 // key.
-func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysReport, error) {
+func checkKeys(ctx context.Context, b broker.Config, log *slog.Logger, p *plan.Program) (*keysReport, error) {
 	report := &keysReport{}
-	client, err := broker.Connect(ctx, b)
+	client, err := broker.Connect(ctx, b, broker.ClientLog(log))
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +61,7 @@ func checkKeys(ctx context.Context, b broker.Config, p *plan.Program) (*keysRepo
 				return nil, err
 			}
 			report.Records += len(all[t.Kafka.Topic])
+			log.Info("topic sampled", "topic", t.Kafka.Topic, "partitions", sizes[t.Kafka.Topic], "records", len(all[t.Kafka.Topic]))
 		}
 	}
 	_, err = dryrun.Preview(ctx, p, all, sizes, false)

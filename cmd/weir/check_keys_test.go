@@ -40,13 +40,6 @@ func TestCheckSamplesKeys(t *testing.T) {
 	if err := client.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	write := func(text string) string {
-		file := filepath.Join(t.TempDir(), "counts.sql")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
 	brokers := "--brokers=" + strings.Join(c.ListenAddrs(), ",")
 	kcat := fmt.Sprintf(checkedKeys, "kcat")
 	for name, x := range map[string]struct {
@@ -64,7 +57,7 @@ func TestCheckSamplesKeys(t *testing.T) {
 		"missing": {fmt.Sprintf(checkedKeys, "none"), []string{brokers}, 0, []string{"topic none does not exist yet"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			code, out, errOut := do(t, append([]string{"check", write(x.sql)}, x.args...)...)
+			code, out, errOut := do(t, append([]string{"check", writeSQL(t, x.sql)}, x.args...)...)
 			if code != x.code {
 				t.Errorf("exit %d, want %d\n%s%s", code, x.code, out, errOut)
 			}
@@ -75,4 +68,14 @@ func TestCheckSamplesKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+// writeSQL writes a pipeline to a file and returns its path.
+func writeSQL(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "counts.sql")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -21,12 +21,12 @@ import (
 
 // kafkaFlags select the broker.
 type kafkaFlags struct {
-	config   broker.Config
-	dataDir  string
-	profile  string // of the embedded broker
-	named    bool   // dataDir was set by the user
-	create   bool   // start a broker if there is none; for commands that write
-	logLevel string
+	config  broker.Config
+	dataDir string
+	profile string // of the embedded broker
+	named   bool   // dataDir was set by the user
+	create  bool   // start a broker if there is none; for commands that write
+	log     logFlag
 }
 
 func (k *kafkaFlags) add(cmd *cobra.Command) {
@@ -48,7 +48,7 @@ func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
 	f.StringVar(&k.config.SASL, "sasl", "", "mechanism of SASL: "+strings.Join(broker.Mechanisms, ", "))
 	f.StringVar(&k.config.User, "user", "", "user for SASL")
 	f.StringVar(&k.config.Password, "password", "", "password for SASL; preferably set in the environment as WEIR_PASSWORD")
-	f.StringVar(&k.logLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
+	k.log.add(f)
 }
 
 func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
@@ -65,10 +65,7 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 
 // attached calls fn with the selected broker.
 func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, log *slog.Logger, at *node.Attachment) error) (err error) {
-	log, err := k.logger(cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
+	log := k.log.logger(cmd.ErrOrStderr())
 	k.named = cmd.Flags().Changed("data-dir")
 	kafka, err := k.kafka(log)
 	if err != nil {
@@ -88,26 +85,6 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 		}))
 	}()
 	return fn(cmd.Context(), log, at)
-}
-
-func (k *kafkaFlags) logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(k.logLevel)); err != nil {
-		return nil, usage(fmt.Errorf("unknown log level %q: choose debug, info, warn or error", k.logLevel))
-	}
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: withUnits}
-	if isTerminal(w) {
-		return slog.New(slog.NewTextHandler(w, options)), nil
-	}
-	return slog.New(slog.NewJSONHandler(w, options)), nil
-}
-
-// withUnits formats durations as text, such as 107ms, instead of nanoseconds.
-func withUnits(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindDuration {
-		a.Value = slog.StringValue(a.Value.Duration().String())
-	}
-	return a
 }
 
 func isTerminal(w io.Writer) bool {

@@ -64,10 +64,7 @@ func (f *flinkFlags) manager(cmd *cobra.Command, fn func(ctx context.Context, m 
 	if err != nil {
 		return err
 	}
-	log, err := f.kafka.logger(cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
+	log := f.kafka.log.logger(cmd.ErrOrStderr())
 	kafka, err := f.kafka.kafka(log)
 	if err != nil {
 		return err

@@ -46,11 +46,7 @@ func TestOutputIsFull(t *testing.T) {
 // Durations in logs have a unit, in JSON as well as in text.
 func TestLoggedDurations(t *testing.T) {
 	var b bytes.Buffer
-	log, err := (&kafkaFlags{logLevel: "info"}).logger(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log.With("wait", time.Second).Info("again", "in", 107*time.Millisecond, slog.Group("g", "took", 2*time.Minute))
+	new(logFlag).logger(&b).With("wait", time.Second).Info("again", "in", 107*time.Millisecond, slog.Group("g", "took", 2*time.Minute))
 	for _, want := range []string{`"wait":"1s"`, `"in":"107ms"`, `"took":"2m0s"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %s in %s", want, b.String())

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-var updateReference = flag.Bool("update", false, "write docs/reference/commands.md anew")
+var updateReference = flag.Bool("update", false, "write docs/reference/commands.md")
 
 // docs/reference/commands.md equals the help of the commands.
 func TestReference(t *testing.T) {

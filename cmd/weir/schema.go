@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -39,14 +38,14 @@ schema; for the values of a topic it is TOPIC-value.`,
 type schemaFlags struct {
 	registryFlags
 	dataDir string
-	level   string
+	log     logFlag
 	out     output
 }
 
 func (f *schemaFlags) add(cmd *cobra.Command) {
 	f.registryFlags.add(cmd)
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", ".weir", "data directory of a running weir up, whose registry is used without --registry")
-	cmd.Flags().StringVar(&f.level, "log-level", "warn", "debug, info, warn or error")
+	f.log.add(cmd.Flags())
 	f.out.add(cmd)
 }
 
@@ -59,11 +58,7 @@ func (f *schemaFlags) run(cmd *cobra.Command, fn func(ctx context.Context, c *re
 	if !f.given() {
 		f.config.URLs = []string{cmp.Or(embedded.FindURL(f.dataDir), "http://"+node.DefaultRegistryListen)}
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(f.level)); err != nil {
-		return usage(fmt.Errorf("--log-level: %w", err))
-	}
-	client, err := f.client(slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+	client, err := f.client(f.log.logger(cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}

@@ -52,10 +52,7 @@ was stopped or killed.`,
 			if err != nil {
 				return err
 			}
-			log, err := u.kafka.logger(cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
+			log := u.kafka.log.logger(cmd.ErrOrStderr())
 			if err := u.configure(cmd, log); err != nil {
 				return err
 			}
