@@ -54,7 +54,7 @@ func (s *Store) onDisk(sp *space) bool {
 		return true
 	}
 	found := false
-	err := s.disk.scan(sp.op, sp.window, func(_, _ []byte) bool {
+	err := s.disk.scan(sp.op, sp.window, nil, nil, func(_, _ []byte) bool {
 		found = true
 		return false
 	})

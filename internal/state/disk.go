@@ -201,10 +201,17 @@ func (d *disk) get(key []byte, b *buffers) (value []byte, ok bool, err error) {
 	return value, true, nil
 }
 
-// scan calls fn with the entries of one window in key order until fn returns false.
-func (d *disk) scan(op uint16, window int64, fn func(key, value []byte) bool) error {
-	prefix := appendPrefix(nil, op, window)
-	return d.iterate(prefix, prefixEnd(prefix), func(it *pebble.Iterator) {
+// scan calls fn with the entries of one window whose keys are in [from, to), in key order, until fn
+// returns false. A nil to is unbounded.
+func (d *disk) scan(op uint16, window int64, from, to []byte, fn func(key, value []byte) bool) error {
+	lower := appendKey(nil, op, window, from)
+	var upper []byte
+	if to != nil {
+		upper = appendKey(nil, op, window, to)
+	} else {
+		upper = prefixEnd(lower[:prefixLen])
+	}
+	return d.iterate(lower, upper, func(it *pebble.Iterator) {
 		for ok := it.First(); ok; ok = it.Next() {
 			if !fn(it.Key()[prefixLen:], it.Value()) {
 				return

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,9 +88,13 @@ var names = rapid.Custom(func(t *rapid.T) name {
 	return name{
 		op:     rapid.SampledFrom([]uint16{0, 7}).Draw(t, "op"),
 		window: rapid.SampledFrom([]int64{-10, 0, 1<<63 - 1}).Draw(t, "window"),
-		key:    []byte(rapid.SampledFrom([]string{"", "a", "bb", "\xff", "device-1"}).Draw(t, "key")),
+		key:    []byte(keys.Draw(t, "key")),
 	}
 })
+
+// keys has few values, so that the same entries change again and again, and some of them are
+// prefixes of others.
+var keys = rapid.SampledFrom([]string{"", "a", "a\x00", "bb", "bbb", "\xff", "\xff\xff", "device-1"})
 
 func (m *machine) Put(t *rapid.T) {
 	n := names.Draw(t, "name")
@@ -108,6 +113,84 @@ func (m *machine) Put(t *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(t, "delete again") == 0 {
 		m.store.Delete(n.op, n.window, n.key)
 		delete(m.merged, n.encoded())
+	}
+}
+
+// PutMany puts or deletes the rows of a join key, more than a node of the sorted index has.
+func (m *machine) PutMany(t *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(t, "really") != 0 {
+		t.Skip("rarely")
+	}
+	n := names.Draw(t, "name")
+	join := rapid.SampledFrom([]string{"a", "b", "device-"}).Draw(t, "join")
+	count := rapid.IntRange(1, 100).Draw(t, "rows")
+	step := rapid.IntRange(1, 3).Draw(t, "step")
+	del := rapid.Bool().Draw(t, "delete")
+	for i := range count {
+		n.key = fmt.Appendf(nil, "%s%03d", join, i*step*37%300)
+		k := n.encoded()
+		if !del {
+			m.store.Put(n.op, n.window, n.key, n.key)
+			m.merged[k] = string(n.key)
+			m.touch(k)
+			continue
+		}
+		m.store.Delete(n.op, n.window, n.key)
+		if _, ok := m.merged[k]; ok {
+			delete(m.merged, k)
+			m.touch(k)
+		}
+	}
+}
+
+// ScanRange scans a random range or prefix, up to its end or a random number of entries. Some scans
+// read other entries on the way, which loads and evicts entries.
+func (m *machine) ScanRange(t *rapid.T) { m.scanRange(t, true) }
+
+func (m *machine) scanRange(t *rapid.T, nested bool) {
+	n := names.Draw(t, "name")
+	bounds := rapid.SampledFrom([]string{"", "a", "a\x00", "a0", "a1", "a15", "b", "bb", "device-", "device-1", "\xff", "\xff\xff"})
+	from, to := []byte(bounds.Draw(t, "from")), []byte(bounds.Draw(t, "to"))
+	inside := func(key string) bool { return key >= string(from) && key < string(to) }
+	scan := func(fn func(key, value []byte) bool) { m.store.ScanRange(n.op, n.window, from, to, fn) }
+	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	case 0:
+		to = nil
+		inside = func(key string) bool { return key >= string(from) }
+	case 1, 2:
+		inside = func(key string) bool { return strings.HasPrefix(key, string(from)) }
+		scan = func(fn func(key, value []byte) bool) { m.store.ScanPrefix(n.op, n.window, from, fn) }
+	}
+	limit := rapid.SampledFrom([]int{1, 2, 70, 1000}).Draw(t, "limit")
+	var want, got []string
+	start := string(appendPrefix(nil, n.op, n.window))
+	for _, k := range slices.Sorted(maps.Keys(m.merged)) {
+		if key, ok := strings.CutPrefix(k, start); ok && inside(key) && len(want) < limit {
+			want = append(want, key+"="+m.merged[k])
+		}
+	}
+	every := rapid.SampledFrom([]int{0, 0, 1, 20}).Draw(t, "read on the way")
+	others := slices.Sorted(maps.Keys(m.merged))
+	other := rapid.IntRange(0, 300).Draw(t, "other")
+	scan(func(key, value []byte) bool {
+		got = append(got, string(key)+"="+string(value))
+		if every > 0 && len(got)%every == 0 {
+			for range min(10, len(others)) {
+				other += 7
+				op, window, key, _ := decodeKey([]byte(others[other%len(others)]))
+				m.check(t, name{op, window, key})
+			}
+			if nested && len(got) < 3 {
+				m.scanRange(t, false)
+			}
+			if last := got[len(got)-1]; last != string(key)+"="+string(value) {
+				t.Fatalf("%q has become %q=%q within the call", last, key, value)
+			}
+		}
+		return len(got) < limit
+	})
+	if !slices.Equal(got, want) {
+		t.Fatalf("scan of %q to %q in %d/%d, limit %d:\n got %q\nwant %q", from, to, n.op, n.window, limit, got, want)
 	}
 }
 
@@ -306,6 +389,12 @@ func (m *machine) checkMemory(t *rapid.T) {
 			live, deleted := 0, 0
 			for _, e := range sp.entries {
 				sum += entryOverhead + int64(len(e.key)) + int64(cap(e.value))
+				if sp.order != nil {
+					sum += orderOverhead
+					if got, ok := sp.order.tree.Get(e); !ok || got != e {
+						t.Fatalf("space %d/%d: entry %q is not in order", sp.op, sp.window, e.key)
+					}
+				}
 				if _, ok := m.store.value(e); ok {
 					live++
 				} else if e.base == present {
@@ -314,6 +403,9 @@ func (m *machine) checkMemory(t *rapid.T) {
 				if e.change != 0 {
 					sum += int64(cap(m.store.changes[e.change-1].value))
 				}
+			}
+			if sp.order != nil && sp.order.tree.Len() != len(sp.entries) {
+				t.Fatalf("space %d/%d: %d entries in order, %d in memory", sp.op, sp.window, sp.order.tree.Len(), len(sp.entries))
 			}
 			if live != sp.live || deleted != sp.deleted {
 				t.Fatalf("space %d/%d: %d live, %d deleted; counted %d, %d",
@@ -347,6 +439,7 @@ func TestModel(t *testing.T) {
 				defer func() { _ = m.store.Close() }()
 				t.Repeat(map[string]func(*rapid.T){
 					"put": m.Put, "put again": m.Put, "append": m.Append, "delete": m.Delete, "delete window": m.DeleteWindow,
+					"put many": m.PutMany, "scan range": m.ScanRange, "scan range again": m.ScanRange,
 					"get": m.Get, "changes": m.Changes, "commit": m.Commit, "commit again": m.Commit, "abort": m.Abort,
 					"wait": m.Wait, "flush": m.Flush, "restart": m.Restart, "crash": m.Crash, "reset": m.Reset,
 					"check": m.Check,

@@ -42,7 +42,8 @@ type space struct {
 	op      uint16
 	window  int64
 	entries map[string]*entry
-	peak    int // maximum number of entries so far: a map never shrinks
+	order   *order // entries by key; nil if they were never read by range
+	peak    int    // maximum number of entries so far: a map never shrinks
 	// complete means that entries contains every entry of the base, so a miss needs no disk read.
 	// Always true without a local copy.
 	complete bool
@@ -150,6 +151,10 @@ func (s *Store) add(sp *space, key []byte, base presence) *entry {
 	sp.entries[e.key] = e
 	sp.peak = max(sp.peak, len(sp.entries))
 	s.bytes += entryOverhead + int64(len(key))
+	if sp.order != nil {
+		sp.order.insert(e)
+		s.bytes += orderOverhead
+	}
 	s.lastIn, s.lastEntry = sp, e
 	return e
 }
@@ -169,6 +174,10 @@ func (s *Store) drop(sp *space, e *entry) {
 func (s *Store) forget(sp *space, e *entry) {
 	delete(sp.entries, e.key)
 	s.bytes -= entryOverhead + int64(len(e.key)) + int64(cap(e.value))
+	if sp.order != nil {
+		sp.order.remove(e)
+		s.bytes -= orderOverhead
+	}
 	if s.lastEntry == e {
 		s.lastEntry = nil
 	}
@@ -214,7 +223,7 @@ func (s *Store) populated(sp *space) bool {
 		return true // in the index but not in memory: on disk
 	}
 	found := false
-	s.scan(sp, func(_, _ []byte) bool {
+	s.scan(sp, nil, nil, func(_, _ []byte) bool {
 		found = true
 		return false
 	})

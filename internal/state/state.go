@@ -21,6 +21,7 @@
 //	space.go              entries in memory: one map for each (op, window), windows in order
 //	overlay.go            Put, Delete, Changes, Commit, Abort
 //	scan.go               entries in key order, overlay and disk merged
+//	order.go              the sorted index of spaces that are read by range
 //	restore.go            applying the changelog to the base
 //	cache.go              the part of a disk base that is in memory: completeness, loading,
 //	                      warming, eviction
@@ -121,7 +122,7 @@ type Store struct {
 	buffers buffers
 	free    []*entry // entries to reuse
 	records []byte   // keys passed to the callback of Changes
-	scratch *scanScratch
+	scanner *scanner
 	probe   []byte // database key of a lookup
 
 	disk *disk // nil: memory only

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,77 @@ func TestNestedScan(t *testing.T) {
 	})
 	if fmt.Sprint(got) != "[aa ab ba bb]" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestReadWithinScan reads entries within ScanRange. That loads entries of the scanned window
+// before and after the scan's position, or evicts entries of a window that was complete when the
+// scan began. Entries are evicted in random order, hence the repetition.
+func TestReadWithinScan(t *testing.T) {
+	for range 10 {
+		t.Run("load", func(t *testing.T) { readWithinScan(t, 0, false) })
+		t.Run("evict", func(t *testing.T) { readWithinScan(t, 1, true) })
+	}
+}
+
+func readWithinScan(t *testing.T, read int64, complete bool) {
+	const rows = 300
+	row := func(i int) []byte { return fmt.Appendf(nil, "row-%03d", i) }
+	cfg := Config{Dir: "/state", fs: vfs.NewMem(), warmAtOnce: 1}
+	fill := func(s *Store, window int64) {
+		for i := range rows {
+			s.Put(1, window, row(i), row(i))
+		}
+		commit(t, s)
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(s, read)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if complete {
+		fill(s, 0)
+	}
+	var want []string
+	for i := 1; i < rows-1; i++ {
+		switch i { // the overlay takes part
+		case 7, 250:
+			s.Delete(1, 0, row(i))
+		case 8, 251:
+			s.Put(1, 0, row(i), []byte("new"))
+			want = append(want, fmt.Sprintf("%s=new", row(i)))
+		default:
+			want = append(want, fmt.Sprintf("%s=%s", row(i), row(i)))
+		}
+	}
+	sp := s.space(1, 0)
+	if sp.complete != complete {
+		t.Fatalf("complete: %t at the beginning", sp.complete)
+	}
+	var got []string
+	s.ScanRange(1, 0, row(1), row(rows-1), func(key, value []byte) bool {
+		got = append(got, fmt.Sprintf("%s=%s", key, value))
+		if len(got) == 100 && complete {
+			s.disk.cfg.CacheBytes, s.limit = 1, 1 // the next load evicts all but the overlay
+		}
+		i := 10 + 7*len(got)%200
+		if v, ok := s.Get(1, read, row(i)); !ok || string(v) != string(row(i)) {
+			t.Fatalf("row %d: %q, %t", i, v, ok)
+		}
+		return true
+	})
+	if !slices.Equal(got, want) || s.Err() != nil {
+		t.Errorf("got %q, want %q, error %v", got, want, s.Err())
+	}
+	if sp.complete || complete != (len(sp.entries) == 4) {
+		t.Errorf("complete: %t at the end, with %d entries in memory", sp.complete, len(sp.entries))
 	}
 }
 
