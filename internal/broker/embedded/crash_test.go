@@ -209,7 +209,7 @@ func endRaw(t *testing.T, c *kgo.Client, who producer, commit bool) error {
 func initID(t *testing.T, c *kgo.Client, who producer) (producer, error) {
 	t.Helper()
 	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr(crashID), 60_000
+	req.TransactionalID, req.TransactionTimeoutMillis = kmsg.StringPtr(crashID), 900_000
 	req.ProducerID, req.ProducerEpoch = who.id, who.epoch
 	resp, err := req.RequestWith(t.Context(), c)
 	if err != nil {
@@ -229,7 +229,8 @@ func crashDuring(t *testing.T, a action, versions *kversion.Versions) ([]crash, 
 			t.Error(err)
 		}
 	}()
-	c := client(t, b, kgo.TransactionalID(crashID), kgo.MaxVersions(versions), kgo.TransactionTimeout(time.Minute))
+	// Copies are opened long after the transaction has begun, from which its timeout counts.
+	c := client(t, b, kgo.TransactionalID(crashID), kgo.MaxVersions(versions), kgo.TransactionTimeout(15*time.Minute))
 	who := openTransactionOn(t, b, c)
 	during := &crashes{t: t, dir: dir}
 	b.loop.do(func() { watch(b, during.before) })
