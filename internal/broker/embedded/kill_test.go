@@ -27,6 +27,7 @@ import (
 const (
 	serveEnv = "WEIR_TEST_SERVE" // data directory
 	plainEnv = "WEIR_TEST_PLAIN" // any value: kfake alone, to show why the journal is needed
+	syncEnv  = "WEIR_TEST_SYNC"  // any value: Config.Sync
 	addrEnv  = "WEIR_TEST_ADDR"  // host:port to listen on; default: a free port
 	dieEnv   = "WEIR_TEST_DIE"   // "commit,µs": kill -9 itself that long after the broker received that commit
 )
@@ -50,7 +51,7 @@ func serve(dir string) {
 		select {}
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	b, err := Open(Config{Dir: dir, Addr: os.Getenv(addrEnv), Logger: log, MaintainEvery: 20 * time.Millisecond, CompactBytes: 1})
+	b, err := Open(Config{Dir: dir, Addr: os.Getenv(addrEnv), Sync: os.Getenv(syncEnv) != "", Logger: log, MaintainEvery: 20 * time.Millisecond, CompactBytes: 1})
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(1)

@@ -34,8 +34,8 @@ const (
 	historyGroup      = "history"
 )
 
-// history is a random sequence of what clients do to transactions, and what must be left of it.
-type history struct {
+// randomHistory is a random sequence of what clients do to transactions, and what must be left of it.
+type randomHistory struct {
 	t         *testing.T
 	rng       *rand.Rand
 	b         *Broker
@@ -63,8 +63,8 @@ type historyRecord struct {
 
 func historyTopic(n int) string { return fmt.Sprint("topic", n) }
 
-func newHistory(t *testing.T, rng *rand.Rand) *history {
-	h := &history{t: t, rng: rng, b: open(t, Config{Dir: t.TempDir()}), records: make(map[string][]*historyRecord), offsets: make(map[string]int64)}
+func newHistory(t *testing.T, rng *rand.Rand) *randomHistory {
+	h := &randomHistory{t: t, rng: rng, b: open(t, Config{Dir: t.TempDir()}), records: make(map[string][]*historyRecord), offsets: make(map[string]int64)}
 	h.plain = client(t, h.b)
 	for n := range historyTopics {
 		if _, err := kadm.NewClient(h.plain).CreateTopic(t.Context(), historyPartitions, 1, nil, historyTopic(n)); err != nil {
@@ -86,7 +86,7 @@ func newHistory(t *testing.T, rng *rand.Rand) *history {
 }
 
 // connect gives a producer a new client, which takes its id over.
-func (h *history) connect(p *historyProducer) {
+func (h *randomHistory) connect(p *historyProducer) {
 	h.t.Helper()
 	if p.client != nil {
 		p.client.Close()
@@ -96,7 +96,7 @@ func (h *history) connect(p *historyProducer) {
 	p.open, p.records, p.offsets = false, nil, nil
 }
 
-func (h *history) begin(p *historyProducer) {
+func (h *randomHistory) begin(p *historyProducer) {
 	h.t.Helper()
 	if p.open {
 		return
@@ -108,7 +108,7 @@ func (h *history) begin(p *historyProducer) {
 	p.number++
 }
 
-func (h *history) step() {
+func (h *randomHistory) step() {
 	t := h.t
 	t.Helper()
 	p := h.producers[h.rng.IntN(historyProducers)]
@@ -151,7 +151,7 @@ func (h *history) step() {
 	}
 }
 
-func (h *history) end(p *historyProducer, commit bool) {
+func (h *randomHistory) end(p *historyProducer, commit bool) {
 	h.t.Helper()
 	if err := p.client.EndTransaction(h.t.Context(), kgo.TransactionEndTry(commit)); err != nil {
 		h.t.Fatalf("%v: %v", h.steps, err)
@@ -168,7 +168,7 @@ func (h *history) end(p *historyProducer, commit bool) {
 }
 
 // addPartition adds a partition without writing to it.
-func (h *history) addPartition(p *historyProducer, topic string, partition int32) {
+func (h *randomHistory) addPartition(p *historyProducer, topic string, partition int32) {
 	h.t.Helper()
 	who := takeID(h.t, p.client)
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()
@@ -188,7 +188,7 @@ func (h *history) addPartition(p *historyProducer, topic string, partition int32
 }
 
 // kill compares what the broker describes before and after a kill.
-func (h *history) kill() {
+func (h *randomHistory) kill() {
 	h.t.Helper()
 	h.steps = append(h.steps, "kill")
 	before, began := h.describe()
@@ -215,7 +215,7 @@ func (h *history) kill() {
 }
 
 // describe lists the transactions, the producers of each partition, and its offsets.
-func (h *history) describe() (lines []string, began map[string]int64) {
+func (h *randomHistory) describe() (lines []string, began map[string]int64) {
 	t := h.t
 	t.Helper()
 	admin := kadm.NewClient(h.plain)
@@ -271,7 +271,7 @@ func (h *history) describe() (lines []string, began map[string]int64) {
 
 // check ends all transactions and checks that readers see each committed record once, in order, and
 // no other, and that the group has the committed offsets.
-func (h *history) check() {
+func (h *randomHistory) check() {
 	t := h.t
 	t.Helper()
 	for _, p := range h.producers {
