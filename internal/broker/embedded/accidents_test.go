@@ -58,7 +58,7 @@ func (r *recorder) acknowledged(writer string) {
 }
 
 // await returns once each writer has had n more ends acknowledged.
-func (r *recorder) await(ctx context.Context, t *testing.T, writers []string, n int) {
+func (r *recorder) await(t *testing.T, s *served, writers []string, n int) {
 	t.Helper()
 	target := make(map[string]int)
 	r.mu.Lock()
@@ -67,13 +67,14 @@ func (r *recorder) await(ctx context.Context, t *testing.T, writers []string, n 
 	}
 	r.mu.Unlock()
 	for deadline := time.Now().Add(accidentPatience); ; time.Sleep(5 * time.Millisecond) {
+		s.revive()
 		r.mu.Lock()
 		waits := slices.DeleteFunc(slices.Clone(writers), func(w string) bool { return r.ended[w] >= target[w] })
 		r.mu.Unlock()
 		switch {
 		case len(waits) == 0:
 			return
-		case ctx.Err() != nil || time.Now().After(deadline):
+		case time.Now().After(deadline):
 			t.Fatalf("writers %v make no progress after an accident", waits)
 		}
 	}
@@ -256,10 +257,13 @@ func (r *recorder) readAll(t *testing.T, addr string, writers []string) {
 
 // served is a broker in a process of its own, at one address over all restarts.
 type served struct {
-	t     *testing.T
-	dir   string
-	env   []string
-	child *child
+	t        *testing.T
+	dir      string
+	env      []string
+	mayStop  bool // itself
+	child    *child
+	exited   chan struct{}
+	restarts int
 }
 
 func (s *served) start() {
@@ -269,6 +273,32 @@ func (s *served) start() {
 		env = append(slices.Clone(env), addrEnv+"="+s.child.addr)
 	}
 	s.child = startChild(s.t, s.dir, env...)
+	cmd, exited := s.child.cmd, make(chan struct{})
+	s.exited = exited
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait()
+	}()
+}
+
+// kill kills the process, if it has not stopped itself.
+func (s *served) kill() {
+	_ = s.child.cmd.Process.Kill()
+	<-s.exited
+}
+
+// revive starts the broker again if it has stopped itself.
+func (s *served) revive() {
+	s.t.Helper()
+	select {
+	case <-s.exited:
+		if !s.mayStop {
+			s.t.Fatal("the broker has stopped")
+		}
+		s.restarts++
+		s.start()
+	default:
+	}
 }
 
 // signal sends a signal to the process.
@@ -285,20 +315,24 @@ type accident struct {
 	do   func(t *testing.T, s *served, n *rand.Rand) // returns once the broker serves again
 	sync bool                                        // Config.Sync
 
+	mayStop bool // the broker stops if the disk fails at the wrong moment: see log.go
+
 	// The disk forgets what is not synced: a record without a transaction can be read and vanish
 	// before it is acknowledged.
 	forgets bool
 }
 
-func pause(atMost time.Duration, rng *rand.Rand) { time.Sleep(time.Duration(rng.Int64N(int64(atMost)))) } // a random moment
+func pause(atMost time.Duration, rng *rand.Rand) {
+	time.Sleep(time.Duration(rng.Int64N(int64(atMost))))
+} // a random moment
 
 var accidents = map[string]accident{
 	"kill": {do: func(t *testing.T, s *served, rng *rand.Rand) {
 		pause(20*time.Millisecond, rng)
-		s.child.kill(t)
+		s.kill()
 		s.start()
 		if rng.IntN(4) == 0 {
-			s.child.kill(t)
+			s.kill()
 			s.start()
 		}
 	}},
@@ -313,19 +347,21 @@ var accidents = map[string]accident{
 		s.signal(syscall.SIGCONT)
 	}},
 	"full disk": {
-		disk: func(t *testing.T, dir string) { mountTmpfs(t, dir, 64<<20) },
+		mayStop: true,
+		disk:    func(t *testing.T, dir string) { mountTmpfs(t, dir, 64<<20) },
 		do: func(t *testing.T, s *served, rng *rand.Rand) {
 			pause(20*time.Millisecond, rng)
 			fill := filepath.Join(s.dir, "fill")
 			fillDisk(t, fill)
 			pause(300*time.Millisecond, rng)
-			if rng.IntN(3) == 0 {
-				s.child.kill(t)
+			killed := rng.IntN(3) == 0
+			if killed {
+				s.kill()
 			}
 			if err := os.Remove(fill); err != nil {
 				t.Fatal(err)
 			}
-			if s.child.cmd.ProcessState != nil {
+			if killed {
 				s.start()
 			}
 		},
@@ -406,13 +442,13 @@ func failPower(t *testing.T, s *served, rng *rand.Rand) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const ext4Shutdown = 0x8004587d // EXT4_IOC_SHUTDOWN
-	flags := uint32(2)              // EXT4_GOING_FLAGS_NOLOGFLUSH
+	const ext4Shutdown = 0x8004587d                                                                                              // EXT4_IOC_SHUTDOWN
+	flags := uint32(2)                                                                                                           // EXT4_GOING_FLAGS_NOLOGFLUSH
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, root.Fd(), ext4Shutdown, uintptr(unsafe.Pointer(&flags))); errno != 0 { //nolint:gosec // the ioctl's parameter
 		t.Fatalf("shut the file system down: %v", errno)
 	}
 	_ = root.Close()
-	s.child.kill(t)
+	s.kill()
 	for deadline := time.Now().Add(accidentPatience); ; time.Sleep(10 * time.Millisecond) {
 		err := syscall.Unmount(s.dir, 0)
 		if err == nil {
@@ -447,7 +483,7 @@ func surviveAccidents(t *testing.T, a accident, rounds int) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	s := &served{t: t, dir: filepath.Join(t.TempDir(), "disk")}
+	s := &served{t: t, mayStop: a.mayStop, dir: filepath.Join(t.TempDir(), "disk")}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -458,7 +494,7 @@ func surviveAccidents(t *testing.T, a accident, rounds int) {
 		s.env = append(s.env, syncEnv+"=1")
 	}
 	s.start()
-	defer func() { s.child.kill(t) }()
+	defer s.kill()
 	addr := s.child.addr
 	admin, err := accidentClient(addr)
 	if err != nil {
@@ -490,10 +526,10 @@ func surviveAccidents(t *testing.T, a accident, rounds int) {
 		all.Go(func() { rec.read(ctx, addr, fmt.Sprint("reader", i)) })
 	}
 	for range rounds {
-		rec.await(ctx, t, writers, 3)
+		rec.await(t, s, writers, 3)
 		a.do(t, s, rng)
 	}
-	rec.await(ctx, t, writers, 3)
+	rec.await(t, s, writers, 3)
 	cancel()
 	all.Wait()
 	rec.readAll(t, addr, ids)
@@ -501,7 +537,7 @@ func surviveAccidents(t *testing.T, a accident, rounds int) {
 	for _, x := range rec.seen.Transactions {
 		outcomes[x.Outcome]++
 	}
-	t.Logf("%d accidents, %d transactions %v, %d records visible, %d reads", rounds, len(rec.seen.Transactions), outcomes, len(rec.seen.Final.Seen), len(rec.seen.Reads))
+	t.Logf("%d accidents, %d transactions %v, %d records visible, %d reads; the broker stopped itself %d times", rounds, len(rec.seen.Transactions), outcomes, len(rec.seen.Final.Seen), len(rec.seen.Reads), s.restarts)
 	for i, f := range history.Check(rec.seen) {
 		if i < 10 {
 			t.Error(f)

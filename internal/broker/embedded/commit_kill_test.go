@@ -98,6 +98,8 @@ func dieAtStep(c *kfake.Cluster) {
 	})
 }
 
+const failWritesEnv = "WEIR_TEST_FAIL_WRITES" // any value: where dieStepEnv would kill, writes fail with EIO
+
 func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
@@ -150,6 +152,9 @@ type deadlyFile struct {
 
 func (f deadlyFile) Write(p []byte) (int, error) {
 	if f.before != nil && f.before.Add(-1) < 0 {
+		if os.Getenv(failWritesEnv) != "" {
+			return 0, syscall.EIO
+		}
 		die()
 	}
 	n, err := f.File.Write(p)
@@ -235,6 +240,27 @@ func TestKillKeepsOffsetsWithRows(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d rows, %s: %v", len(order), committed, time.Since(took).Round(time.Second), kills)
+}
+
+// A broker whose disk fails a write in the middle of a commit or an abort, such as a full one,
+// acknowledges nothing and stops: readers never see half of it, and the next start completes it.
+func TestFailedWriteInTheMiddleOfAnEnd(t *testing.T) {
+	for _, step := range []endStep{{true, someMarkers}, {true, allMarkers}, {true, someOffsets}, {true, allOffsets}, {true, endLogged}, {false, someMarkers}, {false, allMarkers}, {false, endLogged}} {
+		t.Run(step.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			c := startChild(t, dir, step.env(2), failWritesEnv+"=1")
+			setUpCopying(t, c.addr)
+			if !copyUntilDead(t, c, !step.commit) {
+				t.Fatal("the broker did not stop")
+			}
+			checkJournal(t, dir, step)
+			c = startChild(t, dir)
+			defer c.kill(t)
+			if rows := checkCopied(t, c.addr, step.String()); rows == 0 {
+				t.Error("the first transaction is gone")
+			}
+		})
+	}
 }
 
 // longEnv enables the long version of a test; make long sets it.

@@ -23,6 +23,7 @@
 //	admin.go       administrative requests that kfake answers unlike Kafka
 //	producers.go   kfake's producers, in memory
 //	slots.go       the journal of earlier versions
+//	log.go         kfake's messages; stops the process when a write has failed that kfake ignores
 //	space.go       disk space reserved for the ends of transactions
 //	storage.go     the cap on stored bytes; metrics.go for Prometheus
 //	profile.go     profiles of machines: caps and sizes

@@ -198,7 +198,7 @@ func (b *Broker) start() error {
 			}
 			return &readyListener{Listener: l, ready: ready, closed: make(chan struct{})}, nil
 		}),
-		kfake.WithLogger(logger{b.cfg.Logger}),
+		kfake.WithLogger(logger{log: b.cfg.Logger, stop: stopProcess}),
 		kfake.ClusterID("weir-embedded"),
 		kfake.DefaultNumPartitions(4),
 		kfake.BrokerConfigs(brokerConfigs(profile)),
@@ -220,7 +220,7 @@ func (b *Broker) start() error {
 		}
 	}
 	room := openReserve(dir, b.cfg.Logger)
-	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID} {
+	for _, key := range []kmsg.Key{kmsg.EndTxn, kmsg.InitProducerID, kmsg.OffsetCommit} {
 		b.watch(key, room.onRequest) // before all others: the journal must not record a commit that is refused
 	}
 	producers, err := newProducers(b.loop)
@@ -429,18 +429,4 @@ func reachable(addr string) bool {
 		return false
 	}
 	return conn.Close() == nil
-}
-
-// logger forwards kfake's errors, and its warnings as debug lines. Its info and debug lines concern
-// only kfake's internals.
-type logger struct{ log *slog.Logger }
-
-// Logf implements kfake.Logger.
-func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
-	switch level {
-	case kfake.LogLevelError:
-		l.log.Error(fmt.Sprintf(format, args...), "part", "broker")
-	case kfake.LogLevelWarn:
-		l.log.Debug(fmt.Sprintf(format, args...), "part", "broker")
-	}
 }

@@ -78,7 +78,8 @@ func (r *reserve) look() bool {
 	return r.full
 }
 
-// onRequest rejects requests that write to the log or end transactions while the disk is full.
+// onRequest rejects requests that write records or offsets, or end transactions, while the disk is
+// full.
 func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	if !r.look() {
 		return nil, nil, false
@@ -90,6 +91,8 @@ func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //
 		resp := req.ResponseKind().(*kmsg.EndTxnResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
 		return resp, nil, true
+	case *kmsg.OffsetCommitRequest:
+		return refuseOffsets(req, kerr.CoordinatorNotAvailable), nil, true
 	case *kmsg.InitProducerIDRequest:
 		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
 		resp.ErrorCode = kerr.CoordinatorNotAvailable.Code
@@ -97,6 +100,21 @@ func (r *reserve) onRequest(kreq kmsg.Request) (kmsg.Response, error, bool) { //
 		return resp, nil, true
 	}
 	return nil, nil, false
+}
+
+func refuseOffsets(req *kmsg.OffsetCommitRequest, err *kerr.Error) *kmsg.OffsetCommitResponse {
+	resp := req.ResponseKind().(*kmsg.OffsetCommitResponse) //nolint:forcetypeassert // kmsg pairs them
+	for _, t := range req.Topics {
+		topic := kmsg.NewOffsetCommitResponseTopic()
+		topic.Topic, topic.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			part := kmsg.NewOffsetCommitResponseTopicPartition()
+			part.Partition, part.ErrorCode = p.Partition, err.Code
+			topic.Partitions = append(topic.Partitions, part)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
 }
 
 func refuseProduce(req *kmsg.ProduceRequest, err *kerr.Error) *kmsg.ProduceResponse {
