@@ -19,7 +19,10 @@ func (g *generator) insert() bool {
 		{"DISTINCT", g.distinctRows}, {"OVER", g.overRows}, {"grouping sets", g.groupingSets}, {"windows again", g.windowsAgain}, {"Top-N of windows", g.topNOfWindows}, {"chain", g.chain},
 	}
 	k := oneOf(g, kinds)
-	if r.updating && k.name != "group of groups" {
+	switch {
+	case r.unique != nil && r.updating:
+		k.name, k.make = "upserts", g.upserts
+	case r.updating && k.name != "group of groups":
 		return false
 	}
 	query := k.make(r)
@@ -105,6 +108,30 @@ func (g *generator) grouped(r *relation) string {
 }
 
 func (g *generator) group(r *relation) string { return g.grouped(r) }
+
+// upserts reads the rows of an upsert table, or of a view over it, which are identified by its key.
+func (g *generator) upserts(r *relation) string {
+	switch g.IntN(4) {
+	case 0:
+		return g.grouped(r)
+	case 1:
+		return g.distinctRows(r)
+	case 2:
+		query := g.grouped(r)
+		if query == "" {
+			return ""
+		}
+		if r = g.addView(query, &relation{updating: true}); r == nil {
+			return ""
+		}
+		return g.grouped(r)
+	}
+	items := slices.Clone(r.unique)
+	for range 1 + g.IntN(3) {
+		items = append(items, g.item(r))
+	}
+	return "SELECT " + strings.Join(unique(items), ", ") + " FROM " + r.name + g.where(r, 60)
+}
 
 // groupOfGroups groups updating rows: those of groups, of a Top-N, or the last row of each key.
 func (g *generator) groupOfGroups(r *relation) string {

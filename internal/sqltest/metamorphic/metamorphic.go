@@ -7,7 +7,7 @@
 //	tables.go       generator of tables; distances between times
 //	rows.go         generator of records: small domains, NULLs, times around DST changes
 //	expressions.go  generator of expressions by type
-//	views.go        generator of views over append-only rows
+//	views.go        generator of views over append-only rows and upserts
 //	inserts.go      generator of INSERTs
 //	variants.go     variants: partitions, batches, crashes, keys, rewrites, time types
 //	compare.go      comparing and formatting differences

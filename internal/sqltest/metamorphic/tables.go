@@ -21,7 +21,7 @@ type generator struct {
 	ties      bool     // rows may have equal times
 	ddl       []string // statements so far
 	tables    []*table
-	versions  *table // the versioned table for lookups; nil: none
+	versions  *table // the upsert table, whose versions are looked up; nil: none
 	relations []*relation
 	names     int
 	ids       int64
@@ -137,7 +137,7 @@ func (g *generator) makeTables() {
 	for range 1 + g.IntN(2) {
 		g.tables = append(g.tables, g.makeTable(keyType, keyFormat))
 	}
-	if g.ltz && g.chance(40) {
+	if g.chance(40) {
 		g.versions = g.makeVersions(keyType, keyFormat)
 	}
 }
@@ -173,13 +173,14 @@ func (g *generator) makeTable(keyType, keyFormat string) *table {
 	return t
 }
 
-// makeVersions generates the versioned table. Its time is the record's timestamp, so that deletions
-// have a time, too.
+// makeVersions generates the upsert table: its rows can be read by updating queries, and its
+// versions be looked up. Its time is the record's timestamp, so that deletions have a time, too.
 func (g *generator) makeVersions(keyType, keyFormat string) *table {
 	const k = keyName
 	t := &table{name: g.name("v"), key: []string{k}, cols: []tableColumn{{name: k, text: keyType}, {name: "vs", text: "STRING"}, {name: "vi", text: "INT"}}}
 	g.add(fmt.Sprintf("CREATE TABLE %s (%s, changed TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed AS changed - INTERVAL %s, PRIMARY KEY (%s) NOT ENFORCED)\n"+
 		"WITH ('connector' = 'upsert-kafka', 'topic' = '%s', 'key.format' = '%s', 'value.format' = 'json')", t.name, declared(t.cols), interval(g.scale.delay), k, t.name, keyFormat))
+	g.relations = append(g.relations, &relation{name: t.name, updating: true, unique: t.key, cols: g.columns("SELECT k, vs, vi FROM " + t.name)})
 	return t
 }
 

@@ -6,10 +6,14 @@ import (
 	"strings"
 )
 
-// view adds a view over append-only rows whose rows are append-only, if possible.
+// view adds a view over rows that are append-only or those of an upsert table, if possible. Its
+// rows are of the same kind.
 func (g *generator) view() {
 	r := oneOf(g, g.relations)
 	if r.updating {
+		if r.unique != nil {
+			g.addView(g.projected(r))
+		}
 		return
 	}
 	kinds := []func(*relation) (string, *relation){g.projected, g.projected, g.united, g.unnested, g.firstOfKey, g.lookedUp, g.windowed, g.windowed, g.over}
@@ -164,7 +168,7 @@ func (g *generator) keys(r *relation, n int) []string {
 
 // lookedUp joins the version that was valid at each row's time.
 func (g *generator) lookedUp(r *relation) (string, *relation) {
-	if g.versions == nil || r.time == "" || r.repeats || slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.name == "vs" }) {
+	if g.versions == nil || !g.ltz || r.time == "" || r.repeats || slices.ContainsFunc(r.cols, func(c tableColumn) bool { return c.name == "vs" }) {
 		return "", nil
 	}
 	k := g.versions.key[0]
