@@ -59,12 +59,15 @@ func (p *planner) differScan(t *Table) {
 	}
 }
 
-// differInsert records differences in the records that an INSERT writes.
-func (p *planner) differInsert(where sql.Node, n *Insert) {
+// differInsert records differences in the records that an INSERT writes for the rows of r.
+func (p *planner) differInsert(where sql.Node, n *Insert, r *Relation) {
 	for i, c := range n.Table.Columns {
 		if c.Metadata == "headers" && n.Columns[i] >= 0 {
 			p.differ(where, "null-headers", "a header of %s whose value is NULL is written; Flink omits it", n.Table.Name)
 		}
+	}
+	if _, upserts := origin(r).(*Normalize); upserts {
+		p.differ(where, "group-changes", "of several changes of a row in one transaction, the last one is written; Flink writes each")
 	}
 	if len(n.Exact) > 0 {
 		c := n.Table.Columns[n.Exact[0]]

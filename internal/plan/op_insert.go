@@ -99,7 +99,7 @@ func (p *planner) insert(s *sql.Insert) error {
 			return sql.Errorf(s, "%s.%s is NOT NULL, but gets no value", t.Name, c.Name)
 		}
 	}
-	p.differInsert(s, insert)
+	p.differInsert(s, insert, r)
 	r = p.castTo(s, r, cols)
 	if err := insert.checkKey(s, r); err != nil {
 		return err
