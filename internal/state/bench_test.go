@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 )
 
@@ -116,6 +117,122 @@ func BenchmarkLarge(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkScanPrefix reads all rows of a join key out of a window of a million entries: in memory,
+// from disk with random join keys, and from disk with the same join key again and again. The cache
+// of the disk holds a tenth of the entries.
+func BenchmarkScanPrefix(b *testing.B) {
+	for _, kind := range []string{"memory", "disk", "disk-hot"} {
+		for _, rows := range []uint64{1, 10, 1000} {
+			b.Run(fmt.Sprintf("%s/rows=%d", kind, rows), func(b *testing.B) {
+				cfg := Config{CacheBytes: 16 << 20}
+				if kind != "memory" {
+					cfg.Dir = b.TempDir()
+				}
+				s := million(b, cfg, rows)
+				defer s.Close()
+				keys := 1_000_000 / rows
+				if kind == "disk-hot" {
+					keys = 1
+				}
+				read := uint64(0)
+				scan := func(i uint64) {
+					s.ScanPrefix(1, 0, joinKey(i), func(_, _ []byte) bool {
+						read++
+						return true
+					})
+				}
+				scan(0) // sorts
+				s.Put(1, 0, append(joinKey(1), 0), nil)
+				read = 0
+				rng := rand.New(rand.NewPCG(1, 1))
+				b.ReportAllocs()
+				n := uint64(0)
+				for b.Loop() {
+					scan(rng.Uint64N(keys))
+					n++
+				}
+				if read < n*rows {
+					b.Fatalf("%d rows in %d scans: %v", read, n, s.Err())
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkOrdered replaces a random row of a million and reads it back, with a commit every 3,000
+// rows, in a window without a sorted index and in one with.
+func BenchmarkOrdered(b *testing.B) {
+	for _, ordered := range []bool{false, true} {
+		b.Run(fmt.Sprintf("ordered=%t", ordered), func(b *testing.B) {
+			s := million(b, Config{}, 10)
+			if ordered {
+				s.ScanPrefix(1, 0, joinKey(0), func(_, _ []byte) bool { return false })
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			value := make([]byte, 40)
+			b.ReportAllocs()
+			n := 0
+			row := uint64(0)
+			for b.Loop() {
+				join := joinKey(rng.Uint64N(100_000))
+				s.Delete(1, 0, binary.BigEndian.AppendUint64(join, row%10))
+				row++
+				s.Put(1, 0, binary.BigEndian.AppendUint64(join, row%10), value)
+				if n++; n%3000 == 0 {
+					commit(b, s)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSort reads a window of a million entries by prefix for the first time.
+func BenchmarkSort(b *testing.B) {
+	s := million(b, Config{}, 10)
+	var size, index float64
+	for b.Loop() {
+		b.StopTimer()
+		s.ops[1].sorted[0].order = nil
+		before := heap()
+		b.StartTimer()
+		s.ScanPrefix(1, 0, joinKey(0), func(_, _ []byte) bool { return true })
+		b.StopTimer()
+		index, size = float64(heap()-before), float64(s.Len())
+		b.StartTimer()
+	}
+	b.ReportMetric(index/size, "index-B/entry")
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// million returns a store with a million entries in one window: rows for each join key.
+func million(b *testing.B, cfg Config, rows uint64) *Store {
+	b.Helper()
+	s, err := Open(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	value := make([]byte, 40)
+	for i := range uint64(1_000_000) {
+		i = i * 7919 % 1_000_000
+		key := binary.BigEndian.AppendUint64(joinKey(i/rows), i%rows)
+		if err := s.Restore(appendKey(nil, 1, 0, key), value); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.Restored(1), s.Flush()); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func joinKey(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i*0x9E3779B97F4A7C15) }
 
 // BenchmarkRestore applies changelog records of new entries.
 func BenchmarkRestore(b *testing.B) {
