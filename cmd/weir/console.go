@@ -66,7 +66,7 @@ func newConsole() *cobra.Command {
 			if cfg.Site, err = topic.site(); err != nil {
 				return err
 			}
-			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+			return untilStopped(cmd.Context(), kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
 				if names.given() {
 					if cfg.Registry, err = names.client(log); err != nil {
@@ -79,7 +79,7 @@ func newConsole() *cobra.Command {
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "console of the %s: %s\n", at.Describe(), page.URL())
 				return page.Run(ctx)
-			})
+			}))
 		},
 	}
 	kafka.add(cmd)

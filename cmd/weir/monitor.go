@@ -41,7 +41,7 @@ alerts are in deploy/prometheus.`,
 			if every < time.Second {
 				return usage(fmt.Errorf("--every must be at least 1s, got %s", every))
 			}
-			return kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+			err = kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				client, err := broker.Connect(ctx, at.Broker)
 				if err != nil {
 					return err
@@ -72,6 +72,10 @@ alerts are in deploy/prometheus.`,
 				m.Run(ctx, every, log)
 				return nil
 			})
+			if admins.listen == "" {
+				return err
+			}
+			return untilStopped(cmd.Context(), err)
 		},
 	}
 	kafka.add(cmd)

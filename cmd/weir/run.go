@@ -147,7 +147,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 		return err
 	}
 	defer spendMemory()()
-	return r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
+	err = r.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 		if at.Embedded() || r.makeTopics {
 			if err := node.ApplyTopics(ctx, at.Broker, named); err != nil {
 				return err
@@ -195,6 +195,10 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 		}
 		return nil
 	})
+	if r.cfg.UntilEnd {
+		return err
+	}
+	return untilStopped(cmd.Context(), err)
 }
 
 // copies returns the directory of the local copies of state; "" if there are none.

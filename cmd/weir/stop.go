@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,4 +40,22 @@ func (s *stopFlag) watch(ctx context.Context, w io.Writer) error {
 		})
 	})
 	return nil
+}
+
+// untilStopped returns the error of a command that runs until it is stopped: nil if the stop, which
+// ends ctx, has only interrupted its start.
+func untilStopped(ctx context.Context, err error) error {
+	var open *broker.LeftOpenError
+	if ctx.Err() == nil || errors.As(err, &open) || !onlyIs(err, ctx.Err()) {
+		return err
+	}
+	return nil
+}
+
+// onlyIs reports whether each of the errors that are joined in err is the target.
+func onlyIs(err, target error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // wrapping adds no other error
+		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyIs(e, target) })
+	}
+	return errors.Is(err, target)
 }

@@ -153,6 +153,7 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	c.Admin = admin
 	c.OnReady, c.OnSnapshot, c.SnapshotInterval = view.ready, view.show, view.every()
 	last, err := node.Run(ctx, c)
+	err = untilStopped(ctx, err)
 	view.done(last, err)
 	return last, err
 }

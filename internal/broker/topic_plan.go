@@ -291,14 +291,17 @@ func (tp *TopicChanges) again(ctx context.Context, admin *kadm.Client) error {
 
 // await waits until every partition of the topic has a leader.
 func (tp *TopicChanges) await(ctx context.Context, admin *kadm.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		topics, err := admin.ListTopics(ctx, tp.Topic)
+		topics, err := admin.ListTopics(limited, tp.Topic)
 		if err == nil && led(topics[tp.Topic], int(tp.declared.Partitions)) {
 			return nil
 		}
-		if retry.Sleep(ctx, 20*time.Millisecond) != nil {
+		if retry.Sleep(limited, 20*time.Millisecond) != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("wait for the leaders of its partitions: %w", ctx.Err())
+			}
 			return errors.Join(errors.New("it was created, but not every partition has a leader yet"), err)
 		}
 	}
