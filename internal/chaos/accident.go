@@ -40,7 +40,7 @@ type AccidentResult struct {
 	Wrong   []string      `json:"wrong,omitempty"`   // wrong rows and other failures
 	Rows    int           `json:"rows"`
 	Took    time.Duration `json:"took_ns"`
-	Logs    string        `json:"logs,omitempty"` // directory with the logs of the processes, if the outcome is wrong
+	Logs    string        `json:"logs,omitempty"` // folder with the logs of the processes, if the outcome is wrong
 }
 
 // Outcomes of an accident.

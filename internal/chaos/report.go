@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// Report is the result of a run.
+// Report is the result of a run. Paths in its texts are relative to the folder of the run.
 type Report struct {
+	Folder   string            `json:"folder,omitempty"` // of the run, in chaos/ of the data directory
 	Seed     uint64            `json:"seed"`
 	Versions map[string]string `json:"versions"`
 	Cluster  string            `json:"cluster"`
@@ -65,6 +66,35 @@ func newReport(c Config) *Report {
 		}
 	}
 	return r
+}
+
+// relativeTo makes the paths in the report relative to a directory, so that a report that is
+// published does not name those of the machine.
+func (r *Report) relativeTo(dir string) {
+	r.Folder = filepath.Base(dir)
+	inside := strings.NewReplacer(dir+string(filepath.Separator), "")
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		f.Detail, f.Failure = inside.Replace(f.Detail), inside.Replace(f.Failure)
+	}
+	for i := range r.Accidents {
+		a := &r.Accidents[i]
+		a.Message, a.Logs = inside.Replace(a.Message), inside.Replace(a.Logs)
+		replaceAll(a.Wrong, inside)
+	}
+	for kind, why := range r.NotAvailable {
+		r.NotAvailable[kind] = inside.Replace(why)
+	}
+	replaceAll(r.Failures, inside)
+	if r.Final != nil {
+		replaceAll(r.Final.Wrong, inside)
+	}
+}
+
+func replaceAll(texts []string, by *strings.Replacer) {
+	for i, text := range texts {
+		texts[i] = by.Replace(text)
+	}
 }
 
 // Clean reports whether there were no failures and the final verdict is clean.

@@ -116,6 +116,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	r.accidents = &bag[Accident]{all: Accidents(), rng: r.rng}
 	r.progress.Of = c.Duration
+	defer r.report.relativeTo(r.Dir)
 	if err := r.start(ctx); err != nil {
 		return r.report, errors.Join(err, r.close(ctx))
 	}
