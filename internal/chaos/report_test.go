@@ -10,7 +10,9 @@ import (
 // A saved report names no directories of the machine, in whatever field a path may be.
 func TestReportHasRelativePaths(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "20260501-120000-7")
-	in := func(name string) string { return "see " + filepath.Join(dir, name) + ", twice: " + filepath.Join(dir, name) }
+	in := func(name string) string {
+		return "see " + filepath.Join(dir, name) + ", twice: " + filepath.Join(dir, name)
+	}
 	r := &Report{
 		Faults:       []FaultRecord{{Kind: "state-disk-full", Detail: in("state-e1"), Failure: in("e1.log")}},
 		Accidents:    []AccidentResult{{Message: in("accidents/a"), Wrong: []string{in("accidents/b")}, Logs: filepath.Join(dir, "accidents", "a")}},

@@ -417,8 +417,9 @@ func mountExt4(t *testing.T, dir string) {
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
 }
 
-// failPower drops what was not synced: ext4's shutdown discards all dirty pages and the file system's
-// uncommitted journal. Before, it syncs a random choice of files, as the kernel may at any time.
+// failPower drops what was not synced: ext4's shutdown discards all dirty pages and the file
+// system's uncommitted journal. Before, it syncs a random choice of files, as the kernel may at any
+// time.
 func failPower(t *testing.T, s *served, rng *rand.Rand) {
 	pause(20*time.Millisecond, rng)
 	all, err := filepath.Glob(filepath.Join(s.dir, dataDir, "*"))

@@ -24,8 +24,8 @@ var diverging = []string{
 	"persist group entry open: %v", "persist group entry write: %v",
 }
 
-// Logf implements kfake.Logger. kfake calls it before it answers the request whose write has failed,
-// and before it handles another one.
+// Logf implements kfake.Logger. kfake calls it before it answers the request whose write has
+// failed, and before it handles another one.
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if slices.Contains(diverging, format) {

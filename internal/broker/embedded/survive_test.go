@@ -34,7 +34,8 @@ const (
 	historyGroup      = "history"
 )
 
-// randomHistory is a random sequence of what clients do to transactions, and what must be left of it.
+// randomHistory is a random sequence of what clients do to transactions, and what must be left of
+// it.
 type randomHistory struct {
 	t         *testing.T
 	rng       *rand.Rand
