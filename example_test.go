@@ -155,8 +155,9 @@ func ExampleStateChangedError() {
 	}
 	// Output:
 	// totals
-	//   changed: Aggregate by customer: SUM(amount); keys customer STRING; SUM of INT
-	//        to: Aggregate by customer: MAX(amount); keys customer STRING; MAX of INT
+	//   lost: Aggregate by customer: SUM(amount); keys customer STRING; SUM of INT (stage2)
+	//         no relation keeps the same state
+	//   new:  Aggregate by customer: MAX(amount); keys customer STRING; MAX of INT
 }
 
 func ExamplePipeline_Status() {

@@ -51,8 +51,9 @@ func TestOtherModule(t *testing.T) {
 	const want = `line 7, column 41: column amonut not found (did you mean amount?)
 3 records processed
 totals, refused:
-  changed: Aggregate by customer: SUM(amount); keys customer STRING; SUM of INT
-       to: Aggregate by customer: MAX(amount); keys customer STRING; MAX of INT
+  lost: Aggregate by customer: SUM(amount); keys customer STRING; SUM of INT (stage2)
+        no relation keeps the same state
+  new:  Aggregate by customer: MAX(amount); keys customer STRING; MAX of INT
 `
 	if err != nil || string(out) != want {
 		t.Errorf("error %v, output:\n%swant:\n%s", err, out, want)

@@ -32,6 +32,7 @@ type checkReport struct {
 
 	Differences []differenceReport `json:"differences,omitempty"`
 	Keys        *keysReport        `json:"keys,omitempty"` // with --brokers
+	Against     *againstReport     `json:"against,omitempty"`
 }
 
 // keysReport is the result of sampling the topics that the pipeline requires to be partitioned by
@@ -56,6 +57,8 @@ func newCheck() *cobra.Command {
 		out   output
 		kafka kafkaFlags
 		topic siteFlags
+
+		against string
 	)
 	cmd := &cobra.Command{
 		Use:   "check FILE…",
@@ -64,10 +67,17 @@ func newCheck() *cobra.Command {
 docs/reference/flink-differences.md.
 
 No broker is needed. With --brokers, it also samples the topics that a pipeline requires to be partitioned by key, and fails if
-a record is not in the partition of its key.`,
+a record is not in the partition of its key.
+
+With --against NAME, it reads the plan of pipeline NAME from its brokers, running or not, and lists what a start with this file
+would keep of its state, what would be lost, and what would start without state. It fails if something would be lost, since
+weir run then refuses the file. Rows that were read before have been processed by the SQL that ran at that time: they are not
+computed again.`,
 		Example: `  weir check per_minute.sql
   weir check pipelines/*.sql -o json
-  weir check enrich.sql --brokers kafka-1:9092`,
+  weir check enrich.sql --brokers kafka-1:9092
+  weir check per_minute.sql --against per_minute --brokers kafka-1:9092            # exit code 3 if state would be lost
+  weir check per_minute.sql --against per_minute --brokers kafka-1:9092 -o json`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			asJSON, err := out.json()
@@ -77,6 +87,9 @@ a record is not in the partition of its key.`,
 			at, err := topic.site()
 			if err != nil {
 				return err
+			}
+			if against != "" && (len(files) > 1 || len(kafka.config.Brokers) == 0) {
+				return usage(errors.New("--against compares one file with a pipeline, whose brokers it needs: --brokers"))
 			}
 			failed := false
 			for _, file := range files {
@@ -103,14 +116,22 @@ a record is not in the partition of its key.`,
 						report.OK, report.Message = false, err.Error()
 					}
 				}
-				failed = failed || err != nil
+				if err == nil && against != "" {
+					if report.Against, err = checkAgainst(cmd.Context(), kafka.config, program, against); err != nil {
+						return err
+					}
+					report.OK = report.Against.Accepted
+				}
+				failed = failed || !report.OK
 				switch {
 				case asJSON:
 					if err := writeJSON(cmd.OutOrStdout(), report); err != nil {
 						return err
 					}
 				case err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %s\n", file, program.Name, plural(len(program.Stages), "stage"))
+					if report.OK {
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, pipeline %s of %s\n", file, program.Name, plural(len(program.Stages), "stage"))
+					}
 					if report.Keys != nil {
 						if report.Keys.Records > 0 || len(report.Keys.Unsampled) == 0 {
 							fmt.Fprintf(cmd.OutOrStdout(), "%s: keys are in their partitions in %s\n", file, plural(report.Keys.Records, "sampled record"))
@@ -122,6 +143,7 @@ a record is not in the partition of its key.`,
 							fmt.Fprintf(cmd.OutOrStdout(), "%s: topic %s does not exist yet\n", file, topic)
 						}
 					}
+					report.Against.print(cmd.OutOrStdout(), file)
 					for _, d := range report.Differences {
 						fmt.Fprintf(cmd.OutOrStdout(), "%s:%d:%d: on Flink, %s: %s\n", file, d.Line, d.Column, d.Name, d.Message)
 					}
@@ -137,6 +159,7 @@ a record is not in the partition of its key.`,
 	}
 	kafka.addConnection(cmd)
 	cmd.Flag("brokers").Usage = "Kafka brokers, host:port,…, whose topics are sampled; without it, no broker is contacted"
+	cmd.Flags().StringVar(&against, "against", "", "name of a pipeline whose state is compared with what the file keeps; with --brokers")
 	topic.add(cmd, bundledScope)
 	out.add(cmd)
 	return cmd

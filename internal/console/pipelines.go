@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,17 +41,16 @@ func (c *Console) refreshPlans(ctx context.Context) {
 		if !ok || len(t.Partitions) != 1 || c.plans.upToDate(name, t.Partitions[0].Stable) {
 			continue
 		}
-		var manifest struct {
-			SQL string `json:"sql"`
-		}
+		var last []byte
 		p := t.Partitions[0]
 		err := scan(ctx, c.cfg.Broker, t.Name, map[int32]offsetRange{0: {p.Start, p.Stable}}, func(r *kgo.Record) error {
-			return json.Unmarshal(r.Value, &manifest)
+			last = r.Value
+			return nil
 		})
 		if err != nil {
 			c.cfg.Logger.Debug("console: read a plan", "topic", t.Name, "err", err)
 		}
-		program, err := plan.Compile(manifest.SQL, name)
+		program, err := engine.RunningPlan(last, name)
 		if err != nil {
 			program = nil // written by a version that did not store the SQL
 		}
@@ -213,8 +211,8 @@ func (c *Console) view(name string) *pipelineView {
 	}
 	v := &pipelineView{Pipeline: c.pipelineRow(name, g, local, mine, s.Err)}
 	program := local.Program
-	if program == nil {
-		program = c.plans.get(name)
+	if running := c.plans.get(name); program == nil || running != nil && running.SQL == program.SQL {
+		program = running // with the names of its stages and topics
 	}
 	if mine && local.Status != nil {
 		status := local.Status()

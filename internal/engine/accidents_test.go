@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,7 @@ type site struct {
 	client     *kgo.Client
 	partitions int32
 	kind       string
+	insert     string // replaces the INSERT of the kind
 	sent       int
 	cfg        Config // additions to run's configuration
 	stateDir   string
@@ -104,6 +106,9 @@ func (s *site) send(n int) {
 	}
 }
 
+// query returns the INSERTs of the pipeline.
+func (s *site) query() string { return cmp.Or(s.insert, accidentPipelines[s.kind]) }
+
 func (s *site) program(insert string) *plan.Program {
 	s.Helper()
 	source := accidentSource
@@ -124,7 +129,7 @@ func (s *site) try() error {
 	defer cancel()
 	cfg := s.cfg
 	cfg.Broker, cfg.UntilEnd, cfg.CommitInterval, cfg.StateDir = s.at, true, 20*time.Millisecond, s.stateDir
-	cfg.Program = s.program(accidentPipelines[s.kind])
+	cfg.Program = s.program(s.query())
 	cfg.Instances = []string{"a", "b"}
 	s.log.Reset()
 	cfg.Logger = slog.New(slog.NewTextHandler(&s.log, nil))

@@ -33,54 +33,74 @@ func TestCrashAtEveryTransaction(t *testing.T) {
 }
 
 func crashEverywhere(t *testing.T, kind string, partitions int32, committed bool) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	s := &site{T: t, at: broker.Config{Brokers: c.ListenAddrs()}, partitions: partitions, kind: kind}
-	s.connect()
-	s.createTopic("readings")
+	s := newCrashSite(t, kind, partitions)
 	s.send(40)
-	var left atomic.Int64 // EndTxn requests until the broker hangs up, once
-	var die context.CancelFunc
-	c.ControlKey(kmsg.EndTxn.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		if left.Add(-1) > 0 {
-			return nil, nil, false
-		}
-		left.Store(1 << 40) // the abort that follows succeeds
-		die()
-		return nil, errors.New("the broker hangs up"), true // without handling the request
-	})
 	const crashes = 6
 	for n := 1; n <= crashes; n++ {
-		left.Store(int64(n))
-		if committed {
-			left.Store(1 << 40)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		die = cancel
-		commits := 0
-		_, err := Run(ctx, Config{
-			Broker: s.at, Program: s.program(accidentPipelines[kind]), Instances: []string{"a"}, UntilEnd: true, MaxRecords: 9,
-			TransactionTimeout: 2 * time.Second, CommitInterval: 20 * time.Millisecond,
-			OnCommit: func(Commit) {
-				if commits++; commits == n && committed {
-					die()
-				}
-			},
-		})
-		die()
-		if err != nil {
-			t.Logf("crash %d: %v", n, err)
-		}
-		left.Store(1 << 40)
+		s.crash(n, committed)
 		s.deleteLeftGroup()
 		s.send(3)
 	}
 	s.run()
 	s.want()
+}
+
+// crashSite is a site whose broker can hang up in a chosen transaction.
+type crashSite struct {
+	*site
+	left atomic.Int64 // EndTxn requests until the broker hangs up, once
+	die  context.CancelFunc
+}
+
+const never = 1 << 40
+
+func newCrashSite(t *testing.T, kind string, partitions int32) *crashSite {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	s := &crashSite{site: &site{T: t, at: broker.Config{Brokers: c.ListenAddrs()}, partitions: partitions, kind: kind}}
+	s.connect()
+	s.createTopic("readings")
+	s.left.Store(never)
+	c.ControlKey(kmsg.EndTxn.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if s.left.Add(-1) > 0 {
+			return nil, nil, false
+		}
+		s.left.Store(never) // the abort that follows succeeds
+		s.die()
+		return nil, errors.New("the broker hangs up"), true // without handling the request
+	})
+	return s
+}
+
+// crash runs the pipeline until its nth transaction, and crashes before or after the commit.
+func (s *crashSite) crash(n int, committed bool) {
+	s.Helper()
+	s.left.Store(int64(n))
+	if committed {
+		s.left.Store(never)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
+	s.die = cancel
+	defer cancel()
+	commits := 0
+	_, err := Run(ctx, Config{
+		Broker: s.at, Program: s.program(s.query()), Instances: []string{"a"}, UntilEnd: true, MaxRecords: 9, StateDir: s.stateDir,
+		TransactionTimeout: 2 * time.Second, CommitInterval: 20 * time.Millisecond,
+		OnCommit: func(Commit) {
+			if commits++; commits == n && committed {
+				cancel()
+			}
+		},
+	})
+	if err != nil {
+		s.Logf("crash %d: %v", n, err)
+	}
+	s.left.Store(never)
 }
 
 // deleteLeftGroup deletes the group once its dead members have left.

@@ -20,6 +20,8 @@
 //	status.go       what the workers do, for readers outside; metrics.go the same for Prometheus
 //	topics.go       the topics of a pipeline, created and checked
 //	manifest.go     what the state of a pipeline consists of, and whether new SQL fits it
+//	continue.go     what a changed plan keeps of it, and under which names
+//	against.go      the same, reported before a start
 //	startup.go      where a pipeline first reads its sources, decided once
 //	identity.go     which topics they were, and what follows if they are others now
 //	adopt.go        groups without positions: an older version, or other SQL before the first
@@ -70,7 +72,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg = cfg.withDefaults()
 	cfg.Metrics.add(cfg.Status)
 	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
-	p := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
+	p := newPipeline(cfg)
 	defer p.closeSchemas()
 	results := make([]Result, len(cfg.Instances))
 	for {

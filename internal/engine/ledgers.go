@@ -31,7 +31,7 @@ func (s *session) ledgersOf(tp topicPartition) (all []*ledger) {
 }
 
 func (p *pipeline) newLedger(stage *plan.Stage, partition int32, store *state.Store) *ledger {
-	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, fingerprint: fingerprint(stage)}
+	return &ledger{store: store, topic: stage.Changelog, stage: stage.Name, partition: partition, fingerprint: fingerprint(stage), former: p.former[stage.Name]}
 }
 
 // restoreLedgers reads the positions topic for partitions that were assigned and that are in no
@@ -99,7 +99,7 @@ func (p *pipeline) trust(l *ledger) (positions map[string]position, adopt bool, 
 		return nil, false, p.truncatedError(l)
 	case head == nil, l.stale:
 		return nil, true, nil
-	case head.State != l.fingerprint:
+	case head.State != l.fingerprint && !slices.Contains(l.former, head.State):
 		return nil, false, p.otherStateError(l, head)
 	}
 	return positions, false, nil

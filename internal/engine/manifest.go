@@ -18,8 +18,11 @@ import (
 
 func (p *pipeline) manifestTopic() string { return p.cfg.Program.ManifestTopic() }
 
-// manifestVersion is 1 since states record positions. Older manifests have no version.
-const manifestVersion = 1
+// Versions of the manifest. Older manifests have none.
+const (
+	manifestPositions = 1 // states record positions; names and numbers are those of the plan by position
+	manifestNames     = 2 // the plan has other names and numbers, or its state was created by other SQL
+)
 
 // manifest describes the SQL, topics and state of a running pipeline.
 type manifest struct {
@@ -39,6 +42,9 @@ type manifestStage struct {
 	// Stateless stages may change freely. They are listed so that a version without positions,
 	// which would continue from the group's offsets and record none, refuses the manifest.
 	Stateless bool `json:"stateless,omitempty"`
+	// Former are fingerprints that the stage had before SQL was added that keeps further state.
+	// Partitions in which nothing was committed since then still have one of them.
+	Former []string `json:"former,omitempty"`
 }
 
 type manifestState struct {
@@ -47,9 +53,14 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	m := manifest{Version: manifestVersion, SQL: p.cfg.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	m := manifest{Version: manifestPositions, SQL: p.cfg.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	if p.renamed || len(p.former) > 0 {
+		m.Version = manifestNames // an older Weir would look for the state by position
+	}
 	for _, s := range p.cfg.Program.Stages {
-		m.Stages = append(m.Stages, stageManifest(s))
+		stage := stageManifest(s)
+		stage.Former = p.former[s.Name]
+		m.Stages = append(m.Stages, stage)
 	}
 	for topic, n := range p.partitions {
 		m.Topics[topic] = manifestTopic{p.ids[topic].String(), n, p.startups[topic]}
@@ -88,6 +99,9 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 	if err != nil {
 		return err
 	}
+	if !reflect.DeepEqual(old, p.running) {
+		return errPlanChanged
+	}
 	if old == nil {
 		if used != nil && !p.cfg.FromChangelog {
 			return used
@@ -109,22 +123,23 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 		}
 		return p.agreeOnStartups(ctx)
 	}
-	if old.Version > manifestVersion {
-		return &fatalError{&newerError{"the plan in topic " + p.manifestTopic(), old.Version, manifestVersion}}
-	}
-	if report := compareManifests(*old, p.manifest()); report != "" {
+	p.former = formerOf(old, p.cfg.Program)
+	if report := p.compare(old); report != "" {
 		switch begun, err := p.hasCommitted(ctx, admin); {
 		case err != nil:
 			return err
 		case begun:
 			return &ChangedError{p.cfg.Program.Name, report}
 		}
+		p.former = nil
 		p.cfg.Logger.Info("the previous SQL kept other state but has committed nothing: starting with this SQL", "topic", p.manifestTopic())
+	} else {
+		p.logContinued()
 	}
 	if err := p.checkIdentity(old); err != nil {
 		return err
 	}
-	if old.Version < manifestVersion {
+	if old.Version < manifestPositions {
 		if err := p.checkAlone(ctx, admin, "an older version of Weir has written the plan"); err != nil {
 			return err
 		}

@@ -20,8 +20,14 @@ import (
 
 // pipeline is the state that the workers of a process share.
 type pipeline struct {
-	cfg  Config
+	cfg  Config // with the plan as it is run, see planned
 	sent broker.Written
+
+	planned   *plan.Program       // as it was compiled, with names and numbers by position
+	running   *manifest           // of the last start, nil if there is none
+	continued *plan.Continuation  // of the running plan; nil if its SQL can't be planned as it was
+	renamed   bool                // the plan has other names and numbers than planned
+	former    map[string][]string // see manifestStage.Former; by stage
 
 	partitions    map[string]int32         // of all topics that it reads and writes
 	outTopics     []string                 // that it writes
@@ -39,6 +45,10 @@ type pipeline struct {
 
 	mu     sync.Mutex
 	healed map[topicPartition]bool // whether the group's offset equals the position in the state
+}
+
+func newPipeline(cfg Config) *pipeline {
+	return &pipeline{cfg: cfg, planned: cfg.Program, healed: make(map[topicPartition]bool)}
 }
 
 // prepare creates the topics that the pipeline writes, checks those that it reads, and finds where
@@ -72,7 +82,7 @@ func (p *pipeline) patience(err error) time.Duration {
 		return p.cfg.SessionTimeout + leaveTime // a killed process remains a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // not all brokers know a new topic immediately
-	case kerr.IsRetriable(err), errors.As(err, &moving):
+	case kerr.IsRetriable(err), errors.As(err, &moving), errors.Is(err, errPlanChanged):
 		return max(p.cfg.TransactionTimeout, coordinatorTime)
 	}
 	return 0
@@ -88,6 +98,9 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 		return err
 	}
 	admin := kadm.NewClient(client)
+	if err := p.bind(ctx, admin); err != nil {
+		return err
+	}
 	if err := p.prepareTopics(ctx, admin); err != nil {
 		return err
 	}

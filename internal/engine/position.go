@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -21,6 +22,8 @@ import (
 //	header       written once, before everything else: the fingerprint of the state. A changelog
 //	             that has lost its beginning has no header, whatever compaction, retention and
 //	             DeleteRecords have left of it.
+//	state        the fingerprint since SQL was added that keeps further state; see Continue in
+//	             package plan. It replaces that of the header.
 //	position/T   for each topic T that is read: its id, its number of partitions, and the next
 //	             offset to read. They are the last records of each transaction, so a changelog
 //	             that ends otherwise was written by a version without positions.
@@ -31,14 +34,16 @@ type ledger struct {
 	topic       string // changelog
 	stage       string // "" in the positions topic
 	partition   int32
-	fingerprint string // of the state: see fingerprint; "" without state
-	stale       bool   // the changelog ends with entries of a version without positions
+	fingerprint string   // of the state: see fingerprint; "" without state
+	former      []string // fingerprints that the state may still have: see manifestStage.Former
+	stale       bool     // the changelog ends with entries of a version without positions
 }
 
 const (
 	positionEntry   uint16 = 0 // number of a ledger's entries in the state
 	positionVersion        = 1
 	headerKey              = "header"
+	stateKey               = "state"
 	positionPrefix         = "position/"
 )
 
@@ -70,7 +75,7 @@ func (e *newerError) Error() string {
 
 // read returns the header of a ledger, nil if there is none, and its positions by topic.
 func (l *ledger) read() (*header, map[string]position, error) {
-	var head *header
+	var head, current *header
 	positions := make(map[string]position)
 	var failed error
 	l.store.Scan(positionEntry, 0, func(key, value []byte) bool {
@@ -84,9 +89,15 @@ func (l *ledger) read() (*header, map[string]position, error) {
 		case string(key) == headerKey:
 			head = &header{}
 			failed = decodeVersioned(value, head, what, func() int { return head.Version })
+		case string(key) == stateKey:
+			current = &header{}
+			failed = decodeVersioned(value, current, what, func() int { return current.Version })
 		}
 		return failed == nil
 	})
+	if head != nil && current != nil {
+		head.State = current.State
+	}
 	return head, positions, failed
 }
 
@@ -112,11 +123,16 @@ func decodeVersioned(value []byte, to any, what string, version func() int) erro
 	return nil
 }
 
-// write adds positions to the end of the open transaction's changes, and the header if it is
-// missing.
+// write adds positions to the end of the open transaction's changes, the header if it is missing,
+// and the fingerprint if it has changed.
 func (l *ledger) write(pipeline string, positions map[string]position) error {
 	if _, known := l.store.Get(positionEntry, 0, []byte(headerKey)); !known || len(positions) == 0 {
 		if err := l.put(headerKey, header{positionVersion, pipeline, l.fingerprint}); err != nil {
+			return err
+		}
+	}
+	if len(l.former) > 0 {
+		if err := l.writeState(pipeline); err != nil {
 			return err
 		}
 	}
@@ -127,6 +143,23 @@ func (l *ledger) write(pipeline string, positions map[string]position) error {
 		}
 	}
 	return nil
+}
+
+// writeState records the fingerprint if neither the header nor the last record of it has it.
+func (l *ledger) writeState(pipeline string) error {
+	now := header{positionVersion, pipeline, l.fingerprint}
+	b, err := json.Marshal(now)
+	if err != nil {
+		return fmt.Errorf("write fingerprint: %w", err)
+	}
+	last, known := l.store.Get(positionEntry, 0, []byte(stateKey))
+	if !known {
+		last, _ = l.store.Get(positionEntry, 0, []byte(headerKey))
+	}
+	if bytes.Equal(last, b) {
+		return nil
+	}
+	return l.put(stateKey, now)
 }
 
 func (l *ledger) put(key string, value any) error {
@@ -151,8 +184,11 @@ func (l *ledger) records(produce func(*kgo.Record)) (all []*kgo.Record) {
 
 // fingerprint identifies the state of a stage. It changes with everything that may not change while
 // the state is kept.
-func fingerprint(s *plan.Stage) string {
-	b, err := json.Marshal(stageManifest(s))
+func fingerprint(s *plan.Stage) string { return stageManifest(s).fingerprint() }
+
+func (m manifestStage) fingerprint() string {
+	m.Former = nil
+	b, err := json.Marshal(m)
 	if err != nil { // strings and numbers only
 		panic(err)
 	}

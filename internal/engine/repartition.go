@@ -52,6 +52,9 @@ func (p *pipeline) repartition(ctx context.Context, admin *kadm.Client) error {
 		return err
 	}
 	if len(widened) > 0 {
+		if !old.keepsSame(p.cfg.Program) {
+			return p.mismatch("--repartition is not possible: this SQL keeps other state than the SQL that ran last: run that with --repartition first, and then this one")
+		}
 		if err := p.abortInterruptedMove(ctx); err != nil {
 			return err
 		}

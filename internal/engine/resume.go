@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
 )
 
 // The position in the state decides where a partition is resumed, not the group's offsets: those
@@ -209,6 +210,9 @@ func (s *session) resumeAdded(ctx context.Context, added map[topicPartition]*ass
 			return err
 		}
 	}
+	if err := s.inheritPositions(ctx, added); err != nil {
+		return err
+	}
 	if err := s.describeLogs(ctx, added); err != nil {
 		return err
 	}
@@ -235,6 +239,46 @@ func (s *session) findPosition(tp topicPartition, c *assignment) error {
 			return s.p.mismatch("%s and %s disagree on the position of %s-%d: offset %d and offset %d", by, l.topic, tp.topic, tp.partition, c.recorded.Next, at.Next)
 		default:
 			c.recorded, by = &at, l.topic
+		}
+	}
+	return nil
+}
+
+// inheritPositions finds the positions of sources that only stateless stages read until SQL was
+// added that keeps state over them. They stay in the positions topic until a task's state has one.
+// A topic never becomes stateless again, because its stage would be lost.
+func (s *session) inheritPositions(ctx context.Context, added map[topicPartition]*assignment) error {
+	byPartition := make(map[int32]*ledger)
+	for tp, c := range added {
+		if c.recorded == nil && !c.adopt && s.p.isSource(tp.topic) && len(s.p.statefulReaders(tp.topic)) > 0 {
+			byPartition[tp.partition] = &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
+		}
+	}
+	if len(byPartition) == 0 {
+		return nil
+	}
+	n, err := partitionsOf(ctx, s.group.Admin, s.p.positionsTopic())
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(byPartition, func(partition int32, _ *ledger) bool { return partition >= n })
+	if len(byPartition) == 0 {
+		return nil
+	}
+	if _, err := s.p.readChangelog(ctx, s.group.Admin, slices.Collect(maps.Values(byPartition)), func(int32) {}); err != nil {
+		return err
+	}
+	for tp, c := range added {
+		l := byPartition[tp.partition]
+		if l == nil || c.recorded != nil || c.adopt || !s.p.isSource(tp.topic) || len(s.p.statefulReaders(tp.topic)) == 0 {
+			continue
+		}
+		_, positions, err := l.read()
+		if err != nil {
+			return err
+		}
+		if at, known := positions[tp.topic]; known {
+			c.recorded = &at
 		}
 	}
 	return nil

@@ -47,7 +47,7 @@ func (s *site) prepared() {
 	s.Helper()
 	cfg := Config{Broker: s.at, Program: s.program(accidentPipelines[s.kind]), Instances: []string{"a", "b"}, UntilEnd: true, Repartition: s.cfg.Repartition}
 	cfg = cfg.withDefaults()
-	p := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
+	p := newPipeline(cfg)
 	if err := p.prepare(s.Context()); err != nil {
 		s.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestBeginOfTwoFirstStarts(t *testing.T) {
 	s.send(10)
 	cfg := Config{Broker: s.at, Program: s.program(accidentPipelines[s.kind]), Instances: []string{"c"}}
 	cfg = cfg.withDefaults()
-	other := &pipeline{cfg: cfg, healed: make(map[topicPartition]bool)}
+	other := newPipeline(cfg)
 	if err := other.prepare(t.Context()); err != nil { // for its topics
 		t.Fatal(err)
 	}

@@ -32,6 +32,8 @@
 //	topics.go            topics of the pipeline itself, and conflicts of tables with them
 //	rewrite.go           filter pushdown, unread columns, sliced windows
 //	stage.go             stages, and the numbering of their state
+//	continue.go          what a changed plan keeps of the state of a running one
+//	names.go             names and numbers under which state is stored
 //	placement.go         reliance on the existing partitioning of topics
 //	preview.go           a bare query, for a preview
 //	difference.go        differences from Flink, for weir check
