@@ -120,7 +120,7 @@ reference: ## regenerate the generated parts of docs/reference
 	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr -update
 
 conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows
-	go test -timeout 10m -count=1 -v -datadriven-quiet -run 'TestConformance' ./internal/conformance
+	go test ./internal/conformance -timeout 10m -count=1 -v -run 'TestConformance' -datadriven-quiet
 
 conformance-golden: check-deps ## record Flink's rows for new and changed pipelines in internal/conformance/golden
 	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./internal/conformance -golden -missing
