@@ -63,7 +63,7 @@ func (e *NotDeployedError) Error() string {
 // Deployments reads the records of all deployments, sorted by name.
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
-	err := broker.ReadAll(ctx, kafka, RecordTopic, nil, func(r *kgo.Record) error {
+	add := func(r *kgo.Record) error {
 		if r.Value == nil {
 			delete(byName, string(r.Key))
 			return nil
@@ -74,6 +74,9 @@ func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error)
 		}
 		byName[d.Name] = d
 		return nil
+	}
+	err := within(ctx, kafka, "the records in topic "+RecordTopic, func(ctx context.Context) error {
+		return broker.ReadAll(ctx, kafka, RecordTopic, nil, add)
 	})
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("read deployments: %w", err)
@@ -107,32 +110,66 @@ func FindDeployment(ctx context.Context, kafka broker.Config, name string) (Depl
 type recorder struct {
 	kafka  broker.Config
 	client *kgo.Client
+	cancel context.CancelFunc // of the client
 	name   string
 }
 
 // recordTimeout is the transaction timeout of a recorder.
 const recordTimeout = 30 * time.Second
 
+// recordLimit bounds each wait for the broker. A reader also waits for a transaction that a killed
+// process has left open, until the broker aborts it.
+const recordLimit = 2 * recordTimeout
+
+// withLimit is a variable for tests, which don't wait that long.
+var withLimit = func(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, recordLimit)
+}
+
 func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recorder, error) {
-	r := &recorder{kafka: kafka, name: name}
-	client, err := broker.Connect(ctx, kafka, kgo.TransactionalID(r.id()), kgo.DefaultProduceTopic(RecordTopic),
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &recorder{kafka: kafka, cancel: cancel, name: name}
+	var err error
+	r.client, err = broker.Connect(ctx, kafka, kgo.WithContext(work), kgo.TransactionalID(r.id()), kgo.DefaultProduceTopic(RecordTopic),
 		kgo.TransactionTimeout(recordTimeout))
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	err = broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{{Name: RecordTopic, Partitions: 1, CleanupPolicy: "compact"}})
-	if err == nil {
-		_, _, err = client.ProducerID(ctx) // fence now, not at the first write: the records of others are read after this
+	err = within(ctx, kafka, "topic "+RecordTopic, func(ctx context.Context) error {
+		return broker.EnsureTopics(ctx, kadm.NewClient(r.client), []broker.Topic{{Name: RecordTopic, Partitions: 1, CleanupPolicy: "compact"}})
+	})
+	if err == nil { // fence now, not at the first write: the records of others are read after this
+		err = within(ctx, kafka, "transactional id "+r.id(), func(ctx context.Context) error {
+			_, _, err := r.client.ProducerID(ctx)
+			return err
+		})
 	}
 	if err != nil {
-		client.Close()
+		r.close()
 		return nil, fmt.Errorf("prepare the record of %s: %w", name, err)
 	}
-	r.client = client
 	return r, nil
 }
 
-func (r *recorder) close() { r.client.Close() }
+// close does not wait for a broker that does not answer.
+func (r *recorder) close() {
+	r.cancel()
+	r.client.Close()
+}
+
+// within calls fn, which waits for an answer of the broker, and bounds it by recordLimit. The error
+// then names what it waited for.
+func within(ctx context.Context, kafka broker.Config, what string, fn func(ctx context.Context) error) error {
+	limited, cancel := withLimit(ctx)
+	defer cancel()
+	err := fn(limited)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("no answer from Kafka at %s within %s, waiting for %s; check that all brokers run, and that none of their partitions is offline: %w",
+			strings.Join(kafka.Brokers, ","), recordLimit, what, err)
+	}
+	return err
+}
 
 // errOvertaken is returned after a concurrent change of the same deployment.
 var errOvertaken = errors.New("another weir changed this deployment at the same time")
@@ -150,16 +187,25 @@ func (r *recorder) write(ctx context.Context, d *Deployment) error {
 	if err := r.client.BeginTransaction(); err != nil {
 		return r.failed(err)
 	}
-	begun, err := broker.BegunBy(ctx, r.client)
+	var begun broker.Begun
+	err = within(ctx, r.kafka, "transactional id "+r.id(), func(ctx context.Context) (err error) {
+		begun, err = broker.BegunBy(ctx, r.client)
+		return err
+	})
 	if err != nil {
 		return r.failed(err)
 	}
-	written := r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
+	written := within(ctx, r.kafka, "the write to topic "+RecordTopic, func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, r.cancel)() // ctx alone does not interrupt a request in flight
+		return r.client.ProduceSync(ctx, &kgo.Record{Key: []byte(r.name), Value: value}).FirstErr()
+	})
 	if written == nil {
-		written = broker.Commit(ctx, r.client)
+		written = within(ctx, r.kafka, "the commit of transaction "+r.id(), func(ctx context.Context) error { return broker.Commit(ctx, r.client) })
 	}
 	failed := r.failed(written)
 	if failed != nil && !errors.Is(failed, errOvertaken) {
+		ctx, cancel := withLimit(ctx)
+		defer cancel()
 		return errors.Join(failed, broker.EndOpen(ctx, r.kafka, begun, written))
 	}
 	return failed
