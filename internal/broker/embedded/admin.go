@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/broker/front"
 )
 
 // Administrative requests that kfake answers unlike Kafka:
@@ -21,6 +23,25 @@ import (
 //   - CreateTopics, IncrementalAlterConfigs and AlterConfigs accept any setting.
 //   - AlterConfigs of a broker also replaces the settings that it was started with, and clients can
 //     change how often kfake compacts, which would then not spare open transactions.
+
+// onMetadata keeps kfake from creating topics whose names are invalid, if it creates topics that
+// clients request. The client's next request creates the others.
+func onMetadata(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	if req, ok := kreq.(*kmsg.MetadataRequest); ok && req.AllowAutoTopicCreation {
+		for _, t := range req.Topics {
+			if t.Topic != nil && !front.ValidTopicName(*t.Topic) {
+				req.AllowAutoTopicCreation = false
+			}
+		}
+	}
+	return nil, nil, false
+}
+
+// onConsumerGroupDescribe gives the front the names of all topics: kfake's answer has ids only.
+func (b *Broker) onConsumerGroupDescribe(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	b.front.SetTopicNames(b.loop.topicNames())
+	return nil, nil, false
+}
 
 // onListGroups normalizes the types to list.
 func onListGroups(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature

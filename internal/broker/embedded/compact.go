@@ -38,6 +38,7 @@ type loop struct {
 	run     chan func()
 	die     chan struct{} // closed when the cluster stops
 	topics  reflect.Value // map of topics to maps of partitions
+	names   reflect.Value // map of topic ids to names
 }
 
 // abortedTransaction is kfake's abortedTxnEntry.
@@ -54,7 +55,10 @@ func openLoop(c *kfake.Cluster) (l *loop, err error) {
 	if !ok {
 		return nil, errors.New("unsupported version of kfake: Cluster.die has another type")
 	}
-	l = &loop{cluster: c, run: run, die: die, topics: reach(v.FieldByName("data").FieldByName("tps"))}
+	l = &loop{cluster: c, run: run, die: die, topics: reach(v.FieldByName("data").FieldByName("tps")), names: reach(v.FieldByName("data").FieldByName("id2t"))}
+	if names := l.names.Type(); !names.Key().ConvertibleTo(reflect.TypeFor[[16]byte]()) || names.Elem().Kind() != reflect.String {
+		return nil, errors.New("unsupported version of kfake: data.id2t has another type")
+	}
 	partition := l.topics.Type().Elem().Elem().Elem()
 	segment := field(partition, "segments").Elem()
 	entry, index := field(partition, "abortedTxns").Elem(), field(segment, "index").Elem()
@@ -103,6 +107,18 @@ func field(t reflect.Type, name string) reflect.Type {
 // reach returns an unexported field in a form that can be read and set.
 func reach(v reflect.Value) reflect.Value {
 	return reflect.NewAt(v.Type(), unsafe.Pointer(v.UnsafeAddr())).Elem() //nolint:gosec // that is what this file is for
+}
+
+// topicNames returns the names of all topics, by id.
+func (l *loop) topicNames() map[[16]byte]string {
+	all := make(map[[16]byte]string)
+	l.do(func() {
+		for each := l.names.MapRange(); each.Next(); {
+			id := each.Key().Convert(reflect.TypeFor[[16]byte]()).Interface().([16]byte) //nolint:forcetypeassert // checked in openLoop
+			all[id] = each.Value().String()
+		}
+	})
+	return all
 }
 
 // do runs a function in kfake's loop and waits for it. It does nothing if the cluster is closed.

@@ -35,6 +35,10 @@ type Config struct {
 	// loses nothing acknowledged. Default false. A killed process loses nothing either way.
 	Sync bool
 
+	// AutoCreateTopics creates the topics that clients request metadata of, as Kafka does by
+	// default. Without it, a misspelled name is an error. Default false.
+	AutoCreateTopics bool
+
 	Profile     string       // name in Profiles; default DefaultProfile
 	StoredBytes int64        // caps the bytes of all topics' records; default the profile's, negative: no cap
 	Limits      front.Limits // of clients; default: the profile's, then those of package front
@@ -183,7 +187,7 @@ func (b *Broker) start() error {
 	}
 	ready := make(chan struct{})
 	var listenErr error
-	b.cluster, err = kfake.NewCluster(
+	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.DataDir(filepath.Join(dir, dataDir)),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
@@ -192,6 +196,7 @@ func (b *Broker) start() error {
 				return nil, listenErr
 			}
 			b.front = front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger)
+			b.front.SetTopicConfigError(invalidTopicConfig)
 			l = b.front
 			if b.disk != nil {
 				l = heldListener{l, b.disk}
@@ -202,8 +207,11 @@ func (b *Broker) start() error {
 		kfake.ClusterID("weir-embedded"),
 		kfake.DefaultNumPartitions(4),
 		kfake.BrokerConfigs(brokerConfigs(profile)),
-	)
-	if err != nil {
+	}
+	if b.cfg.AutoCreateTopics {
+		opts = append(opts, kfake.AllowAutoTopicCreation())
+	}
+	if b.cluster, err = kfake.NewCluster(opts...); err != nil {
 		return errors.Join(explainListen(b.cfg.Addr, err, listenErr), b.journal.close(), b.closeDisk())
 	}
 	if b.loop, err = openLoop(b.cluster); err != nil {
@@ -278,6 +286,9 @@ func (b *Broker) start() error {
 	b.watch(kmsg.EndTxn, b.journal.onEndTxn)
 	b.watch(kmsg.TxnOffsetCommit, b.journal.onTxnOffsetCommit)
 	b.watch(kmsg.DeleteRecords, b.onDeleteRecords)
+	b.watch(kmsg.Metadata, onMetadata)
+	b.watch(kmsg.DescribeProducers, producers.onDescribeProducers)
+	b.watch(kmsg.ConsumerGroupDescribe, b.onConsumerGroupDescribe)
 	b.watch(kmsg.ListGroups, onListGroups)
 	b.watch(kmsg.OffsetFetch, b.onOffsetFetch)
 	b.watch(kmsg.IncrementalAlterConfigs, b.onIncrementalAlterConfigs)

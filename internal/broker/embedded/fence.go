@@ -80,6 +80,7 @@ type claim struct {
 	refused  bool         // its sender is fenced
 	takeover bool         // its sender is another producer
 	holder   liveProducer // who has the id; zero if it is unused, or if the broker rejects the request
+	timeout  int32        // of the sender's transactions, milliseconds
 }
 
 func (f *Fence) claim(req *kmsg.InitProducerIDRequest) claim {
@@ -89,7 +90,7 @@ func (f *Fence) claim(req *kmsg.InitProducerIDRequest) claim {
 	}
 	if req.ProducerID < 0 || req.ProducerEpoch < 0 {
 		holder, ok := f.producers.withTransactionalID(*req.TransactionalID)
-		return claim{takeover: ok, holder: holder}
+		return claim{takeover: ok, holder: holder, timeout: req.TransactionTimeoutMillis}
 	}
 	// KIP-360: kfake finds the producer by its id.
 	holder, ok := f.producers.withID(req.ProducerID)
@@ -100,7 +101,10 @@ func (f *Fence) claim(req *kmsg.InitProducerIDRequest) claim {
 	if ok && of.id == req.ProducerID && int(req.ProducerEpoch) < int(holder.epoch)-1 {
 		return claim{refused: true}
 	}
-	return claim{holder: holder}
+	if !ok || of.id != req.ProducerID {
+		return claim{holder: holder, timeout: holder.timeout()}
+	}
+	return claim{holder: holder, timeout: req.TransactionTimeoutMillis}
 }
 
 // nextEpoch is the epoch of the producer once the broker has handled the claim.
@@ -112,12 +116,18 @@ func (c *claim) nextEpoch() int16 {
 	return int16(min(int(c.holder.epoch)+step, maxEpoch)) //nolint:gosec // bounded
 }
 
-// admit raises the epoch if the sender takes the id over from another producer.
+// admit raises the epoch if the sender takes the id over from another producer, and sets the
+// timeout of the sender's transactions, which kfake sets for new ids only.
 func (f *Fence) admit(c claim) {
-	if !c.takeover || c.holder.epoch >= maxEpoch-1 { // at which kfake assigns a new producer id
+	if !c.holder.state.IsValid() {
 		return
 	}
-	f.producers.loop.do(func() { reach(c.holder.state.FieldByName("epoch")).SetInt(int64(c.holder.epoch) + 1) })
+	f.producers.loop.do(func() {
+		reach(c.holder.state.FieldByName("txTimeout")).SetInt(int64(c.timeout))
+		if c.takeover && c.holder.epoch < maxEpoch-1 { // at which kfake assigns a new producer id
+			reach(c.holder.state.FieldByName("epoch")).SetInt(int64(c.holder.epoch) + 1)
+		}
+	})
 }
 
 // isStale reports whether the batches are from an older producer of a transactional id.

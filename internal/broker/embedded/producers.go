@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"time"
 	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // producers gives access to kfake's producers. Only handlers and functions in kfake's loop may read
@@ -32,7 +35,7 @@ func newProducers(l *loop) (p *producers, err error) {
 	p = &producers{loop: l, pids: pids, byID: reach(pids.FieldByName("ids")), byTx: reach(pids.FieldByName("byTxid"))}
 	info := p.byID.Type().Elem().Elem()
 	if p.byTx.Type().Elem().Elem() != info || field(info, "id").Kind() != reflect.Int64 || field(info, "epoch").Kind() != reflect.Int16 ||
-		field(info, "txid").Kind() != reflect.String || field(info, "inTx").Kind() != reflect.Bool ||
+		field(info, "txid").Kind() != reflect.String || field(info, "txTimeout").Kind() != reflect.Int32 || field(info, "inTx").Kind() != reflect.Bool ||
 		field(info, "txStart") != reflect.TypeFor[time.Time]() || field(info, "txParts") != l.topics.Type() {
 		return nil, errors.New("unsupported version of kfake: pidinfo has other fields")
 	}
@@ -46,6 +49,11 @@ type liveProducer struct {
 	inTransaction   bool
 	started         time.Time     // of the transaction
 	state           reflect.Value // kfake's pidinfo
+}
+
+// timeout returns the timeout of the producer's transactions, in milliseconds.
+func (p *liveProducer) timeout() int32 {
+	return int32(p.state.FieldByName("txTimeout").Int()) //nolint:gosec // its type
 }
 
 func (p *producers) withID(id int64) (liveProducer, bool) { return find(p.byID, id) }
@@ -103,4 +111,49 @@ func (p *producers) restore(all []*transaction) {
 		}
 		kfakeUpdateTimer(p.pids.Addr().UnsafePointer())
 	})
+}
+
+// kfakeOpenProducers returns the producers with an open transaction that has a partition.
+//
+//go:linkname kfakeOpenProducers github.com/twmb/franz-go/pkg/kfake.(*pids).txnProducers
+func kfakeOpenProducers(pids unsafe.Pointer, topic string, partition int32) []kmsg.DescribeProducersResponseTopicPartitionActiveProducer
+
+// onDescribeProducers answers from the partitions, as Kafka does. kfake asks the coordinator, which
+// also has transactions without records in the partition, and those that an administrator has ended
+// with WriteTxnMarkers.
+func (p *producers) onDescribeProducers(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req, ok := kreq.(*kmsg.DescribeProducersRequest)
+	if !ok {
+		return nil, nil, false
+	}
+	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse) //nolint:forcetypeassert // kmsg pairs them
+	p.loop.do(func() {
+		for _, t := range req.Topics {
+			topic := kmsg.NewDescribeProducersResponseTopic()
+			topic.Topic = t.Topic
+			for _, id := range t.Partitions {
+				topic.Partitions = append(topic.Partitions, p.describe(t.Topic, id))
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+	})
+	return resp, nil, true
+}
+
+// describe must run in kfake's loop.
+func (p *producers) describe(topic string, id int32) kmsg.DescribeProducersResponseTopicPartition {
+	described := kmsg.NewDescribeProducersResponseTopicPartition()
+	described.Partition = id
+	partition := p.loop.partition(topic, id)
+	if !partition.IsValid() {
+		described.ErrorCode = kerr.UnknownTopicOrPartition.Code
+		return described
+	}
+	open := partition.FieldByName("uncommittedPIDs")
+	for _, producer := range kfakeOpenProducers(p.pids.Addr().UnsafePointer(), topic, id) {
+		if open.MapIndex(reflect.ValueOf(producer.ProducerID)).IsValid() {
+			described.ActiveProducers = append(described.ActiveProducers, producer)
+		}
+	}
+	return described
 }

@@ -31,6 +31,9 @@ const maxPartitions = 10_000
 
 const maxTopicName = 249 // bytes
 
+// ValidTopicName reports whether Kafka accepts a topic's name.
+func ValidTopicName(name string) bool { return topicNameError(name) == "" }
+
 // topicNameError returns what is wrong with a topic's name in Kafka's words, or "".
 func topicNameError(name string) string {
 	switch {

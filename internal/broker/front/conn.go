@@ -256,7 +256,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		return 0, err
 	}
 	c.retain(int64(len(p)))
-	answer, err := repair(req, p)
+	answer, err := c.l.repair(req, p)
 	if err != nil {
 		return 0, err
 	}

@@ -13,8 +13,9 @@ import (
 type request struct {
 	key, version int16
 	correlation  uint32
-	answered     bool  // all are, except Produce with acks=0
-	charge       int64 // bytes of memory until then
+	answered     bool         // all are, except Produce with acks=0
+	charge       int64        // bytes of memory until then
+	parsed       kmsg.Request // if its answer depends on it, see repairs
 }
 
 // itemBytes is the memory that kmsg needs for an array element or a tagged field, roughly.
@@ -60,6 +61,12 @@ func (l *Listener) check(frame []byte) (request, []byte, error) {
 		req.answered = acks(body, form.flexible) != 0
 	case kmsg.Fetch:
 		l.clampFetch(body, req.version)
+	case kmsg.LeaveGroup, kmsg.CreateTopics:
+		req.parsed = kmsg.RequestForKey(req.key)
+		req.parsed.SetVersion(req.version)
+		if err := req.parsed.ReadFrom(body); err != nil {
+			return req, nil, &refusal{ReasonMalformed, fmt.Sprintf("%s version %d: %v", api.name, req.version, err)}
+		}
 	}
 	return req, frame, nil
 }

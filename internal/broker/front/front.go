@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type Listener struct {
 	log      *slog.Logger
 	memory   budget
 	refusals *refusals
+
+	topicNames       atomic.Pointer[map[[16]byte]string] // by topic id
+	topicConfigError func(name string, value *string) string
 
 	mu          sync.Mutex
 	connections int
@@ -32,8 +36,20 @@ func Wrap(l net.Listener, limits Limits, log *slog.Logger) *Listener {
 	return &Listener{
 		Listener: l, limits: limits, log: log, memory: budget{max: limits.MemoryBytes}, refusals: newRefusals(log),
 		byAddress: make(map[netip.Addr]int), closed: make(chan struct{}),
+		topicConfigError: func(string, *string) string { return "" },
 	}
 }
+
+// SetTopicConfigError sets a function that returns why a setting of a topic is invalid, or "".
+// Topics with such settings that the broker refuses to create get this error. Call it before
+// Accept.
+func (l *Listener) SetTopicConfigError(invalid func(name string, value *string) string) {
+	l.topicConfigError = invalid
+}
+
+// SetTopicNames sets the names of topics, by id, for answers to requests that the broker has not
+// yet received. The map must not change.
+func (l *Listener) SetTopicNames(names map[[16]byte]string) { l.topicNames.Store(&names) }
 
 // Refusals returns how many connections were closed or refused, by reason; all reasons are there.
 func (l *Listener) Refusals() map[Reason]int64 { return l.refusals.all() }
