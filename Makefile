@@ -11,8 +11,8 @@ BIN := $(CURDIR)/bin
 HEAVY := ./internal/conformance ./internal/stack ./internal/clients ./cmd/weir ./internal/broker/embedded
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills)$$
-LONG_PACKAGES := ./internal/broker/embedded ./internal/clients
+LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests)$$
+LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
@@ -81,7 +81,7 @@ campaign: build check-deps ## inject faults for an hour, half on three real brok
 test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: check-deps ## run the long versions of tests: 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, and others (two hours)
+long: check-deps ## run the long versions of tests: 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, and others (two hours)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one

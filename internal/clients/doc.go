@@ -9,4 +9,7 @@
 //	connect_test.go  a standalone worker of Kafka Connect
 //	scripts_test.go  libraries of other languages, and the table in docs/reference/clients.md
 //	suite_test.go    franz-go's own integration tests
+//	librdkafka_test.go
+//	                 librdkafka's own tests
+//	trailing_test.go requests with bytes after their last field
 package clients

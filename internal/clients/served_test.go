@@ -27,6 +27,7 @@ import (
 // Environment variables.
 const (
 	serveEnv = "WEIR_TEST_SERVE"   // "host:port directory": makes the test binary serve a data directory, so that a test can kill it
+	autoEnv  = "WEIR_TEST_AUTO"    // any value: the served broker creates topics that clients request
 	allEnv   = "WEIR_TEST_CLIENTS" // any value: run everything, as make clients does, not only the sample of make test
 	longEnv  = "WEIR_TEST_LONG"    // any value: run the long versions of make long
 )
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 func serve(at string) {
 	addr, dir, _ := strings.Cut(at, " ")
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if _, err := embedded.Open(embedded.Config{Dir: dir, Addr: addr, Logger: log}); err != nil {
+	if _, err := embedded.Open(embedded.Config{Dir: dir, Addr: addr, AutoCreateTopics: os.Getenv(autoEnv) != "", Logger: log}); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}

@@ -10,6 +10,7 @@
 //	apicurio.go      a schema registry
 //	python.go        clients for Python
 //	node.go          clients for Node.js
+//	librdkafka.go    librdkafka's own tests, built from source
 //	streams.go       programs written with Kafka Streams; Kafka Connect
 //	flink_kit.go     download of Flink
 //	flink_config.go  settings and memory of its processes

@@ -393,14 +393,21 @@ func transform() error {
 			return err
 		}
 	}
-	have, err := admin.ListConsumerGroupOffsets("g-sarama-transform", map[string][]int32{source: {0, 1, 2}})
+	// Kafka completes a commit after it has answered.
+	err = until("committed offsets of 20", func() bool {
+		have, err := admin.ListConsumerGroupOffsets("g-sarama-transform", map[string][]int32{source: {0, 1, 2}})
+		if err != nil {
+			return false
+		}
+		for n := range int32(partitions) {
+			if b := have.GetBlock(source, n); b == nil || b.Offset != 20 {
+				return false
+			}
+		}
+		return true
+	})
 	if err != nil {
 		return err
-	}
-	for n := range int32(partitions) {
-		if b := have.GetBlock(source, n); b == nil || b.Offset != 20 {
-			return fmt.Errorf("offset of partition %d: %+v, want 20", n, b)
-		}
 	}
 	return expectValues(sink, values)
 }
@@ -440,9 +447,13 @@ func administration() error {
 	if err := admin.CreatePartitions(name, partitions, nil, false); err != nil {
 		return err
 	}
-	described, err := admin.DescribeTopics([]string{name})
-	if err != nil || len(described[0].Partitions) != partitions {
-		return fmt.Errorf("describe topics: %+v, %w", described, err)
+	// A broker of Kafka learns of new partitions after the controller has answered.
+	err = until("describe all partitions", func() bool {
+		described, err := admin.DescribeTopics([]string{name})
+		return err == nil && len(described[0].Partitions) == partitions
+	})
+	if err != nil {
+		return err
 	}
 	size := "12345"
 	err = admin.IncrementalAlterConfig(sarama.TopicResource, name, map[string]sarama.IncrementalAlterConfigsEntry{
