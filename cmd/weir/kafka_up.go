@@ -77,54 +77,41 @@ two replicas in sync. A later start uses the data of the first.`,
 }
 
 func newKafkaStatus() *cobra.Command {
-	var (
-		dataDir string
-		out     output
-	)
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show which brokers are running; exits with 3 if one is not",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			asJSON, err := out.json()
-			if err != nil {
-				return err
-			}
-			k, err := stack.OpenKafka(kafkaDir(dataDir))
-			if err != nil {
-				return err
-			}
-			running := k.Running()
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), map[string]any{"version": stack.KafkaVersion, "brokers": k.Brokers(), "processes": running})
-			} else {
-				for _, address := range k.Brokers() {
-					state := "down"
-					if pid, ok := running[address]; ok {
-						state = fmt.Sprintf("up, pid %d", pid)
-					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", address, state)
+	return kafkaCommand("status", "Show which brokers are running; exits with 3 if one is not", func(cmd *cobra.Command, k *stack.Kafka, asJSON bool) (err error) {
+		running := k.Running()
+		if asJSON {
+			err = writeJSON(cmd.OutOrStdout(), map[string]any{"version": stack.KafkaVersion, "brokers": k.Brokers(), "processes": running})
+		} else {
+			for _, address := range k.Brokers() {
+				state := "down"
+				if pid, ok := running[address]; ok {
+					state = fmt.Sprintf("up, pid %d", pid)
 				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s  %s\n", address, state)
 			}
-			if err == nil && len(running) < len(k.Brokers()) {
-				return errCheck
-			}
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in kafka/")
-	out.add(cmd)
-	return cmd
+		}
+		if err == nil && len(running) < len(k.Brokers()) {
+			return errCheck
+		}
+		return err
+	})
 }
 
 func newKafkaDown() *cobra.Command {
+	return kafkaCommand("down", "Stop the brokers; data is kept", func(cmd *cobra.Command, k *stack.Kafka, asJSON bool) error {
+		return stopped(cmd, asJSON, k.Running(), k.Stop(cmd.Context()))
+	})
+}
+
+// kafkaCommand returns a command for the cluster that weir kafka up has created in --data-dir.
+func kafkaCommand(use, short string, run func(cmd *cobra.Command, k *stack.Kafka, asJSON bool) error) *cobra.Command {
 	var (
 		dataDir string
 		out     output
 	)
 	cmd := &cobra.Command{
-		Use:   "down",
-		Short: "Stop the brokers; data is kept",
+		Use:   use,
+		Short: short,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
@@ -135,7 +122,7 @@ func newKafkaDown() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return stopped(cmd, asJSON, k.Running(), k.Stop(cmd.Context()))
+			return run(cmd, k, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&dataDir, "data-dir", ".weir", "directory for the cluster's data, in kafka/")
