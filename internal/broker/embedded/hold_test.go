@@ -3,7 +3,9 @@ package embedded
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,15 +54,44 @@ func (f syncedJournal) Sync() error {
 	return os.WriteFile(journalPath(f.disk.image), content, 0o600)
 }
 
-// afterPowerFailure opens what the disk has.
-func (d *disk) afterPowerFailure() *Broker {
+// afterPowerFailure opens what the disk has. It may have written some files without a sync.
+func (d *disk) afterPowerFailure(unsynced func(name string) bool) *Broker {
 	d.t.Helper()
 	d.mu.Lock()
 	image := d.image
 	d.mu.Unlock()
 	dir := filepath.Join(d.t.TempDir(), "failed")
 	copyGolden(d.t, image, dir)
+	for _, name := range d.files() {
+		if !unsynced(name) {
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(d.live, name))
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), raw, 0o600)
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
 	return open(d.t, Config{Dir: dir})
+}
+
+// files lists kfake's files, relative to the directory.
+func (d *disk) files() (names []string) {
+	walk(d.t, filepath.Join(d.live, dataDir), func(path string, info os.FileInfo) {
+		name, err := filepath.Rel(d.live, path)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if !info.IsDir() {
+			names = append(names, name)
+		}
+	})
+	return names
 }
 
 // With Sync, a power failure loses nothing that was acknowledged: neither a transaction that is
@@ -83,9 +114,9 @@ func TestPowerFailureLosesNothingAcknowledged(t *testing.T) {
 			c := client(t, b, kgo.TransactionalID(crashID), kgo.MaxVersions(versions()))
 			raw := client(t, b, kgo.MaxVersions(versions()))
 			who := openTransactionOn(t, b, c)
-			check := func(when string, want outcome) {
+			check := func(when string, want outcome, unsynced func(string) bool) {
 				t.Helper()
-				failed := d.afterPowerFailure()
+				failed := d.afterPowerFailure(unsynced)
 				if got := outcomeOf(t, failed, when); got != want {
 					t.Errorf("%s, the transaction is %s, expected %s", when, got, want)
 				}
@@ -101,9 +132,18 @@ func TestPowerFailureLosesNothingAcknowledged(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			check("after a power failure of a prepared transaction", isOpen)
+			none := func(string) bool { return false }
+			check("after a power failure of a prepared transaction", isOpen, none)
 			mustEnd(t, raw, who, true)
-			check("after a power failure of a committed transaction", isCommitted)
+			check("after a power failure of a committed transaction", isCommitted, none)
+			for _, only := range d.files() {
+				check("after a power failure of a committed transaction, with all of "+only, isCommitted, func(name string) bool { return name == only })
+				check("after a power failure of a committed transaction, without the end of "+only, isCommitted, func(name string) bool { return name != only })
+			}
+			for n := range 20 {
+				chosen := rand.New(rand.NewPCG(uint64(n), 0)) //nolint:gosec // an index
+				check(fmt.Sprint("after a power failure of a committed transaction, with choice ", n), isCommitted, func(string) bool { return chosen.IntN(2) == 0 })
+			}
 			c.Close()
 			raw.Close()
 			if err := b.Close(); err != nil {

@@ -243,12 +243,26 @@ func (j *journal) onInit(req *kmsg.InitProducerIDRequest, c claim) (resp kmsg.Re
 func (j *journal) end(live liveProducer, commit bool, nextEpoch int16) error {
 	e := j.about(live, false)
 	e.Ends = &ending{Commit: commit, NextEpoch: nextEpoch}
-	info, err := os.Stat(filepath.Join(j.dir, dataDir, "pids.log"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	var err error
+	if e.Ends.PIDLogSize, err = fileSize(filepath.Join(j.dir, dataDir, "pids.log")); err != nil {
 		return err
 	}
-	if err == nil {
-		e.Ends.PIDLogSize = info.Size()
+	groups, err := fileSize(filepath.Join(j.dir, dataDir, groupsLog))
+	if err != nil {
+		return err
 	}
+	e.Ends.GroupsLogSize = &groups
 	return j.append(e)
+}
+
+// fileSize returns the size of a file, 0 if it does not exist.
+func fileSize(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }

@@ -53,6 +53,9 @@ type ending struct {
 	Commit     bool  `json:"commit"`
 	NextEpoch  int16 `json:"next"`     // of the producer, once the transaction has ended
 	PIDLogSize int64 `json:"pids_log"` // size of pids.log at the decision: an end logged at or after that position is this one's
+
+	// GroupsLogSize is the size of groups.log at the decision; nil in journals of earlier versions.
+	GroupsLogSize *int64 `json:"groups_log,omitempty"`
 }
 
 // groupOffset is one offset that a transaction commits to a consumer group (KIP-98
@@ -179,7 +182,9 @@ func (j *journal) append(e entry) error {
 			return fmt.Errorf("rewrite the journal: %w", err)
 		}
 	}
-	if j.disk != nil && (e.Ends != nil || e.Begins != nil && j.last != nil && j.last.producer == producer{e.ProducerID, e.Epoch}) {
+	replaces := e.Begins != nil && j.last != nil && j.last.producer == producer{e.ProducerID, e.Epoch}
+	synced := j.disk != nil && (e.Ends != nil || replaces)
+	if synced {
 		// Sync the records of this transaction, and the control records of the previous one: this
 		// entry replaces the decision that could complete those.
 		if err := j.disk.wait(); err != nil {
@@ -194,7 +199,7 @@ func (j *journal) append(e entry) error {
 	if _, err := j.file.WriteAt(framed, j.size); err != nil {
 		return err
 	}
-	if j.disk != nil && e.Ends != nil {
+	if synced { // before anything of what it decides, or of the transaction that it begins, can be on the disk
 		if err := j.file.Sync(); err != nil {
 			return err
 		}

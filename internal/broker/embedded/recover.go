@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -94,8 +95,10 @@ type recovery struct {
 	pids     *stateLog
 	known    map[int64]producerState
 	holders  map[string]int64 // of transactional ids: producer ids
+	groups   *stateLog
 	journal  transactions
-	decision *decision // the one to complete, or nil
+	last     *decision // of the journal, or nil
+	decision *decision // the last one, if it must be completed
 
 	logs         []*partitionLog
 	markers      map[producer]bool // epochs with control records: whether they commit
@@ -120,6 +123,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 			return fmt.Errorf("partition %s-%d: %w", all[i].topic, all[i].id, err)
 		}
 	}
+	r.checkLast()
 	if err := r.settleNameless(log); err != nil {
 		return fmt.Errorf("complete a commit without topic names: %w", err)
 	}
@@ -159,20 +163,68 @@ func (r *recovery) readState(dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	last := r.journal.last
+	if r.groups, err = openStateLog(filepath.Join(r.data, groupsLog)); err != nil {
+		return fmt.Errorf("read groups.log: %w", err)
+	}
+	r.last = r.journal.last
 	if !journaled {
 		in, err := readIntent(dir)
 		if err != nil {
 			return fmt.Errorf("read commit intent: %w", err)
 		}
 		if in != nil {
-			last = in.decision()
+			r.last = in.decision()
 		}
 	}
-	if last != nil && !r.carriedOut(last) {
-		r.decision = last
-	}
 	return nil
+}
+
+// groupsLog is kfake's log of group offsets.
+const groupsLog = "groups.log"
+
+// checkLast decides whether the last decision must be completed. A killed broker leaves its writes
+// in their order, and the producer's next epoch is the last one. A power failure may leave that and
+// lose control records or group offsets. Those of earlier decisions are on the disk: see
+// journal.append.
+func (r *recovery) checkLast() {
+	if r.last == nil || r.carriedOut(r.last) && !r.isOpen(r.last.producer) && len(r.missingOffsets(r.last)) == 0 {
+		return
+	}
+	r.decision = r.last
+}
+
+// isOpen reports whether a producer has a transaction without a control record on any partition.
+func (r *recovery) isOpen(who producer) bool {
+	return slices.ContainsFunc(r.logs, func(l *partitionLog) bool {
+		o, ok := l.open[who.id]
+		return ok && o.epoch == who.epoch
+	})
+}
+
+// missingOffsets returns the offsets of a decision that must be committed. Once its end is logged,
+// others may have committed newer ones: these follow its own in groups.log, or are there in their
+// place.
+func (r *recovery) missingOffsets(d *decision) []groupOffset {
+	switch {
+	case !d.Commit:
+		return nil
+	case !r.endLogged(d):
+		return d.offsets
+	case d.GroupsLogSize == nil || r.groups.size < *d.GroupsLogSize: // or compacted since, with all offsets
+		return nil
+	}
+	type key struct {
+		group, topic string
+		partition    int32
+	}
+	logged := make(map[key]bool)
+	for _, entry := range r.groups.entries {
+		var g groupEntry
+		if entry.position >= *d.GroupsLogSize && json.Unmarshal(entry.data, &g) == nil {
+			logged[key{g.Group, g.Topic, g.Partition}] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(d.offsets), func(o groupOffset) bool { return logged[key{o.Group, o.Topic, o.Partition}] })
 }
 
 // pidEntry is an entry of kfake's pids.log.
@@ -357,17 +409,10 @@ type groupEntry struct {
 }
 
 func (r *recovery) commitOffsets() error {
-	groups, err := openStateLog(filepath.Join(r.data, "groups.log"))
-	if err != nil {
-		return err
-	}
 	now := r.now.UnixMilli()
 	for _, d := range r.ended {
-		if !d.Commit || r.endLogged(d) {
-			continue // others may have committed offsets since
-		}
-		for _, o := range d.offsets {
-			err := groups.append(groupEntry{
+		for _, o := range r.missingOffsets(d) {
+			err := r.groups.append(groupEntry{
 				Type: "commit", Group: o.Group, Topic: o.Topic, Partition: o.Partition,
 				Offset: o.Offset, Epoch: o.LeaderEpoch, Metadata: o.Metadata, LastCommit: &now,
 			})

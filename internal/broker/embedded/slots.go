@@ -87,11 +87,7 @@ func (r *recovery) settleNameless(log *slog.Logger) error {
 		r.decision = nil
 		return nil
 	}
-	groups, err := openStateLog(filepath.Join(r.data, "groups.log"))
-	if err != nil {
-		return fmt.Errorf("groups.log: %w", err)
-	}
-	read := topicsByGroup(groups)
+	read := topicsByGroup(r.groups)
 	var named []groupOffset
 	for _, o := range d.offsets {
 		if o.Topic == "" {
