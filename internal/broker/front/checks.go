@@ -2,6 +2,7 @@ package front
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,6 +17,7 @@ type Check = func(req kmsg.Request) (resp kmsg.Response, err error, refused bool
 func Checks(topicName func(id [16]byte) string) map[kmsg.Key]Check {
 	return map[kmsg.Key]Check{
 		kmsg.Produce:                   unknownTopics{topicName}.onProduce,
+		kmsg.JoinGroup:                 onJoinGroup,
 		kmsg.CreateTopics:              onCreateTopics,
 		kmsg.CreatePartitions:          onCreatePartitions,
 		kmsg.DescribeACLs:              onDescribeACLs,
@@ -100,6 +102,19 @@ func onCreatePartitions(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 		resp.Topics = append(resp.Topics, rt)
 	}
 	return resp, nil, true
+}
+
+// onJoinGroup removes repeated protocols of a member: kfake counts the members that support each, and
+// panics if the number exceeds that of the members.
+func onJoinGroup(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	req := r.(*kmsg.JoinGroupRequest)
+	seen := make(map[string]bool)
+	req.Protocols = slices.DeleteFunc(req.Protocols, func(p kmsg.JoinGroupRequestProtocol) bool {
+		repeated := seen[p.Name]
+		seen[p.Name] = true
+		return repeated
+	})
+	return nil, nil, false
 }
 
 // noAuthorizer is Kafka's answer to requests about ACLs if it does not enforce them.

@@ -148,3 +148,16 @@ func TestUnknownTopicIDs(t *testing.T) {
 		}
 	}
 }
+
+// A member that lists a protocol twice joins its group: kfake alone panics.
+func TestJoinGroupRepeatedProtocol(t *testing.T) {
+	addr, _ := serve(t, Limits{}, "topic")
+	req := kmsg.NewPtrJoinGroupRequest()
+	req.SetVersion(3) // without a second request for the member id
+	req.Group, req.ProtocolType, req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = "group", "consumer", 10_000, 10_000
+	req.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range"}, {Name: "range"}}
+	resp := ask(t, addr, req).(*kmsg.JoinGroupResponse)
+	if resp.ErrorCode != 0 || resp.Protocol == nil || *resp.Protocol != "range" {
+		t.Errorf("answer %+v", resp)
+	}
+}
