@@ -64,6 +64,13 @@ var movedQueries = map[string]struct {
 	"over all": {`INSERT INTO rows_ SELECT device, CAST(ts AS STRING) || ' ' || CAST(COUNT(DISTINCT v) OVER w AS STRING) FROM readings
   WINDOW w AS (PARTITION BY device ORDER BY ts ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW);`, false},
 	"join": {`INSERT INTO rows_ SELECT r.device, CAST(r.ts AS STRING) || ' ' || COALESCE(d.site, 'nowhere') FROM readings AS r LEFT JOIN devices FOR SYSTEM_TIME AS OF r.ts AS d ON r.device = d.device;`, false},
+	"window join": {`INSERT INTO rows_ SELECT a.device, CAST(a.window_end AS STRING) || ' ' || CAST(a.v AS STRING) || ' ' || CAST(b.v AS STRING) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS a
+  JOIN TABLE(TUMBLE(TABLE others, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) AS b ON a.device = b.device AND a.window_start = b.window_start AND a.window_end = b.window_end;`, false},
+	"interval join": {`INSERT INTO rows_ SELECT a.device, CAST(a.ts AS STRING) || ' ' || CAST(b.v AS STRING) FROM readings AS a
+  LEFT JOIN others AS b ON a.device = b.device AND b.ts BETWEEN a.ts - INTERVAL '90' SECOND AND a.ts + INTERVAL '30' SECOND;`, false},
+	"regular join": {`INSERT INTO rows_ SELECT a.device, CAST(a.ts AS STRING) || ' ' || CAST(b.v AS STRING) FROM readings AS a JOIN others AS b ON a.device = b.device AND b.v > a.v;`, false},
+	"outer join": {`INSERT INTO latest SELECT d.device, d.site || '/' || CAST(n AS STRING) FROM devices AS d
+  LEFT JOIN (SELECT device, COUNT(*) AS n FROM readings GROUP BY device) AS r ON d.device = r.device;`, true},
 	"join and group": {`INSERT INTO rows_ SELECT device, CAST(window_end AS STRING) || ' ' || site || ' ' || CAST(c AS STRING) FROM (
   SELECT device, site, window_end, COUNT(*) AS c FROM TABLE(TUMBLE(TABLE readings_of, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY device, site, window_start, window_end);`, false},
 	"union":           {`INSERT INTO rows_ SELECT device, CAST(window_end AS STRING) || ' ' || CAST(SUM(v) AS STRING) FROM TABLE(TUMBLE(TABLE both_, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY device, window_start, window_end;`, false},

@@ -28,6 +28,11 @@
 //	first_row.go         deduplication that keeps the first row
 //	rank.go              deduplication that keeps the last row, and Top-N
 //	temporal_join.go     temporal join
+//	join.go              what joins of two inputs have in common: their rows in the state
+//	window_join.go       joins of equal windows
+//	interval_join.go     joins of rows with close times
+//	regular_join.go      joins of all rows of both inputs
+//	materialize.go       order of a key's changes before they are written
 //	insert.go            rows -> records of a table
 //	lengths.go           declared lengths of strings and bytes in an INSERT
 //	lineage.go           which traced records contributed to a computed row

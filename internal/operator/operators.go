@@ -21,15 +21,19 @@ var implementations = map[string]implementation{
 	(*plan.Exchange)(nil).Name():     {builds(newShuffleReader), nil},
 	(*plan.Filter)(nil).Name():       {builds(newFilter), nil},
 	(*plan.Insert)(nil).Name():       {builds(newWriter), nil},
+	(*plan.Materialize)(nil).Name():  {builds(newMaterialize), entriesOf(materializeEntries)},
 	(*plan.Normalize)(nil).Name():    {builds(newNormalize), entriesOf(normalizeEntries)},
 	(*plan.Over)(nil).Name():         {builds(newOver), entriesOf(overEntries)},
+	(*plan.IntervalJoin)(nil).Name(): {builds(newIntervalJoin), entriesOf(intervalJoinEntries)},
 	(*plan.Project)(nil).Name():      {builds(newProject), nil},
 	(*plan.Rank)(nil).Name():         {builds(newRank), entriesOf(rankEntries)},
+	(*plan.RegularJoin)(nil).Name():  {builds(newRegularJoin), entriesOf(regularJoinEntries)},
 	(*plan.Scan)(nil).Name():         {builds(newScan), nil},
 	(*plan.TemporalJoin)(nil).Name(): {builds(newTemporalJoin), entriesOf(temporalJoinEntries)},
 	(*plan.Union)(nil).Name():        {builds(newUnion), nil},
 	(*plan.Unnest)(nil).Name():       {builds(newUnnest), nil},
 	(*plan.Window)(nil).Name():       {builds(newWindowAssigner), nil},
+	(*plan.WindowJoin)(nil).Name():   {builds(newWindowJoin), entriesOf(windowJoinEntries)},
 }
 
 // builds adapts the constructor of one kind of operator.

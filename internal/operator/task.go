@@ -236,7 +236,7 @@ type emitter interface {
 // whole.
 func (t *Task) full() bool { return t.fired >= t.maxFired }
 
-func (t *Task) countFired(n int) { t.fired += n }
+func (t *Task) countFired() { t.fired++ }
 
 // Pending reports whether windows are due that further transactions must emit with Resume: one jump
 // of the watermark can close any number of windows. The state records which of them have been

@@ -315,7 +315,7 @@ func (a *windowAggregate) window(end int64, all []int64) {
 		if slice > end {
 			break
 		}
-		a.task.countFired(1)
+		a.task.countFired()
 		store.Scan(entry, slice, func(key, value []byte) bool {
 			a.join(key, value)
 			return true
@@ -340,7 +340,7 @@ func (a *windowAggregate) window(end int64, all []int64) {
 
 // join merges an entry into the window that is being assembled.
 func (a *windowAggregate) join(key, value []byte) {
-	a.task.countFired(1)
+	a.task.countFired()
 	if old, ok := a.merged[string(key)]; ok {
 		a.merged[string(key)] = a.merge(nil, old, value)
 	} else {
@@ -361,7 +361,7 @@ func (a *windowAggregate) result(start, end int64, key, value []byte) {
 		}
 		a.out.records = append(a.out.records, a.lineage.joined(start, end, key))
 	}
-	a.task.countFired(1)
+	a.task.countFired()
 	if a.out.N == batchRows {
 		a.deliver()
 	}

@@ -147,30 +147,28 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if len(s.From) == 0 {
 		return nil, sql.Errorf(s, "SELECT without FROM is not supported")
 	}
-	table := s.From[0]
-	for _, next := range s.From[1:] {
-		u, ok := next.(*sql.Unnest)
-		if !ok {
-			return nil, sql.Errorf(next, "joining tables with a comma is not supported").WithHint("write JOIN t FOR SYSTEM_TIME AS OF … ON …")
-		}
-		table = &sql.Join{Pos: u.Pos, Kind: "CROSS", Left: table, Right: u}
-	}
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")
 	}
-	from, sc, err := p.from(table)
+	tree, err := p.fromTree(s.From)
 	if err != nil {
 		return nil, err
 	}
+	sc := tree.sc
 	if s.Where != nil {
 		b := &binder{planner: p, scope: sc}
 		cond, err := b.condition(s.Where, "WHERE")
 		if err != nil {
 			return nil, err
 		}
-		if from, err = p.where(s.Where, from, cond); err != nil {
-			return nil, err
+		for _, part := range conjuncts(cond) {
+			tree.addFilter(part)
 		}
+		tree.where = s.Where
+	}
+	from, err := p.lower(tree)
+	if err != nil {
+		return nil, err
 	}
 	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from}
 	var r *Relation
@@ -211,7 +209,7 @@ func hintAlias(err error, s *sql.Select) error {
 }
 
 // where filters a relation. Over a ROW_NUMBER, it sets how many rows of each partition pass.
-func (p *planner) where(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
+func (p *planner) where(e sql.Node, from *Relation, cond expr.Node) (*Relation, error) {
 	if isPendingRank(from) {
 		return p.limitRank(e, from, cond)
 	}
@@ -324,7 +322,12 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 		}
 		return p.aliased(r, t.Alias, "", t)
 	case *sql.Join:
-		return p.join(t)
+		tree, err := p.tree(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := p.lower(tree)
+		return r, tree.sc, err
 	case *sql.Unnest:
 		return nil, nil, sql.Errorf(t, "UNNEST must follow a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
 	}

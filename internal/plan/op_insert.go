@@ -107,6 +107,9 @@ func (p *planner) insert(s *sql.Insert) error {
 	if !insert.Table.Upsert {
 		p.differRows(s, r)
 	}
+	if r.Updating && r.Joined {
+		r = p.materialize(r, insert.keyColumns())
+	}
 	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
 	return nil
 }
@@ -174,6 +177,9 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).
 			WithHint("use the upsert-kafka connector with a PRIMARY KEY, or group by a window")
 	}
+	if r.Joined && (r.Key == nil || subset(r.Key, n.keyColumns())) {
+		return nil
+	}
 	var written []int
 	for _, c := range t.PrimaryKey {
 		if !constant(r, n.Columns[c]) { // the same value in every row
@@ -194,6 +200,15 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 			WithHint("make them equal: otherwise rows with different keys overwrite each other")
 	}
 	return nil
+}
+
+// keyColumns returns the input's columns of the table's primary key.
+func (n *Insert) keyColumns() []int {
+	var all []int
+	for _, c := range n.Table.PrimaryKey {
+		all = append(all, n.Columns[c])
+	}
+	return all
 }
 
 // constant reports whether a column has the same value in every row.

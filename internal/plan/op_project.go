@@ -94,7 +94,7 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 			}
 		}
 	}
-	r.Key = through(in.Key, place)
+	r.Key, r.Joined = through(in.Key, place), in.Joined
 	return r
 }
 

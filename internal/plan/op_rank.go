@@ -284,7 +284,7 @@ func isPendingRank(r *Relation) bool {
 
 // limitRank sets the limit from the conditions of a WHERE on the row number; other conditions
 // become a filter.
-func (p *planner) limitRank(e sql.Expr, from *Relation, cond expr.Node) (*Relation, error) {
+func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relation, error) {
 	project, ranked := from.Op.(*Project), from.Inputs[0]
 	rank := *ranked.Op.(*Rank)
 	number := len(ranked.Cols) - 1

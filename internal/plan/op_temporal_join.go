@@ -67,22 +67,12 @@ func (*TemporalJoin) Signature(r *Relation) string {
 func (j *TemporalJoin) copies(input int) bool { return j.Outer && input == 0 }
 func (*TemporalJoin) matchesNulls() bool      { return false }
 
-// join binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row is
-// joined with the version of the right row that was valid at its time.
-func (p *planner) join(t *sql.Join) (*Relation, *scope, error) {
-	if u, ok := t.Right.(*sql.Unnest); ok {
-		return p.unnest(t, u)
-	}
-	right, ok := t.Right.(*sql.TableName)
-	if !ok || right.AsOf == nil {
-		return nil, nil, sql.Errorf(t, "joining two streams is not supported").WithHint("a lookup in a versioned table is: JOIN t FOR SYSTEM_TIME AS OF s.ts ON s.k = t.k")
-	}
+// lookup binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
+// is joined with the version of the right row that was valid at its time.
+func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *scope, error) {
+	right := t.Right.(*sql.TableName)
 	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
 		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON")
-	}
-	left, sc, err := p.from(t.Left)
-	if err != nil {
-		return nil, nil, err
 	}
 	if left.Updating {
 		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))

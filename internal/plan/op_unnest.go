@@ -30,13 +30,9 @@ func (u *Unnest) Reads(r *Relation, _ int, need func(int)) {
 func (u *Unnest) copies(int) bool { return u.Outer }
 
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and LEFT JOIN … ON TRUE.
-func (p *planner) unnest(t *sql.Join, u *sql.Unnest) (*Relation, *scope, error) {
+func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) (*Relation, *scope, error) {
 	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 {
 		return nil, nil, sql.Errorf(t, "%s JOIN UNNEST is not supported", t.Kind).WithHint("write CROSS JOIN UNNEST(…) AS t (x), or LEFT JOIN UNNEST(…) AS t (x) ON TRUE")
-	}
-	left, sc, err := p.from(t.Left)
-	if err != nil {
-		return nil, nil, err
 	}
 	if left.Updating {
 		return nil, nil, sql.Errorf(u, "UNNEST of updating rows is not supported").WithHint("%s", updatingHint(left, "group by a window in the subquery"))

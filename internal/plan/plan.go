@@ -19,6 +19,11 @@
 //	op_rank.go           Rank: ROW_NUMBER, as deduplication or Top-N
 //	op_over.go           Over: aggregates OVER preceding rows
 //	op_temporal_join.go  TemporalJoin: lookup in a versioned table
+//	op_join.go           what joins of two inputs have in common
+//	op_window_join.go    WindowJoin: rows of equal windows
+//	op_interval_join.go  IntervalJoin: rows with close times
+//	op_regular_join.go   RegularJoin: all rows of both inputs
+//	op_materialize.go    Materialize: order of changes before an upsert table
 //	op_unnest.go         Unnest: a row for each element of an array
 //	op_union.go          Union: UNION ALL
 //	op_exchange.go       Exchange: repartitioning by key
@@ -26,6 +31,7 @@
 //	scope.go             name resolution
 //	bind_expr.go         expressions
 //	bind_query.go        queries: SELECT, views, UNION ALL
+//	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions

@@ -39,6 +39,8 @@ type Relation struct {
 	// nil if none is known.
 	Updating bool
 	Key      []int
+	// Joined marks rows of a join, whose key may be unknown: see Materialize.
+	Joined bool
 
 	// Keyed lists the columns whose values determine a row's partition: rows with equal values are
 	// in the same task. nil means unknown; empty but not nil means that all rows are in one task.

@@ -1,0 +1,73 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+)
+
+// RegularJoin joins all rows of both inputs. It keeps them in its state, so that each row meets
+// those that arrive later.
+type RegularJoin struct {
+	opDefaults
+	JoinOn
+}
+
+// Name implements Op.
+func (*RegularJoin) Name() string { return "RegularJoin" }
+
+// Describe implements Op.
+func (j *RegularJoin) Describe(r *Relation) string {
+	return fmt.Sprintf("%s join on %s", j.word(), j.describe(r))
+}
+
+// Reads implements Op.
+func (j *RegularJoin) Reads(r *Relation, input int, need func(int)) { j.reads(r, input, need) }
+
+// Stateful implements Op.
+func (*RegularJoin) Stateful() bool { return true }
+
+// Signature implements Op.
+func (j *RegularJoin) Signature(r *Relation) string { return j.signature(r) }
+
+func (*RegularJoin) matchesNulls() bool { return false }
+
+// copies holds for inner joins as well: a row that the join has emitted and that comes back may
+// match the same rows again.
+func (*RegularJoin) copies(int) bool { return true }
+
+// regularJoin returns the join as one that keeps all rows.
+func (b *joinBinding) regularJoin() *Relation {
+	j := &RegularJoin{JoinOn: b.on}
+	j.Cond = conjunction(b.rest)
+	b.place(b.on.Left, b.on.Right)
+	r := b.relation(j)
+	for i := range r.Cols { // rows come in any order of their times
+		r.Cols[i].Rowtime, r.Cols[i].Window, r.Cols[i].Role = false, nil, NoRole
+	}
+	r.Updating = b.left.Updating || b.right.Updating || b.on.Kind != InnerJoin && b.on.Kind != SemiJoin
+	r.Key = b.key()
+	r.Joined = true
+	return r
+}
+
+// key returns a unique key of the join's rows; nil if none is known. A side whose key is among its
+// equal columns has at most one match for a row of the other side.
+func (b *joinBinding) key() []int {
+	if b.on.Kind.leftOnly() {
+		return b.left.Key
+	}
+	unique := func(in *Relation, columns []int) bool { return in.Key != nil && subset(in.Key, columns) }
+	right := make([]int, len(b.right.Key))
+	for i, c := range b.right.Key {
+		right[i] = c + len(b.left.Cols)
+	}
+	switch {
+	case b.left.Key != nil && unique(b.right, b.on.Right) && !b.on.Kind.keeps(1):
+		return b.left.Key
+	case b.right.Key != nil && unique(b.left, b.on.Left) && !b.on.Kind.keeps(0):
+		return right
+	case b.left.Key == nil || b.right.Key == nil:
+		return nil
+	}
+	return slices.Concat(b.left.Key, right)
+}

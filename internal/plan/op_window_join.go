@@ -1,0 +1,96 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"weir.example/weir/internal/sql"
+)
+
+// WindowJoin joins the rows of equal windows of both inputs. A window is joined once the watermark
+// has passed its end.
+type WindowJoin struct {
+	opDefaults
+	JoinOn
+	Window *Window // of the left input
+	Ends   [2]int  // the column of each input with the window's end
+}
+
+// Name implements Op.
+func (*WindowJoin) Name() string { return "WindowJoin" }
+
+// Describe implements Op.
+func (j *WindowJoin) Describe(r *Relation) string {
+	return fmt.Sprintf("%s window join in %s on %s", j.word(), j.Window, j.describe(r))
+}
+
+func (j *WindowJoin) brief(*Relation) string { return "per window" }
+
+// Reads implements Op.
+func (j *WindowJoin) Reads(r *Relation, input int, need func(int)) {
+	need(j.Ends[input])
+	j.reads(r, input, need)
+}
+
+// Stateful implements Op.
+func (*WindowJoin) Stateful() bool { return true }
+
+// Signature implements Op.
+func (j *WindowJoin) Signature(r *Relation) string { return j.signature(r) }
+
+func (*WindowJoin) matchesNulls() bool      { return false }
+func (j *WindowJoin) copies(input int) bool { return j.Kind.keeps(input) }
+func (*WindowJoin) dropsLate() bool         { return true }
+
+// windowJoin returns the join as a window join; nil if its condition doesn't equate the windows of
+// both sides.
+func (b *joinBinding) windowJoin() (*Relation, error) {
+	windows := func(role Role) int { // the pair of keys with that role
+		return slices.IndexFunc(b.on.Left, func(c int) bool {
+			i := slices.Index(b.on.Left, c)
+			return b.left.Cols[c].Role == role && b.right.Cols[b.on.Right[i]].Role == role
+		})
+	}
+	start, end := windows(WindowStart), windows(WindowEnd)
+	if start < 0 || end < 0 {
+		return nil, nil
+	}
+	l, r := b.left.Cols[b.on.Left[end]].Window, b.right.Cols[b.on.Right[end]].Window
+	if b.left.Cols[b.on.Left[start]].Window != l || b.right.Cols[b.on.Right[start]].Window != r {
+		return nil, nil
+	}
+	if !l.same(r) {
+		return nil, sql.Errorf(b.where, "the windows of a join differ: %s and %s", l, r).WithHint("use the same window function on both sides; Flink does not support this either")
+	}
+	if b.left.Updating || b.right.Updating {
+		return nil, sql.Errorf(b.where, "a window join of updating rows is not supported").WithHint("group both sides by the window first; Flink does not support this either")
+	}
+	j := &WindowJoin{JoinOn: b.on, Window: l, Ends: [2]int{b.on.Left[end], b.on.Right[end]}}
+	plain := [2][]int{{}, {}} // keys other than the window's
+	var keys [2][]int         // keys other than the window's end, which is the state's window
+	for i := range b.on.Left {
+		lc, rc := b.on.Left[i], b.on.Right[i]
+		if i != end {
+			keys[0], keys[1] = append(keys[0], lc), append(keys[1], rc)
+		}
+		if b.left.Cols[lc].Window != l || b.right.Cols[rc].Window != r {
+			plain[0], plain[1] = append(plain[0], lc), append(plain[1], rc)
+		}
+	}
+	j.Left, j.Right, j.Cond = keys[0], keys[1], conjunction(b.rest)
+	b.place(plain[0], plain[1])
+	b.planner.differ(b.where, "late-rows", "a row that arrives after its window was joined goes to the late-rows topic; Flink drops it")
+	b.planner.differ(b.where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
+	return b.relation(j), nil
+}
+
+// same reports whether two window functions assign equal windows to equal times.
+func (w *Window) same(o *Window) bool {
+	zone := func(w *Window) string {
+		if w.Zone == nil {
+			return ""
+		}
+		return w.Zone.String()
+	}
+	return w.Kind == o.Kind && w.Size == o.Size && w.Slide == o.Slide && w.Offset == o.Offset && w.Gap == o.Gap && zone(w) == zone(o)
+}
