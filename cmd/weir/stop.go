@@ -54,7 +54,7 @@ func untilStopped(ctx context.Context, err error) error {
 
 // onlyIs reports whether each of the errors that are joined in err is the target.
 func onlyIs(err, target error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // wrapping adds no other error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !onlyIs(e, target) })
 	}
 	return errors.Is(err, target)
