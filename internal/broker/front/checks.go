@@ -104,8 +104,8 @@ func onCreatePartitions(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:
 	return resp, nil, true
 }
 
-// onJoinGroup removes repeated protocols of a member: kfake counts the members that support each, and
-// panics if the number exceeds that of the members.
+// onJoinGroup removes repeated protocols of a member: kfake counts the members that support each,
+// and panics if the number exceeds that of the members.
 func onJoinGroup(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req := r.(*kmsg.JoinGroupRequest)
 	seen := make(map[string]bool)
