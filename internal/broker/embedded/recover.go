@@ -124,9 +124,7 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 		}
 	}
 	r.checkLast()
-	if err := r.settleNameless(log); err != nil {
-		return fmt.Errorf("complete a commit without topic names: %w", err)
-	}
+	r.settleNameless(log)
 	r.decideAll()
 	for _, l := range r.logs {
 		if err := r.endTransactions(l); err != nil {

@@ -76,16 +76,16 @@ func (in *intent) decision() *decision {
 
 // settleNameless aborts or completes r.decision if its offsets have no topic names. Its client has
 // an epoch for each transaction: only such clients send topic ids (KIP-890, KIP-1319).
-func (r *recovery) settleNameless(log *slog.Logger) error {
+func (r *recovery) settleNameless(log *slog.Logger) {
 	d := r.decision
 	if d == nil || !slices.ContainsFunc(d.offsets, func(o groupOffset) bool { return o.Topic == "" }) {
-		return nil
+		return
 	}
 	if _, visible := r.markers[d.producer]; !visible {
 		log.Warn("aborting a commit begun by an earlier version of Weir: it has no topic names, and none of its rows is visible",
 			"part", "broker", "producer", d.id, "epoch", d.epoch)
 		r.decision = nil
-		return nil
+		return
 	}
 	read := topicsByGroup(r.groups)
 	var named []groupOffset
@@ -102,7 +102,6 @@ func (r *recovery) settleNameless(log *slog.Logger) error {
 		named = append(named, o)
 	}
 	d.offsets = named
-	return nil
 }
 
 type groupPartition struct {
