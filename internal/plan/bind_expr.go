@@ -61,7 +61,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		return b.between(e)
 	case *sql.In:
 		if e.Query != nil {
-			return nil, sql.Errorf(e, "IN (SELECT …) is not supported").WithHint("join a table FOR SYSTEM_TIME AS OF, or list the values")
+			return nil, sql.Errorf(e, "IN (SELECT …) is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
 		}
 		return b.negated(e, e.Not, "IN", append([]sql.Expr{e.X}, e.List...)...)
 	case *sql.Like:
@@ -93,7 +93,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		return n, at(e.Name, err)
 	case *sql.Subquery:
 		if e.Exists {
-			return nil, sql.Errorf(e, "EXISTS is not supported").WithHint("join a table FOR SYSTEM_TIME AS OF, with LEFT JOIN and IS NOT NULL")
+			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
 		}
 		return nil, sql.Errorf(e, "a query as a value is not supported").WithHint("put it in FROM")
 	case *sql.Star:

@@ -79,9 +79,6 @@ func (p *planner) rename(r *Relation, to []sql.Ident, where sql.Node, name strin
 }
 
 func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
-	if s.Op != "UNION" {
-		return nil, sql.Errorf(s, "%s is not supported", s.Op).WithHint("a stream never ends, so a row's absence on the other side is never known; count both sides with GROUP BY over UNION ALL")
-	}
 	left, err := p.body(s.Left)
 	if err != nil {
 		return nil, err
@@ -91,13 +88,13 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 		return nil, err
 	}
 	if len(left.Cols) != len(right.Cols) {
-		return nil, sql.Errorf(s, "UNION of queries with %d and %d columns", len(left.Cols), len(right.Cols))
+		return nil, sql.Errorf(s, "%s of queries with %d and %d columns", s.Op, len(left.Cols), len(right.Cols))
 	}
 	cols := slices.Clone(left.Cols)
 	for i, c := range right.Cols {
 		t, ok := column.Common(cols[i].Type, c.Type)
 		if !ok {
-			return nil, sql.Errorf(s, "UNION: column %d is %s on the left and %s on the right", i+1, cols[i].Type.Nullable(true), c.Type.Nullable(true))
+			return nil, sql.Errorf(s, "%s: column %d is %s on the left and %s on the right", s.Op, i+1, cols[i].Type.Nullable(true), c.Type.Nullable(true))
 		}
 		cols[i].Type = t
 		cols[i].Rowtime = cols[i].Rowtime && c.Rowtime
@@ -107,16 +104,72 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	}
 	left, right = p.castTo(s, left, cols), p.castTo(s, right, cols)
 	if left.Updating || right.Updating {
-		return nil, sql.Errorf(s, "UNION of updating rows is not supported").WithHint("write each side to the sink with its own INSERT in a statement set")
+		return nil, sql.Errorf(s, "%s of updating rows is not supported", s.Op).WithHint("write each side to the sink with its own INSERT in a statement set")
 	}
-	u := p.relation(&Union{}, cols, left, right)
-	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
-		u.Keyed, u.Hash = left.Keyed, left.Hash
+	if s.Op != "UNION" {
+		return p.intersection(s, left, right)
 	}
+	u := p.union(left, right)
 	if s.All {
 		return u, nil
 	}
 	return p.distinct(s, u)
+}
+
+// union returns the rows of both relations, which have the same columns.
+func (p *planner) union(left, right *Relation) *Relation {
+	u := p.relation(&Union{}, left.Cols, left, right)
+	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
+		u.Keyed, u.Hash = left.Keyed, left.Hash
+	}
+	return u
+}
+
+// intersection returns the distinct rows of INTERSECT or EXCEPT. It counts each row on both sides,
+// so that a row that arrives on the other side later changes the result.
+func (p *planner) intersection(s *sql.SetOp, left, right *Relation) (*Relation, error) {
+	if s.All {
+		return nil, sql.Errorf(s, "%s ALL is not supported", s.Op).WithHint("without ALL it is")
+	}
+	n := len(left.Cols)
+	of := func(in *Relation, isLeft bool) *Relation {
+		exprs, cols := make([]expr.Node, n), names(in.Cols)
+		for i := range n {
+			exprs[i] = in.col(i)
+		}
+		for i, name := range []string{"in left", "in right"} {
+			exprs, cols = append(exprs, &expr.Const{Value: isLeft == (i == 0), T: notNull(column.Boolean)}), append(cols, name)
+		}
+		return p.project(in, cols, exprs)
+	}
+	keys := make([]int, n)
+	for i := range keys {
+		keys[i] = i
+	}
+	aggs := []Agg{
+		{Name: "COUNT", Arg: -1, Filter: n, Type: notNull(column.BigInt)},
+		{Name: "COUNT", Arg: -1, Filter: n + 1, Type: notNull(column.BigInt)},
+	}
+	r, err := p.aggregate(s, p.union(of(left, true), of(right, false)), keys, aggs)
+	if err != nil {
+		return nil, err
+	}
+	op := map[string]string{"INTERSECT": ">", "EXCEPT": "="}[s.Op]
+	zero := &expr.Const{Value: int64(0), T: notNull(column.BigInt)}
+	inLeft, err := expr.Bind(">", p.program.Zone, r.col(n), zero)
+	if err != nil {
+		return nil, err
+	}
+	inRight, err := expr.Bind(op, p.program.Zone, r.col(n+1), zero)
+	if err != nil {
+		return nil, err
+	}
+	r = p.filter(r, conjunction([]expr.Node{inLeft, inRight}))
+	exprs := make([]expr.Node, n)
+	for i := range n {
+		exprs[i] = r.col(i)
+	}
+	return p.project(r, names(left.Cols), exprs), nil
 }
 
 // castTo casts the columns of a relation to the types of cols.
@@ -156,15 +209,9 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	}
 	sc := tree.sc
 	if s.Where != nil {
-		b := &binder{planner: p, scope: sc}
-		cond, err := b.condition(s.Where, "WHERE")
-		if err != nil {
+		if tree, err = p.whereTree(tree, s.Where); err != nil {
 			return nil, err
 		}
-		for _, part := range conjuncts(cond) {
-			tree.addFilter(part)
-		}
-		tree.where = s.Where
 	}
 	from, err := p.lower(tree)
 	if err != nil {

@@ -73,10 +73,10 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(j.Using) > 0 {
-		return nil, sql.Errorf(j, "JOIN … USING is not supported").WithHint("write ON a.%[1]s = b.%[1]s", j.Using[0].Name)
-	}
 	tree := joined(j, joinKinds[j.Kind], left, right)
+	if len(j.Using) > 0 {
+		return tree, p.using(tree, j)
+	}
 	if j.On == nil {
 		return tree, nil
 	}
@@ -88,6 +88,37 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 		tree.addOn(part)
 	}
 	return tree, nil
+}
+
+// using equates the columns of USING. A name without a table means the column of the side that
+// always has one.
+func (p *planner) using(tree *joinTree, j *sql.Join) error {
+	if tree.kind == FullJoin {
+		return sql.Errorf(j, "FULL JOIN … USING is not supported").WithHint("write ON a.%[1]s = b.%[1]s, and COALESCE(a.%[1]s, b.%[1]s)", j.Using[0].Name)
+	}
+	for _, name := range j.Using {
+		l, _, err := tree.left.sc.find([]sql.Ident{name})
+		if err != nil {
+			return err
+		}
+		r, _, err := tree.right.sc.find([]sql.Ident{name})
+		if err != nil {
+			return err
+		}
+		r += tree.border()
+		col := func(i int) expr.Node { return &expr.Col{Index: i, Name: tree.sc.cols[i].Name, T: tree.sc.cols[i].Type} }
+		equal, err := expr.Bind("=", p.program.Zone, col(l), col(r))
+		if err != nil {
+			return at(name, err)
+		}
+		if tree.kind == RightJoin {
+			l, r = r, l
+		}
+		tree.sc.using = append(slices.DeleteFunc(tree.sc.using, func(i int) bool { return i == l || i == r }), l)
+		tree.sc.merge(r)
+		tree.addOn(equal)
+	}
+	return nil
 }
 
 // expanded joins a tree with an array or a versioned table, which read the rows of the left side.
@@ -112,6 +143,9 @@ func (p *planner) expanded(j *sql.Join, left *joinTree) (*joinTree, error) {
 // joined returns the join of two trees. The columns of a side are nullable if its rows may be
 // missing.
 func joined(where sql.Node, kind JoinKind, left, right *joinTree) *joinTree {
+	if kind.leftOnly() {
+		return &joinTree{where: where, sc: left.sc, kind: kind, left: left, right: right}
+	}
 	sc := &scope{}
 	border := len(left.sc.cols)
 	for i, c := range slices.Concat(left.sc.cols, right.sc.cols) {
@@ -126,12 +160,8 @@ func joined(where sql.Node, kind JoinKind, left, right *joinTree) *joinTree {
 	for _, t := range right.sc.tables {
 		sc.tables = append(sc.tables, scopeTable{t.alias, t.first + border, t.end + border})
 	}
-	for i := range left.sc.hidden {
-		sc.hide(i, true)
-	}
-	for i := range right.sc.hidden {
-		sc.hide(i+border, true)
-	}
+	sc.inherit(left.sc, 0)
+	sc.inherit(right.sc, border)
 	return &joinTree{where: where, sc: sc, kind: kind, left: left, right: right}
 }
 

@@ -98,6 +98,7 @@ func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *sc
 	both := &scope{}
 	both.cols = append(slices.Clone(sc.cols), versions.Cols...)
 	both.tables = append(slices.Clone(sc.tables), scopeTable{rightScope.tables[0].alias, n, n + len(versions.Cols)})
+	both.inherit(sc, 0)
 	cond, err := (&binder{planner: p, scope: both}).condition(t.On, "ON")
 	if err != nil {
 		return nil, nil, err

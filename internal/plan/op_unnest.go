@@ -53,7 +53,8 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) 
 	}
 	r := p.relation(&Unnest{Of: expr.Fold(of), Outer: outer, Ordinality: u.Ordinality}, cols, left)
 	r.Keyed, r.Hash = left.Keyed, left.Hash
-	both := &scope{cols: cols, tables: append(append([]scopeTable{}, sc.tables...), scopeTable{u.Alias.Name.Name, len(left.Cols), len(cols)}), hidden: sc.hidden}
+	both := &scope{cols: cols, tables: append(append([]scopeTable{}, sc.tables...), scopeTable{u.Alias.Name.Name, len(left.Cols), len(cols)})}
+	both.inherit(sc, 0)
 	if t.On == nil {
 		return r, both, nil
 	}

@@ -31,6 +31,7 @@
 //	scope.go             name resolution
 //	bind_expr.go         expressions
 //	bind_query.go        queries: SELECT, views, UNION ALL
+//	subquery.go          IN (SELECT …) and EXISTS
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"weir.example/weir/internal/column"
@@ -16,6 +17,50 @@ type scope struct {
 	cols   []Column
 	tables []scopeTable
 	hidden map[int]bool
+	using  []int        // columns that a join with USING has merged, which * lists first
+	merged map[int]bool // their counterparts, which only a qualified name means
+	outer  *scope       // of the query around this one, whose columns come first; nil without one
+}
+
+// own returns the position of the first column that is not one of the query around.
+func (s *scope) own() int {
+	if s.outer == nil {
+		return 0
+	}
+	return len(s.outer.cols)
+}
+
+// within returns the scope of a query in a condition of another query, whose columns it may use,
+// too. Its own names hide those of the query around.
+func (s *scope) within(outer *scope) *scope {
+	n := len(outer.cols)
+	in := &scope{cols: slices.Concat(outer.cols, s.cols), outer: outer}
+	for _, t := range s.tables {
+		in.tables = append(in.tables, scopeTable{t.alias, t.first + n, t.end + n})
+	}
+	in.inherit(s, n)
+	return in
+}
+
+// inherit copies what a scope says about its columns, which begin at first here.
+func (s *scope) inherit(from *scope, first int) {
+	for i := range from.hidden {
+		s.hide(i+first, true)
+	}
+	for _, i := range from.using {
+		s.using = append(s.using, i+first)
+	}
+	for i := range from.merged {
+		s.merge(i + first)
+	}
+}
+
+// merge makes a column that has the values of another one unavailable without its table's name.
+func (s *scope) merge(i int) {
+	if s.merged == nil {
+		s.merged = make(map[int]bool)
+	}
+	s.merged[i] = true
 }
 
 // scopeTable is one relation in FROM, with the columns [first, end).
@@ -47,7 +92,21 @@ func scopeOf(alias string, r *Relation) *scope {
 
 // find returns the column that a path starts with and how many parts of the path name it.
 func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
-	if i, ok, err := s.column(path[0], 0, len(s.cols)); ok || err != nil {
+	index, parts, err = s.findOwn(path)
+	if err == nil || s.outer == nil {
+		return index, parts, err
+	}
+	i, n, outerErr := s.outer.find(path)
+	if outerErr == nil || len(path) > 1 && slices.ContainsFunc(s.outer.tables, func(t scopeTable) bool { return t.alias == path[0].Name }) {
+		return i, n, outerErr
+	}
+	return index, parts, err
+}
+
+// findOwn finds a column that is not one of the query around.
+func (s *scope) findOwn(path []sql.Ident) (index, parts int, err error) {
+	first := s.own()
+	if i, ok, err := s.column(path[0], first, len(s.cols), s.merged); ok || err != nil {
 		if err == nil || len(path) == 1 {
 			return i, 1, err
 		}
@@ -57,7 +116,7 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 			if t.alias != path[0].Name {
 				continue
 			}
-			i, ok, err := s.column(path[1], t.first, t.end)
+			i, ok, err := s.column(path[1], t.first, t.end, nil)
 			if err != nil || ok {
 				return i, 2, err
 			}
@@ -65,13 +124,14 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 		}
 		return 0, 0, sql.Errorf(path[0], "table or column %s not found", path[0].Name).WithHint("%s", s.tableHint(path[0].Name))
 	}
-	return 0, 0, sql.Errorf(path[0], "%s", columnNotFound(path[0].Name)).WithHint("%s", s.hint(path[0].Name, 0, len(s.cols)))
+	return 0, 0, sql.Errorf(path[0], "%s", columnNotFound(path[0].Name)).WithHint("%s", s.hint(path[0].Name, first, len(s.cols)))
 }
 
-func (s *scope) column(name sql.Ident, first, end int) (index int, ok bool, err error) {
+// column finds a column by its name among those in [first, end) that are not excluded.
+func (s *scope) column(name sql.Ident, first, end int, excluded map[int]bool) (index int, ok bool, err error) {
 	index = -1
 	for i := first; i < end; i++ {
-		if s.cols[i].Name != name.Name || s.hidden[i] {
+		if s.cols[i].Name != name.Name || s.hidden[i] || excluded[i] {
 			continue
 		}
 		if index >= 0 {
@@ -126,21 +186,28 @@ func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
 // positions returns the columns of * or t.*.
 func (s *scope) positions(star *sql.Star) ([]int, error) {
 	var all []int
-	first, end := 0, len(s.cols)
-	if len(star.Table) > 0 {
-		name, err := tableName(star.Table)
-		if err != nil {
-			return nil, err
-		}
-		found := false
-		for _, t := range s.tables {
-			if t.alias == name {
-				first, end, found = t.first, t.end, true
+	first, end := s.own(), len(s.cols)
+	if len(star.Table) == 0 {
+		all = slices.Clone(s.using)
+		for i := first; i < end; i++ {
+			if !s.hidden[i] && !s.merged[i] && !slices.Contains(s.using, i) {
+				all = append(all, i)
 			}
 		}
-		if !found {
-			return nil, sql.Errorf(star, "table %s not found in FROM", name).WithHint("%s", s.tableHint(name))
+		return all, nil
+	}
+	name, err := tableName(star.Table)
+	if err != nil {
+		return nil, err
+	}
+	found := false
+	for _, t := range s.tables {
+		if t.alias == name {
+			first, end, found = t.first, t.end, true
 		}
+	}
+	if !found {
+		return nil, sql.Errorf(star, "table %s not found in FROM", name).WithHint("%s", s.tableHint(name))
 	}
 	for i := first; i < end; i++ {
 		if !s.hidden[i] {

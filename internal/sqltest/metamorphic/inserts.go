@@ -17,9 +17,11 @@ func (g *generator) insert() bool {
 	}{
 		{"projection", g.projection}, {"group", g.group}, {"group", g.group}, {"group of groups", g.groupOfGroups}, {"group of groups", g.groupOfGroups}, {"windows", g.windows}, {"windows", g.windows}, {"Top-N", g.topN}, {"last row of a key", g.lastOfKey},
 		{"DISTINCT", g.distinctRows}, {"OVER", g.overRows}, {"grouping sets", g.groupingSets}, {"windows again", g.windowsAgain}, {"Top-N of windows", g.topNOfWindows}, {"chain", g.chain},
+		{"join", g.join}, {"join", g.join}, {"join", g.join},
 	}
 	k := oneOf(g, kinds)
 	switch {
+	case k.name == "join":
 	case r.unique != nil && r.updating:
 		k.name, k.make = "upserts", g.upserts
 	case r.updating && k.name != "group of groups":

@@ -9,6 +9,7 @@
 //	expressions.go  generator of expressions by type
 //	views.go        generator of views over append-only rows and upserts
 //	inserts.go      generator of INSERTs
+//	joins.go        generator of joins of two relations
 //	variants.go     variants: partitions, batches, crashes, keys, rewrites, time types
 //	compare.go      comparing and formatting differences
 //	shrink.go       shrinking a failing case: records, statements, clauses, columns

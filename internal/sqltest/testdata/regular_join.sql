@@ -7,3 +7,5 @@ INSERT INTO results SELECT 'inner', o.id, o.item, i.price FROM orders o JOIN ite
 INSERT INTO results SELECT 'comma', o.id, o.item, i.price FROM orders o, items i WHERE o.item = i.item AND o.n > 1;
 INSERT INTO totals SELECT o.item, o.c, i.p FROM (SELECT item, COUNT(*) AS c FROM orders GROUP BY item) AS o LEFT JOIN (SELECT item, MAX(price) AS p FROM items GROUP BY item) AS i ON o.item = i.item;
 INSERT INTO missing SELECT COUNT(*), k FROM (SELECT o.id, 1 AS k FROM orders o LEFT JOIN items i ON o.item = i.item WHERE i.item IS NULL) GROUP BY k;
+INSERT INTO results SELECT 'using', id, item, price FROM orders JOIN items USING (item);
+INSERT INTO results SELECT 'star', id, item, price FROM (SELECT * FROM orders AS o JOIN (SELECT price, item FROM items) AS i USING (item) WHERE o.item = i.item) AS x (item, id, n, price);

@@ -1,0 +1,17 @@
+CREATE TABLE orders (id INT, item STRING, n INT) WITH ('connector' = 'kafka', 'topic' = 'orders', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE items (item STRING, price INT) WITH ('connector' = 'kafka', 'topic' = 'items', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE blocked (item STRING, since INT, PRIMARY KEY (item) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'blocked', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE results (kind STRING, id INT, item STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
+CREATE TABLE changing (kind STRING, id INT, item STRING, PRIMARY KEY (kind, id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'changing', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE sets (kind STRING, item STRING, PRIMARY KEY (kind, item) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'sets', 'key.format' = 'json', 'value.format' = 'json');
+INSERT INTO results SELECT 'in', id, item FROM orders WHERE item IN (SELECT item FROM items WHERE price > 5) AND n > 0;
+INSERT INTO results SELECT 'exists', o.id, o.item FROM orders o WHERE EXISTS (SELECT 1 FROM items i WHERE i.item = o.item AND i.price > o.n);
+INSERT INTO results SELECT 'pair', id, item FROM orders WHERE (item, n) IN (SELECT item, price FROM items);
+INSERT INTO changing SELECT 'not in', id, item FROM orders WHERE item NOT IN (SELECT item FROM items WHERE item IS NOT NULL);
+INSERT INTO changing SELECT 'not in null', id, item FROM orders WHERE item NOT IN (SELECT item FROM items);
+INSERT INTO changing SELECT 'not exists', id, item FROM orders AS o WHERE NOT EXISTS (SELECT * FROM blocked WHERE item = o.item AND since < o.n);
+INSERT INTO changing SELECT 'not blocked', id, item FROM orders WHERE item IN (SELECT item FROM items) AND NOT item IN (SELECT item FROM blocked);
+INSERT INTO changing SELECT 'grouped', id, item FROM orders WHERE item IN (SELECT item FROM items GROUP BY item HAVING COUNT(*) > 1);
+INSERT INTO changing SELECT 'nested', id, item FROM orders WHERE item IN (SELECT item FROM items WHERE item NOT IN (SELECT item FROM blocked));
+INSERT INTO sets SELECT 'both', item FROM (SELECT item FROM orders INTERSECT SELECT item FROM items) WHERE item IS NOT NULL;
+INSERT INTO sets SELECT 'only orders', item FROM (SELECT item FROM orders EXCEPT SELECT item FROM items) WHERE item IS NOT NULL;
