@@ -46,6 +46,6 @@ func (p *planner) keyBy(in *Relation, keys []int) *Relation {
 
 func (p *planner) exchange(in *Relation, keys []int) *Relation {
 	r := p.relation(&Exchange{Keys: keys}, in.Cols, in)
-	r.Keyed, r.Hash, r.Key, r.Joined = append([]int{}, keys...), exchanged, in.Key, in.Joined
+	r.Keyed, r.Hash, r.Key, r.Multiset, r.Scattered = append([]int{}, keys...), exchanged, in.Key, in.Multiset, in.Scattered
 	return r
 }

@@ -24,6 +24,6 @@ func (f *Filter) forwardsWindow(r *Relation, _ *Window) bool { return !readsWind
 
 func (p *planner) filter(in *Relation, cond expr.Node) *Relation {
 	r := p.relation(&Filter{Cond: cond}, in.Cols, in)
-	r.Keyed, r.Hash, r.Key, r.Joined = in.Keyed, in.Hash, in.Key, in.Joined
+	r.Keyed, r.Hash, r.Key, r.Multiset, r.Scattered = in.Keyed, in.Hash, in.Key, in.Multiset, in.Scattered
 	return r
 }

@@ -107,7 +107,7 @@ func (p *planner) insert(s *sql.Insert) error {
 	if !insert.Table.Upsert {
 		p.differRows(s, r)
 	}
-	if r.Updating && r.Joined {
+	if r.Updating && r.Multiset {
 		r = p.materialize(r, insert.keyColumns())
 	}
 	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
@@ -177,7 +177,7 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).
 			WithHint("use the upsert-kafka connector with a PRIMARY KEY, or group by a window")
 	}
-	if r.Joined && (r.Key == nil || subset(r.Key, n.keyColumns())) {
+	if r.Multiset && (r.Key == nil || subset(r.Key, n.keyColumns())) {
 		return nil
 	}
 	var written []int

@@ -37,7 +37,7 @@ func (*Materialize) copies(int) bool { return true }
 // materialize returns the rows in an order in which they can be written to an upsert table with
 // the given columns as its primary key.
 func (p *planner) materialize(r *Relation, keys []int) *Relation {
-	if r.Key != nil && r.Keyed != nil && subset(r.Keyed, r.Key) {
+	if r.Key != nil && (!r.Scattered || r.Keyed != nil && subset(r.Keyed, r.Key)) {
 		return r // one task has all changes of a key, in order
 	}
 	in := r

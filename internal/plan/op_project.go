@@ -94,7 +94,7 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 			}
 		}
 	}
-	r.Key, r.Joined = through(in.Key, place), in.Joined
+	r.Key, r.Multiset, r.Scattered = through(in.Key, place), in.Multiset, in.Scattered
 	return r
 }
 

@@ -78,7 +78,11 @@ func (*Rank) Stateful() bool { return true }
 
 // Signature implements Op.
 func (*Rank) Signature(r *Relation) string {
-	return r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
+	text := r.Describe() + "; rows of " + rowSignature(r.Inputs[0])
+	if r.Inputs[0].Updating {
+		text += "; all rows"
+	}
+	return text
 }
 
 // overCall returns the first call with OVER (…) in a SELECT.
@@ -117,9 +121,6 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 	spec, err := overWindow(s, call)
 	if err != nil {
 		return nil, err
-	}
-	if from.Updating {
-		return nil, sql.Errorf(call, "ROW_NUMBER over updating rows is not supported").WithHint("%s", updatingHint(from, "group by a window in the subquery"))
 	}
 	if len(spec.OrderBy) == 0 {
 		return nil, sql.Errorf(spec, "ROW_NUMBER requires an ORDER BY")
@@ -220,7 +221,7 @@ func (b *rankBinding) order() (keys []SortKey, err error) {
 // end of the window.
 func (b *rankBinding) input(r *Rank, in *Relation, partition []int) (*Relation, error) {
 	w := groupWindowOf(in, partition)
-	if w == nil {
+	if w == nil || in.Updating {
 		r.Partition = partition
 		return b.planner.keyBy(in, partition), nil
 	}
@@ -270,6 +271,7 @@ func (p *planner) describeRank(r *Relation) {
 	r.Key = slices.Clone(rank.Partition)
 	if rank.Limit != 1 {
 		r.Key = append(r.Key, len(r.Cols)-1)
+		r.Multiset = true
 	}
 }
 
@@ -342,7 +344,7 @@ func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relati
 // keepsFirst reports whether the Rank is a deduplication that keeps the first row by time. As in
 // Flink, its rows are not updating.
 func (k *Rank) keepsFirst(in *Relation) bool {
-	return k.End < 0 && k.Limit == 1 && len(k.Order) == 1 && !k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
+	return !in.Updating && k.End < 0 && k.Limit == 1 && len(k.Order) == 1 && !k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
 }
 
 // numberCondition parses a comparison of the row number with a constant as number op k.

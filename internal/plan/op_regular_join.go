@@ -46,7 +46,7 @@ func (b *joinBinding) regularJoin() *Relation {
 	}
 	r.Updating = b.left.Updating || b.right.Updating || b.on.Kind != InnerJoin && b.on.Kind != SemiJoin
 	r.Key = b.key()
-	r.Joined = true
+	r.Multiset, r.Scattered = true, true
 	return r
 }
 

@@ -49,12 +49,18 @@ func (p *planner) look(q *sql.Query) error {
 		insert.Columns = append(insert.Columns, i)
 	}
 	if r.Updating {
-		if r.Key == nil {
+		key := r.Key
+		if key == nil && r.Multiset { // equal rows are shown once
+			for c := range r.Cols {
+				key = append(key, c)
+			}
+		}
+		if key == nil {
 			return sql.Errorf(q, "the query updates its rows, but does not select their key").
 				WithHint("select the columns of GROUP BY, of PARTITION BY or of the upsert table's primary key, and the row number of a Top-N")
 		}
 		t.Kafka.Key = Format{Name: "json", Options: iso8601()}
-		for _, c := range r.Key {
+		for _, c := range key {
 			t.PrimaryKey = append(t.PrimaryKey, c)
 			t.Kafka.Key.Columns = append(t.Kafka.Key.Columns, c)
 			t.Kafka.Key.Fields = append(t.Kafka.Key.Fields, t.Kafka.Value.Fields[c])
@@ -69,7 +75,10 @@ func (p *planner) look(q *sql.Query) error {
 		c.Type = c.Type.Nullable(true)
 		cols[i] = c
 	}
-	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, p.castTo(q, r, cols)))
+	if r = p.castTo(q, r, cols); r.Updating && r.Multiset {
+		r = p.materialize(r, t.PrimaryKey)
+	}
+	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
 	return nil
 }
 

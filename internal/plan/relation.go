@@ -39,8 +39,10 @@ type Relation struct {
 	// nil if none is known.
 	Updating bool
 	Key      []int
-	// Joined marks rows of a join, whose key may be unknown: see Materialize.
-	Joined bool
+	// Multiset marks updating rows whose key may be unknown, because they come from a join or lack
+	// the number of a Top-N. Scattered marks rows of a join, whose old and new versions may come
+	// from different tasks. See Materialize.
+	Multiset, Scattered bool
 
 	// Keyed lists the columns whose values determine a row's partition: rows with equal values are
 	// in the same task. nil means unknown; empty but not nil means that all rows are in one task.

@@ -113,12 +113,15 @@ func (g *generator) group(r *relation) string { return g.grouped(r) }
 
 // upserts reads the rows of an upsert table, or of a view over it, which are identified by its key.
 func (g *generator) upserts(r *relation) string {
-	switch g.IntN(4) {
+	switch g.IntN(5) {
 	case 0:
 		return g.grouped(r)
 	case 1:
 		return g.distinctRows(r)
 	case 2:
+		g.features["Top-N of updated rows"] = true
+		return g.topN(r)
+	case 3:
 		query := g.grouped(r)
 		if query == "" {
 			return ""

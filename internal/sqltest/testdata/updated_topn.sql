@@ -1,0 +1,14 @@
+CREATE TABLE votes (id INT, team STRING, n INT, f DOUBLE, p DECIMAL(8, 2)) WITH ('connector' = 'kafka', 'topic' = 'votes', 'value.format' = 'json', 'scan.startup.mode' = 'earliest-offset');
+CREATE TABLE players (name STRING, team STRING, score INT, PRIMARY KEY (name) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'players', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE ranked (kind STRING, team STRING, rn BIGINT, name STRING, score INT, PRIMARY KEY (kind, team, rn) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'ranked', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE best (name STRING, score INT, PRIMARY KEY (name) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'best', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE sums (kind STRING, rn BIGINT, team STRING, n BIGINT, PRIMARY KEY (kind, rn) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'sums', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE newest (id INT, team STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'newest', 'key.format' = 'json', 'value.format' = 'json');
+INSERT INTO ranked SELECT 'score', team, rn, name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score DESC, name) AS rn FROM players) WHERE rn <= 2;
+INSERT INTO ranked SELECT 'second', team, rn, name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score NULLS LAST, name DESC) AS rn FROM players) WHERE rn = 2;
+INSERT INTO ranked SELECT 'name', team, CAST(1 AS BIGINT), name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY name) AS rn FROM players WHERE score > 1) WHERE rn = 1;
+INSERT INTO best SELECT name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score DESC, name) AS rn FROM players) WHERE rn <= 2;
+INSERT INTO sums SELECT 'sum', rn, team, n FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY n DESC, team) AS rn FROM (SELECT team, SUM(n) AS n FROM votes GROUP BY team)) WHERE rn <= 3;
+INSERT INTO sums SELECT 'float', rn, team, n FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY f, team DESC) AS rn FROM (SELECT team, COUNT(*) AS n, MAX(f) AS f FROM votes GROUP BY team)) WHERE rn <= 3;
+INSERT INTO sums SELECT 'decimal', rn, team, n FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY p DESC, team) AS rn FROM (SELECT team, COUNT(*) AS n, MIN(p) AS p FROM votes GROUP BY team)) WHERE rn <= 5;
+INSERT INTO newest SELECT id, team FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY id DESC) AS rn FROM votes) WHERE rn <= 2;
