@@ -56,8 +56,8 @@ func TestPipelinesOfASite(t *testing.T) {
 				t.Errorf("%s: %s does not belong to the site", name, n)
 			}
 		}
-		if !reads {
-			t.Errorf("%s does not read the readings of the site", name)
+		if others := name == "geofence" || name == "oee"; reads == others { // their rows are not readings
+			t.Errorf("%s reads the readings of the site: %t", name, reads)
 		}
 	}
 }
