@@ -56,7 +56,7 @@ CREATE TABLE alarm_causes (
 );
 
 CREATE VIEW candidates AS
-SELECT a.device_id, a.alarm_id, a.ts AS raised_at, a.sensor, a.limit_, r.`value`, r.ts AS measured_at
+SELECT a.device_id, a.alarm_id, CAST(a.ts AS TIMESTAMP_LTZ(3)) AS raised_at, a.sensor, a.limit_, r.`value`, CAST(r.ts AS TIMESTAMP_LTZ(3)) AS measured_at
 FROM alarms AS a
 LEFT JOIN readings AS r
   ON a.device_id = r.device_id AND a.sensor = r.sensor AND r.`value` > a.limit_

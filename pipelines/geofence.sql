@@ -1,7 +1,7 @@
 -- Devices that enter or leave an area: a row for each crossing of the rectangle in the view located.
--- The topic positions must exist, keyed by device_id.
+-- The topic device_positions must exist, keyed by device_id.
 
-CREATE TABLE positions (
+CREATE TABLE device_positions (
   device_id STRING,
   lat DOUBLE,
   lon DOUBLE,
@@ -9,7 +9,7 @@ CREATE TABLE positions (
   WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
 ) WITH (
   'connector' = 'kafka',
-  'topic' = 'positions',
+  'topic' = 'device_positions',
   'key.format' = 'raw',
   'key.fields' = 'device_id',
   'value.format' = 'json',
@@ -35,7 +35,7 @@ CREATE TABLE geofence (
 
 CREATE VIEW located AS
 SELECT device_id, lat, lon, ts, lat BETWEEN 47.55 AND 47.59 AND lon BETWEEN 7.57 AND 7.63 AS inside
-FROM positions
+FROM device_positions
 WHERE lat IS NOT NULL AND lon IS NOT NULL;
 
 INSERT INTO geofence

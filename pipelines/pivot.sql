@@ -18,7 +18,7 @@ CREATE TABLE readings (
   'scan.startup.mode' = 'earliest-offset'
 );
 
-CREATE TABLE pivot (
+CREATE TABLE device_minutes (
   device_id STRING,
   minute_start TIMESTAMP(3),
   temperature DOUBLE,
@@ -27,15 +27,15 @@ CREATE TABLE pivot (
   other BIGINT
 ) WITH (
   'connector' = 'kafka',
-  'topic' = 'pivot',
+  'topic' = 'device_minutes',
   'key.format' = 'raw',
   'key.fields' = 'device_id',
   'value.format' = 'json',
   'sink.delivery-guarantee' = 'exactly-once',
-  'sink.transactional-id-prefix' = 'pivot'
+  'sink.transactional-id-prefix' = 'device_minutes'
 );
 
-INSERT INTO pivot
+INSERT INTO device_minutes
 SELECT device_id, window_start,
   AVG(`value`) FILTER (WHERE sensor = 'temperature'),
   AVG(`value`) FILTER (WHERE sensor = 'humidity'),

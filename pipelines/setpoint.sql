@@ -54,7 +54,7 @@ CREATE TABLE setpoint_deviation (
 );
 
 INSERT INTO setpoint_deviation
-SELECT s.device_id, s.sensor, s.target, r.`value`, r.`value` - s.target, s.ts, r.ts
+SELECT s.device_id, s.sensor, s.target, r.`value`, r.`value` - s.target, CAST(s.ts AS TIMESTAMP_LTZ(3)), r.ts
 FROM setpoints AS s
 JOIN readings AS r
   ON s.device_id = r.device_id AND s.sensor = r.sensor

@@ -122,7 +122,7 @@ func (b *binder) field(x sql.Expr, name string) (Node, error) {
 func (b *binder) column(e *sql.ColumnRef) (Node, error) {
 	for i, c := range b.cols {
 		if c.Name == e.Parts[0].Name {
-			return &Col{i, c.Name, c.Type}, nil
+			return &Col{Index: i, Name: c.Name, T: c.Type}, nil
 		}
 	}
 	return nil, fmt.Errorf("no column %s", e.Parts[0].Name)

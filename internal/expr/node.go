@@ -50,6 +50,7 @@ type Col struct {
 	Index int
 	Name  string
 	T     column.Type
+	Cast  bool // written as a CAST to the type that the column has
 }
 
 // Const is a constant. Value is boxed like the result of Column.Value.

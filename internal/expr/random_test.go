@@ -115,7 +115,7 @@ func (g *generator) leaf() Node {
 	case 1, 2, 3, 4:
 		return &Const{g.value(t), t}
 	}
-	return &Col{i, fmt.Sprintf("c%d", i), t}
+	return &Col{Index: i, Name: fmt.Sprintf("c%d", i), T: t}
 }
 
 var symbols = []string{"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "SECOND", "MILLISECOND", "EPOCH", "CENTURY", "BOTH", "LEADING", "x"}

@@ -231,6 +231,10 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 	n, err := expr.Cast(x, t, e.Try, b.planner.program.Zone)
 	if n != x {
 		b.planner.differCall(e, n)
+	} else if c, ok := x.(*expr.Col); ok {
+		copied := *c
+		copied.Cast = true
+		n = &copied
 	}
 	return n, at(e, err)
 }

@@ -73,6 +73,9 @@ func (p *planner) insert(s *sql.Insert) error {
 		return sql.Errorf(s, "the query has %d column(s), but %s takes %d", len(r.Cols), t.Name, len(targets)).
 			WithHint("query: %s; table: %s", strings.Join(names(r.Cols), ", "), strings.Join(t.namesOf(targets), ", "))
 	}
+	if err := checkRowtimes(s, r); err != nil {
+		return err
+	}
 	insert := &Insert{Table: t, Columns: make([]int, len(t.Columns)), Sink: p.program.Settings.Sink}
 	for i := range insert.Columns {
 		insert.Columns[i] = -1
@@ -112,6 +115,22 @@ func (p *planner) insert(s *sql.Insert) error {
 	}
 	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
 	return nil
+}
+
+// checkRowtimes refuses rows with several watermark columns, as Flink does: it could not tell which
+// of them is the time of the record.
+func checkRowtimes(where sql.Node, r *Relation) error {
+	var times []string
+	for _, c := range r.Cols {
+		if c.Rowtime && !c.Cast {
+			times = append(times, c.Name)
+		}
+	}
+	if len(times) <= 1 {
+		return nil
+	}
+	return sql.Errorf(where, "the query has several columns with a watermark: %s", strings.Join(times, ", ")).
+		WithHint("write CAST(… AS TIMESTAMP_LTZ(3)), or AS TIMESTAMP(3), for all but one of them; Flink does not support this either")
 }
 
 // shortens reports whether a cast may change the length of a string or of bytes.

@@ -11,6 +11,7 @@ type Column struct {
 	Type column.Type
 	// Rowtime marks the column that the watermark refers to: windows can be defined over it.
 	Rowtime bool
+	Cast    bool // Rowtime, but written as a CAST, after which it isn't a rowtime in Flink
 	// Window is the window that the column belongs to, and Role is which of the window's columns it
 	// is.
 	Window *Window

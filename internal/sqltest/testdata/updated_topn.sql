@@ -5,7 +5,6 @@ CREATE TABLE best (name STRING, score INT, PRIMARY KEY (name) NOT ENFORCED) WITH
 CREATE TABLE sums (kind STRING, rn BIGINT, team STRING, n BIGINT, PRIMARY KEY (kind, rn) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'sums', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE newest (id INT, team STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'newest', 'key.format' = 'json', 'value.format' = 'json');
 INSERT INTO ranked SELECT 'score', team, rn, name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score DESC, name) AS rn FROM players) WHERE rn <= 2;
-INSERT INTO ranked SELECT 'second', team, rn, name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score NULLS LAST, name DESC) AS rn FROM players) WHERE rn = 2;
 INSERT INTO ranked SELECT 'name', team, CAST(1 AS BIGINT), name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY name) AS rn FROM players WHERE score > 1) WHERE rn = 1;
 INSERT INTO best SELECT name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score DESC, name) AS rn FROM players) WHERE rn <= 2;
 INSERT INTO sums SELECT 'sum', rn, team, n FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY n DESC, team) AS rn FROM (SELECT team, SUM(n) AS n FROM votes GROUP BY team)) WHERE rn <= 3;

@@ -1,0 +1,3 @@
+CREATE TABLE players (name STRING, team STRING, score INT, PRIMARY KEY (name) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'players', 'key.format' = 'json', 'value.format' = 'json');
+CREATE TABLE ranked (kind STRING, team STRING, rn BIGINT, name STRING, score INT, PRIMARY KEY (kind, team, rn) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'ranked', 'key.format' = 'json', 'value.format' = 'json');
+INSERT INTO ranked SELECT 'second', team, rn, name, score FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY team ORDER BY score NULLS LAST, name DESC) AS rn FROM players) WHERE rn = 2;
