@@ -437,7 +437,7 @@ func (b *joinBinding) place(left, right []int) {
 // samePairs reports whether rows that agree in the keys are in the same partition: both sides are
 // partitioned by the same of them, in the same order.
 func samePairs(keyedLeft, keyedRight, left, right []int) bool {
-	if keyedLeft == nil || len(keyedLeft) != len(keyedRight) {
+	if keyedLeft == nil || keyedRight == nil || len(keyedLeft) != len(keyedRight) {
 		return false
 	}
 	for i := range keyedLeft {

@@ -37,13 +37,17 @@ func (g *generator) sink(query, feature string) bool {
 	if t == nil {
 		return false
 	}
+	if !g.write(g.name("o"), query, t, "") {
+		return false
+	}
 	g.features[feature] = true
-	g.write(g.name("o"), query, t, "")
 	return true
 }
 
-// write adds a table like that of a preview, and an INSERT of a query into it.
-func (g *generator) write(name, query string, t *plan.Table, more string) {
+// write adds a table like that of a preview, and an INSERT of a query into it. It reports whether
+// the rows can be written: those with several watermark columns can't.
+func (g *generator) write(name, query string, t *plan.Table, more string) bool {
+	before := len(g.ddl)
 	cols := make([]tableColumn, len(t.Columns))
 	for i, c := range t.Columns {
 		cols[i] = tableColumn{name: c.Name, text: c.Type.Nullable(true).String()}
@@ -59,6 +63,12 @@ func (g *generator) write(name, query string, t *plan.Table, more string) {
 	}
 	g.add(fmt.Sprintf("CREATE TABLE %s (%s%s)\nWITH (%s)", name, declared(cols), more, options))
 	g.add("INSERT INTO " + name + " " + query)
+	if _, err := plan.Compile(g.text(), "metamorphic"); err != nil && strings.Contains(err.Error(), "several columns with a watermark") {
+		g.ddl = g.ddl[:before]
+		g.rejected++
+		return false
+	}
+	return true
 }
 
 func (g *generator) projection(r *relation) string {
@@ -265,7 +275,9 @@ func (g *generator) chain(r *relation) string {
 		return ""
 	}
 	name := g.name("mid")
-	g.write(name, query, t, ", WATERMARK FOR "+r.time+" AS "+r.time+" - INTERVAL '90' DAY")
+	if !g.write(name, query, t, ", WATERMARK FOR "+r.time+" AS "+r.time+" - INTERVAL '90' DAY") {
+		return ""
+	}
 	mid := &relation{name: name, time: r.time, ties: r.ties, repeats: r.repeats, unique: r.unique, cols: g.columns("SELECT * FROM " + name)}
 	g.relations = append(g.relations, mid)
 	return oneOf(g, []func(*relation) string{g.grouped, g.windows, g.topN, g.projection})(mid)
