@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
@@ -248,11 +250,21 @@ func (s *scene) truncate(ctx context.Context, topic string) (before map[int32]in
 			cut.AddOffset(topic, o.Partition, o.Offset, -1)
 		}
 	})
-	answer, err := s.admin.DeleteRecords(ctx, cut)
-	if err != nil {
-		return nil, err
+	return before, s.deleteRecords(ctx, cut)
+}
+
+// deleteRecords deletes records, and waits for a cleanup policy that allows it: Kafka applies a
+// changed one some time after its answer.
+func (s *scene) deleteRecords(ctx context.Context, upTo kadm.Offsets) error {
+	for {
+		answer, err := s.admin.DeleteRecords(ctx, upTo)
+		if err == nil {
+			err = answer.Error()
+		}
+		if !errors.Is(err, kerr.PolicyViolation) || retry.Sleep(ctx, 50*time.Millisecond) != nil {
+			return err
+		}
 	}
-	return before, answer.Error()
 }
 
 // truncateChangelog deletes records of the changelog. Kafka requires a cleanup policy that allows
