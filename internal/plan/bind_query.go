@@ -107,18 +107,18 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 		return nil, sql.Errorf(s, "%s of updating rows is not supported", s.Op).WithHint("write each side to the sink with its own INSERT in a statement set")
 	}
 	if s.Op != "UNION" {
-		return p.intersection(s, left, right)
+		return p.intersection(s, cols, left, right)
 	}
-	u := p.union(left, right)
+	u := p.union(cols, left, right)
 	if s.All {
 		return u, nil
 	}
 	return p.distinct(s, u)
 }
 
-// union returns the rows of both relations, which have the same columns.
-func (p *planner) union(left, right *Relation) *Relation {
-	u := p.relation(&Union{}, left.Cols, left, right)
+// union returns the rows of both relations, as rows of cols, which hold the values of both.
+func (p *planner) union(cols []Column, left, right *Relation) *Relation {
+	u := p.relation(&Union{}, cols, left, right)
 	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
 		u.Keyed, u.Hash = left.Keyed, left.Hash
 	}
@@ -127,20 +127,20 @@ func (p *planner) union(left, right *Relation) *Relation {
 
 // intersection returns the distinct rows of INTERSECT or EXCEPT. It counts each row on both sides,
 // so that a row that arrives on the other side later changes the result.
-func (p *planner) intersection(s *sql.SetOp, left, right *Relation) (*Relation, error) {
+func (p *planner) intersection(s *sql.SetOp, cols []Column, left, right *Relation) (*Relation, error) {
 	if s.All {
 		return nil, sql.Errorf(s, "%s ALL is not supported", s.Op).WithHint("without ALL it is")
 	}
-	n := len(left.Cols)
+	n := len(cols)
 	of := func(in *Relation, isLeft bool) *Relation {
-		exprs, cols := make([]expr.Node, n), names(in.Cols)
+		exprs, named := make([]expr.Node, n), names(cols)
 		for i := range n {
 			exprs[i] = in.col(i)
 		}
 		for i, name := range []string{"in left", "in right"} {
-			exprs, cols = append(exprs, &expr.Const{Value: isLeft == (i == 0), T: notNull(column.Boolean)}), append(cols, name)
+			exprs, named = append(exprs, &expr.Const{Value: isLeft == (i == 0), T: notNull(column.Boolean)}), append(named, name)
 		}
-		return p.project(in, cols, exprs)
+		return p.project(in, named, exprs)
 	}
 	keys := make([]int, n)
 	for i := range keys {
@@ -150,7 +150,8 @@ func (p *planner) intersection(s *sql.SetOp, left, right *Relation) (*Relation, 
 		{Name: "COUNT", Arg: -1, Filter: n, Type: notNull(column.BigInt)},
 		{Name: "COUNT", Arg: -1, Filter: n + 1, Type: notNull(column.BigInt)},
 	}
-	r, err := p.aggregate(s, p.union(of(left, true), of(right, false)), keys, aggs)
+	l, r := of(left, true), of(right, false)
+	r, err := p.aggregate(s, p.union(append(slices.Clone(cols), l.Cols[n:]...), l, r), keys, aggs)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +170,7 @@ func (p *planner) intersection(s *sql.SetOp, left, right *Relation) (*Relation, 
 	for i := range n {
 		exprs[i] = r.col(i)
 	}
-	return p.project(r, names(left.Cols), exprs), nil
+	return p.project(r, names(cols), exprs), nil
 }
 
 // castTo casts the columns of a relation to the types of cols.
