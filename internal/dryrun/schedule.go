@@ -90,9 +90,9 @@ func (s *Simulation) read(t *task, topic string) error {
 		to = from + 1 + s.random.IntN(to-from)
 	}
 	t.last[topic] = s.clock
-	// A restored task writes its watermark again. A task that reads its own output would never
-	// catch up.
-	crash := s.options.Crash && !feedsItself(t.stage, topic)
+	// A restored task writes its watermark again. A task that reads its own output, also through
+	// other stages, would never catch up.
+	crash := s.options.Crash && !s.feeds(t.stage, topic, make(map[*plan.Stage]bool))
 	err := s.transaction(t, crash, func(out *operator.Output) error { return t.Step(topic, all[from:to], s.clock, out) })
 	t.at[topic] = to
 	return err
@@ -103,9 +103,17 @@ func (s *Simulation) resume(t *task) error {
 	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Resume(out) })
 }
 
-// feedsItself reports whether a stage writes to a topic that it reads.
-func feedsItself(stage *plan.Stage, topic string) bool {
-	return slices.ContainsFunc(stage.Outputs, func(out *plan.Relation) bool { return out.Topic() == topic })
+// feeds reports whether a stage writes to a topic, or a stage that reads its output does.
+func (s *Simulation) feeds(stage *plan.Stage, topic string, seen map[*plan.Stage]bool) bool {
+	if seen[stage] {
+		return false
+	}
+	seen[stage] = true
+	return slices.ContainsFunc(stage.Outputs, func(out *plan.Relation) bool {
+		return out.Topic() == topic || slices.ContainsFunc(s.program.Stages, func(next *plan.Stage) bool {
+			return out.Topic() != "" && slices.Contains(next.Topics(), out.Topic()) && s.feeds(next, topic, seen)
+		})
+	})
 }
 
 // Wait advances the clock by d once all tasks have caught up: inputs without records for their idle
