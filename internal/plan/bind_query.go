@@ -133,10 +133,7 @@ func (p *planner) intersection(s *sql.SetOp, cols []Column, left, right *Relatio
 	}
 	n := len(cols)
 	of := func(in *Relation, isLeft bool) *Relation {
-		exprs, named := make([]expr.Node, n), names(cols)
-		for i := range n {
-			exprs[i] = in.col(i)
-		}
+		exprs, named := in.first(n), names(cols)
 		for i, name := range []string{"in left", "in right"} {
 			exprs, named = append(exprs, &expr.Const{Value: isLeft == (i == 0), T: notNull(column.Boolean)}), append(named, name)
 		}
@@ -166,11 +163,7 @@ func (p *planner) intersection(s *sql.SetOp, cols []Column, left, right *Relatio
 		return nil, err
 	}
 	r = p.filter(r, conjunction([]expr.Node{inLeft, inRight}))
-	exprs := make([]expr.Node, n)
-	for i := range n {
-		exprs[i] = r.col(i)
-	}
-	return p.project(r, names(cols), exprs), nil
+	return p.project(r, names(cols), r.first(n)), nil
 }
 
 // castTo casts the columns of a relation to the types of cols.

@@ -86,7 +86,13 @@ func (p *planner) differWindow(where sql.Node, w *Window) {
 	if w.Offset != 0 {
 		p.differ(where, "window-offsets", "Flink 2.2 can lose rows of windows with an offset: it closes them only when a window without an offset ends")
 	}
-	p.differ(where, "late-rows", "a row whose windows have closed goes to the late-rows topic; Flink drops it")
+	p.differLate(where, "whose windows have closed")
+}
+
+// differLate records which rows are late, described by what follows "a row", and what happens to
+// them.
+func (p *planner) differLate(where sql.Node, which string) {
+	p.differ(where, "late-rows", "a row %s goes to the late-rows topic; Flink drops it", which)
 	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
 }
 
@@ -102,8 +108,7 @@ func (p *planner) differRows(where sql.Node, r *Relation) {
 
 // differOver records differences of functions with OVER.
 func (p *planner) differOver(where sql.Node, o *Over) {
-	p.differ(where, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
-	p.differ(where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
+	p.differLate(where, "that arrives after its time has been computed")
 	for _, a := range o.Aggs {
 		if a.Name == "AVG" && a.Type.Integer() {
 			p.differ(where, "averages-over", "AVG OVER of integers sums as BIGINT; Flink sums in the column's type, which overflows")

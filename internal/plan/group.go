@@ -222,10 +222,8 @@ func sameArgs(a, b []sql.Expr) bool {
 
 // column returns the position of an expression among those computed before grouping.
 func (g *grouping) column(n expr.Node) int {
-	for i, e := range g.pre {
-		if expr.SameNode(e, n) {
-			return i
-		}
+	if i := position(g.pre, n); i >= 0 {
+		return i
 	}
 	g.pre = append(g.pre, n)
 	return len(g.pre) - 1
@@ -233,10 +231,8 @@ func (g *grouping) column(n expr.Node) int {
 
 // over rewrites an expression over the rows before grouping as one over the grouped rows.
 func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, error) {
-	for i, k := range g.keys {
-		if expr.SameNode(k, n) {
-			return r.col(i), nil
-		}
+	if i := position(g.keys, n); i >= 0 {
+		return r.col(i), nil
 	}
 	switch n := n.(type) {
 	case *expr.Col:

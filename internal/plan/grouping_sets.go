@@ -22,7 +22,7 @@ func (g *grouping) bindSets(e *sql.Grouping) error {
 			if err != nil {
 				return err
 			}
-			place := slices.IndexFunc(g.keys, func(k expr.Node) bool { return expr.SameNode(k, n) })
+			place := position(g.keys, n)
 			if place < 0 {
 				place = len(g.keys)
 				g.keys = append(g.keys, n)
@@ -91,7 +91,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 			return nil, err
 		}
 		n = expr.Fold(n)
-		place := slices.IndexFunc(g.keys, func(k expr.Node) bool { return expr.SameNode(k, n) })
+		place := position(g.keys, n)
 		if place < 0 {
 			return nil, sql.Errorf(a, "%s requires expressions of GROUP BY", strings.ToUpper(c.Name))
 		}

@@ -143,15 +143,15 @@ func (p *planner) expanded(j *sql.Join, left *joinTree) (*joinTree, error) {
 // joined returns the join of two trees. The columns of a side are nullable if its rows may be
 // missing.
 func joined(where sql.Node, kind JoinKind, left, right *joinTree) *joinTree {
-	if kind.leftOnly() {
+	if kind.LeftOnly() {
 		return &joinTree{where: where, sc: left.sc, kind: kind, left: left, right: right}
 	}
 	sc := &scope{}
 	border := len(left.sc.cols)
 	for i, c := range slices.Concat(left.sc.cols, right.sc.cols) {
-		optional := kind.keeps(1)
+		optional := kind.Keeps(1)
 		if i >= border {
-			optional = kind.keeps(0)
+			optional = kind.Keeps(0)
 		}
 		c.Type = c.Type.Nullable(optional || !c.Type.NotNull)
 		sc.cols = append(sc.cols, c)
@@ -172,9 +172,9 @@ func (t *joinTree) border() int { return len(t.left.sc.cols) }
 // without a match are dropped.
 func (t *joinTree) addOn(cond expr.Node) {
 	switch side := sideOf(cond, t.border()); {
-	case side == onlyLeft && !t.kind.keeps(0):
+	case side == onlyLeft && !t.kind.Keeps(0):
 		t.left.addFilter(cond)
-	case side == onlyRight && !t.kind.keeps(1):
+	case side == onlyRight && !t.kind.Keeps(1):
 		t.right.addFilter(shifted(cond, -t.border()))
 	default:
 		t.on = append(t.on, cond)
@@ -189,9 +189,9 @@ func (t *joinTree) addFilter(cond expr.Node) {
 	}
 	t.simplify(cond)
 	switch side := sideOf(cond, t.border()); {
-	case side == onlyLeft && !t.kind.keeps(1):
+	case side == onlyLeft && !t.kind.Keeps(1):
 		t.left.addFilter(cond)
-	case side == onlyRight && !t.kind.keeps(0):
+	case side == onlyRight && !t.kind.Keeps(0):
 		t.right.addFilter(shifted(cond, -t.border()))
 	case side == bothSides && t.kind == InnerJoin:
 		t.on = append(t.on, cond)
@@ -212,7 +212,7 @@ func (t *joinTree) simplify(filter expr.Node) {
 			return ok && (col.Index < t.border()) == (side == 0)
 		})
 	}
-	keepLeft, keepRight := t.kind.keeps(0) && !rejects(1), t.kind.keeps(1) && !rejects(0)
+	keepLeft, keepRight := t.kind.Keeps(0) && !rejects(1), t.kind.Keeps(1) && !rejects(0)
 	switch {
 	case !slices.Contains([]JoinKind{LeftJoin, RightJoin, FullJoin}, t.kind):
 	case keepLeft && keepRight:
@@ -364,13 +364,10 @@ func equalSides(n expr.Node, border int) (left, right expr.Node, ok bool) {
 
 // withKeys returns a side with the columns of its keys.
 func (b *joinBinding) withKeys(in *Relation, keys []expr.Node, at int) (*Relation, []int) {
-	exprs, all := make([]expr.Node, len(in.Cols)), names(in.Cols)
-	for i := range in.Cols {
-		exprs[i] = in.col(i)
-	}
+	exprs, all := in.first(len(in.Cols)), names(in.Cols)
 	columns := make([]int, len(keys))
 	for i, k := range keys {
-		place := slices.IndexFunc(exprs, func(n expr.Node) bool { return expr.SameNode(n, k) })
+		place := position(exprs, k)
 		if place < 0 {
 			place = len(exprs)
 			exprs, all = append(exprs, k), append(all, k.String())
@@ -440,29 +437,23 @@ func samePairs(keyedLeft, keyedRight, left, right []int) bool {
 	if keyedLeft == nil || keyedRight == nil || len(keyedLeft) != len(keyedRight) {
 		return false
 	}
+	pairs := make(map[[2]int]bool)
+	for k := range left {
+		pairs[[2]int{left[k], right[k]}] = true
+	}
 	for i := range keyedLeft {
-		pair := func(k int) bool { return left[k] == keyedLeft[i] && right[k] == keyedRight[i] }
-		found := false
-		for k := range left {
-			found = found || pair(k)
-		}
-		if !found {
+		if !pairs[[2]int{keyedLeft[i], keyedRight[i]}] {
 			return false
 		}
 	}
 	return true
 }
 
-// subset reports whether all columns are in another list.
-func subset(columns, of []int) bool {
-	return !slices.ContainsFunc(columns, func(c int) bool { return !slices.Contains(of, c) })
-}
-
 // relation returns the join as a relation over both sides.
 func (b *joinBinding) relation(op Op) *Relation {
 	border := len(b.left.Cols)
 	cols := slices.Clone(b.left.Cols)
-	if !b.on.Kind.leftOnly() {
+	if !b.on.Kind.LeftOnly() {
 		cols = append(cols, b.right.Cols...)
 	}
 	for i := range cols {
@@ -470,7 +461,7 @@ func (b *joinBinding) relation(op Op) *Relation {
 		if i >= border {
 			other = 0
 		}
-		if b.on.Kind.keeps(other) && !b.on.Kind.leftOnly() { // the column may be NULL
+		if b.on.Kind.Keeps(other) && !b.on.Kind.LeftOnly() { // the column may be NULL
 			cols[i].Type = cols[i].Type.Nullable(true)
 			cols[i].Rowtime, cols[i].Window, cols[i].Role = false, nil, NoRole
 		}
@@ -478,6 +469,15 @@ func (b *joinBinding) relation(op Op) *Relation {
 	r := b.planner.relation(op, cols, b.left, b.right)
 	r.Keyed, r.Hash = b.keyed()
 	return r
+}
+
+// after moves columns of the right side to their positions in the join; nil stays nil.
+func after(columns []int, border int) []int {
+	columns = slices.Clone(columns)
+	for i := range columns {
+		columns[i] += border
+	}
+	return columns
 }
 
 // keyed returns how the rows of the join are partitioned: by the key of a side whose rows are
@@ -490,13 +490,7 @@ func (b *joinBinding) keyed() (columns []int, hash string) {
 		}
 		return b.left.Keyed, b.left.Hash
 	case RightJoin:
-		for _, c := range b.right.Keyed {
-			columns = append(columns, c+len(b.left.Cols))
-		}
-		if columns == nil && b.right.Keyed != nil {
-			columns = []int{}
-		}
-		return columns, b.right.Hash
+		return after(b.right.Keyed, len(b.left.Cols)), b.right.Hash
 	default:
 		return b.left.Keyed, b.left.Hash
 	}

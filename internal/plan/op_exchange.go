@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Exchange sends rows to the partition of their keys through a topic. It ends one stage and starts
@@ -38,7 +37,7 @@ func (*Exchange) copies(int) bool                        { return true }
 // keyBy returns the relation with rows that agree in keys in the same task. It adds an exchange
 // unless the existing partitioning already guarantees that.
 func (p *planner) keyBy(in *Relation, keys []int) *Relation {
-	if in.Keyed != nil && !slices.ContainsFunc(in.Keyed, func(c int) bool { return !slices.Contains(keys, c) }) {
+	if in.Keyed != nil && subset(in.Keyed, keys) {
 		return in
 	}
 	return p.exchange(in, keys)

@@ -199,12 +199,8 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	if r.Multiset && (r.Key == nil || subset(r.Key, n.keyColumns())) {
 		return nil
 	}
-	var written []int
-	for _, c := range t.PrimaryKey {
-		if !constant(r, n.Columns[c]) { // the same value in every row
-			written = append(written, n.Columns[c])
-		}
-	}
+	sameInAll := func(c int) bool { return constant(r, c) }
+	written := slices.DeleteFunc(n.keyColumns(), sameInAll)
 	if r.Key == nil {
 		return sql.Errorf(s, "the query doesn't select its key, so %s can't tell which row replaces which", t.Name).
 			WithHint("select the columns of GROUP BY, of PARTITION BY or of the upsert table's primary key, and the row number of a Top-N")

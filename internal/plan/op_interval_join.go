@@ -41,13 +41,13 @@ func (*IntervalJoin) Stateful() bool { return true }
 func (j *IntervalJoin) Signature(r *Relation) string { return j.signature(r) }
 
 func (*IntervalJoin) matchesNulls() bool      { return false }
-func (j *IntervalJoin) copies(input int) bool { return j.Kind.keeps(input) }
+func (j *IntervalJoin) copies(input int) bool { return j.Kind.Keeps(input) }
 func (*IntervalJoin) dropsLate() bool         { return true }
 
 // intervalJoin returns the join as an interval join; nil if its condition doesn't bound the
 // difference of two rowtimes on both sides.
 func (b *joinBinding) intervalJoin() *Relation {
-	if b.left.Updating || b.right.Updating || b.on.Kind.leftOnly() {
+	if b.left.Updating || b.right.Updating || b.on.Kind.LeftOnly() {
 		return nil
 	}
 	var bounds []timeBound
@@ -85,8 +85,7 @@ func (b *joinBinding) intervalJoin() *Relation {
 	}
 	j.Cond = conjunction(rest)
 	b.place(b.on.Left, b.on.Right)
-	b.planner.differ(b.where, "late-rows", "a row that arrives too late for any match goes to the late-rows topic; Flink drops it")
-	b.planner.differ(b.where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
+	b.planner.differLate(b.where, "that arrives too late for any match")
 	return b.relation(j)
 }
 

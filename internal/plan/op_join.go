@@ -21,9 +21,7 @@ const (
 )
 
 // Keeps reports whether rows of an input without a match are emitted.
-func (k JoinKind) Keeps(input int) bool { return k.keeps(input) }
-
-func (k JoinKind) keeps(input int) bool {
+func (k JoinKind) Keeps(input int) bool {
 	if input == 0 {
 		return k == LeftJoin || k == FullJoin || k == AntiJoin
 	}
@@ -31,9 +29,7 @@ func (k JoinKind) keeps(input int) bool {
 }
 
 // LeftOnly reports whether the join yields columns of its left input only.
-func (k JoinKind) LeftOnly() bool { return k.leftOnly() }
-
-func (k JoinKind) leftOnly() bool { return k == SemiJoin || k == AntiJoin }
+func (k JoinKind) LeftOnly() bool { return k == SemiJoin || k == AntiJoin }
 
 // JoinOn is the condition of a join.
 type JoinOn struct {

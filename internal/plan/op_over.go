@@ -199,10 +199,8 @@ func (o *overBinding) frame(f *sql.Frame) (Frame, error) {
 
 // column returns the position of an expression among those computed before the functions.
 func (o *overBinding) column(n expr.Node) int {
-	for i, e := range o.pre {
-		if expr.SameNode(e, n) {
-			return i
-		}
+	if i := position(o.pre, n); i >= 0 {
+		return i
 	}
 	o.pre, o.names = append(o.pre, n), append(o.names, n.String())
 	return len(o.pre) - 1

@@ -179,10 +179,8 @@ func (b *rankBinding) column(e sql.Expr) (int, error) {
 		return 0, err
 	}
 	n = expr.Fold(n)
-	for i, other := range b.pre {
-		if expr.SameNode(other, n) {
-			return i, nil
-		}
+	if i := position(b.pre, n); i >= 0 {
+		return i, nil
 	}
 	b.pre, b.names = append(b.pre, n), append(b.names, n.String())
 	return len(b.pre) - 1, nil
@@ -327,8 +325,7 @@ func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relati
 	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
 		rank.First = true
 		copy(cols, in.Cols) // including the rowtime
-		p.differ(e, "late-rows", "a row that arrives after its time has been computed goes to the late-rows topic; Flink drops it")
-		p.differ(e, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
+		p.differLate(e, "that arrives after its time has been computed")
 	}
 	limited := p.relation(&rank, cols, ranked.Inputs[0])
 	p.describeRank(limited)

@@ -53,18 +53,15 @@ func (b *joinBinding) regularJoin() *Relation {
 // key returns a unique key of the join's rows; nil if none is known. A side whose key is among its
 // equal columns has at most one match for a row of the other side.
 func (b *joinBinding) key() []int {
-	if b.on.Kind.leftOnly() {
+	if b.on.Kind.LeftOnly() {
 		return b.left.Key
 	}
 	unique := func(in *Relation, columns []int) bool { return in.Key != nil && subset(in.Key, columns) }
-	right := make([]int, len(b.right.Key))
-	for i, c := range b.right.Key {
-		right[i] = c + len(b.left.Cols)
-	}
+	right := after(b.right.Key, len(b.left.Cols))
 	switch {
-	case b.left.Key != nil && unique(b.right, b.on.Right) && !b.on.Kind.keeps(1):
+	case b.left.Key != nil && unique(b.right, b.on.Right) && !b.on.Kind.Keeps(1):
 		return b.left.Key
-	case b.right.Key != nil && unique(b.left, b.on.Left) && !b.on.Kind.keeps(0):
+	case b.right.Key != nil && unique(b.left, b.on.Left) && !b.on.Kind.Keeps(0):
 		return right
 	case b.left.Key == nil || b.right.Key == nil:
 		return nil

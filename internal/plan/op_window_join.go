@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"weir.example/weir/internal/sql"
 )
@@ -39,19 +38,22 @@ func (*WindowJoin) Stateful() bool { return true }
 func (j *WindowJoin) Signature(r *Relation) string { return j.signature(r) }
 
 func (*WindowJoin) matchesNulls() bool      { return false }
-func (j *WindowJoin) copies(input int) bool { return j.Kind.keeps(input) }
+func (j *WindowJoin) copies(input int) bool { return j.Kind.Keeps(input) }
 func (*WindowJoin) dropsLate() bool         { return true }
 
 // windowJoin returns the join as a window join; nil if its condition doesn't equate the windows of
 // both sides.
 func (b *joinBinding) windowJoin() (*Relation, error) {
-	windows := func(role Role) int { // the pair of keys with that role
-		return slices.IndexFunc(b.on.Left, func(c int) bool {
-			i := slices.Index(b.on.Left, c)
-			return b.left.Cols[c].Role == role && b.right.Cols[b.on.Right[i]].Role == role
-		})
+	start, end := -1, -1 // the pairs of keys with these roles
+	for i := range b.on.Left {
+		switch role := b.left.Cols[b.on.Left[i]].Role; {
+		case role != b.right.Cols[b.on.Right[i]].Role:
+		case role == WindowStart && start < 0:
+			start = i
+		case role == WindowEnd && end < 0:
+			end = i
+		}
 	}
-	start, end := windows(WindowStart), windows(WindowEnd)
 	if start < 0 || end < 0 {
 		return nil, nil
 	}
@@ -79,8 +81,7 @@ func (b *joinBinding) windowJoin() (*Relation, error) {
 	}
 	j.Left, j.Right, j.Cond = keys[0], keys[1], conjunction(b.rest)
 	b.place(plain[0], plain[1])
-	b.planner.differ(b.where, "late-rows", "a row that arrives after its window was joined goes to the late-rows topic; Flink drops it")
-	b.planner.differ(b.where, "watermarks", "each partition has its own watermark; Flink uses the minimum over all partitions, so different rows are late")
+	b.planner.differLate(b.where, "that arrives after its window was joined")
 	return b.relation(j), nil
 }
 

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 )
@@ -83,6 +85,25 @@ func names(cols []Column) []string {
 // col returns a column as an expression.
 func (r *Relation) col(i int) *expr.Col {
 	return &expr.Col{Index: i, Name: r.Cols[i].Name, T: r.Cols[i].Type}
+}
+
+// first returns the first n columns as expressions.
+func (r *Relation) first(n int) []expr.Node {
+	all := make([]expr.Node, n)
+	for i := range n {
+		all[i] = r.col(i)
+	}
+	return all
+}
+
+// position returns the position of an expression in a list; -1 if it is not there.
+func position(all []expr.Node, n expr.Node) int {
+	return slices.IndexFunc(all, func(other expr.Node) bool { return expr.SameNode(other, n) })
+}
+
+// subset reports whether all columns are in another list.
+func subset(columns, of []int) bool {
+	return !slices.ContainsFunc(columns, func(c int) bool { return !slices.Contains(of, c) })
 }
 
 // visit calls fn once for each relation that a sink depends on, inputs first.
