@@ -85,11 +85,7 @@ func Compare(ctx context.Context, at broker.Config, program *plan.Program) (*Com
 // stateful returns the relations of a plan with state.
 func stateful(p *plan.Program) (all []*plan.Relation) {
 	for _, s := range p.Stages {
-		for _, r := range s.Relations {
-			if r.State > 0 {
-				all = append(all, r)
-			}
-		}
+		all = append(all, s.States()...)
 	}
 	return all
 }

@@ -70,10 +70,8 @@ func (p *pipeline) manifest() manifest {
 
 func stageManifest(s *plan.Stage) manifestStage {
 	stage := manifestStage{Name: s.Name, Inputs: s.Topics(), State: []manifestState{}, Stateless: !s.Stateful}
-	for _, r := range s.Relations {
-		if r.State > 0 {
-			stage.State = append(stage.State, manifestState{r.State, r.Signature()})
-		}
+	for _, r := range s.States() {
+		stage.State = append(stage.State, manifestState{r.State, r.Signature()})
 	}
 	return stage
 }

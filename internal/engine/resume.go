@@ -248,9 +248,10 @@ func (s *session) findPosition(tp topicPartition, c *assignment) error {
 // added that keeps state over them. They stay in the positions topic until a task's state has one.
 // A topic never becomes stateless again, because its stage would be lost.
 func (s *session) inheritPositions(ctx context.Context, added map[topicPartition]*assignment) error {
-	byPartition := make(map[int32]*ledger)
+	byPartition, unknown := make(map[int32]*ledger), make(map[topicPartition]*assignment)
 	for tp, c := range added {
 		if c.recorded == nil && !c.adopt && s.p.isSource(tp.topic) && len(s.p.statefulReaders(tp.topic)) > 0 {
+			unknown[tp] = c
 			byPartition[tp.partition] = &ledger{store: state.Memory(), topic: s.p.positionsTopic(), partition: tp.partition}
 		}
 	}
@@ -268,9 +269,9 @@ func (s *session) inheritPositions(ctx context.Context, added map[topicPartition
 	if _, err := s.p.readChangelog(ctx, s.group.Admin, slices.Collect(maps.Values(byPartition)), func(int32) {}); err != nil {
 		return err
 	}
-	for tp, c := range added {
+	for tp, c := range unknown {
 		l := byPartition[tp.partition]
-		if l == nil || c.recorded != nil || c.adopt || !s.p.isSource(tp.topic) || len(s.p.statefulReaders(tp.topic)) == 0 {
+		if l == nil { // the positions topic has no such partition
 			continue
 		}
 		_, positions, err := l.read()

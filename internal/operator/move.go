@@ -40,10 +40,7 @@ type owner struct {
 // error names state that is not partitioned by the key of a topic.
 func NewMover(stage *plan.Stage, partitions int32, schemas *format.Schemas) (*Mover, error) {
 	m := &Mover{names: map[uint16]bool{watermarkEntry: true}}
-	for _, r := range stage.Relations {
-		if r.State == 0 {
-			continue
-		}
+	for _, r := range stage.States() {
 		if err := m.relation(r, partitions, schemas); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Describe(), err)
 		}

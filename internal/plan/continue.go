@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -82,9 +83,7 @@ func newShape(p *Program) *shape {
 		}
 		for _, in := range r.Inputs {
 			text += "\n" + s.chains[in]
-			for topic := range s.sources[in] {
-				s.sources[r][topic] = true
-			}
+			maps.Copy(s.sources[r], s.sources[in])
 		}
 		s.chains[r] = chainOf(text)
 	})
@@ -140,12 +139,7 @@ func (s *shape) rows(r *Relation) string {
 }
 
 func list(set map[string]bool) string {
-	var all []string
-	for s := range set {
-		all = append(all, s)
-	}
-	slices.Sort(all)
-	return strings.Join(all, ", ")
+	return strings.Join(slices.Sorted(maps.Keys(set)), ", ")
 }
 
 // pairs are relations of the running plan with their counterparts in the new one.
@@ -253,9 +247,7 @@ func (s *Stage) exchanges() (all []*Relation) {
 	return all
 }
 
-func (s *Stage) keeps() bool {
-	return slices.ContainsFunc(s.Relations, func(r *Relation) bool { return r.State > 0 })
-}
+func (s *Stage) keeps() bool { return len(s.States()) > 0 }
 
 func (m *matcher) pairStages(was, is *Stage) { m.stages[was], m.stagesBack[is] = is, was }
 
@@ -409,8 +401,8 @@ func (m *matcher) result() *Continuation {
 		}
 	}
 	for _, s := range m.running.Stages {
-		for _, r := range s.Relations {
-			if r.State > 0 && m.relations.to[r] == nil {
+		for _, r := range s.States() {
+			if m.relations.to[r] == nil {
 				c.Lost = append(c.Lost, Lost{s.Name, r.Signature(), cmp.Or(m.why[r], "no relation keeps the same state")})
 			}
 		}

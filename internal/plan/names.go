@@ -25,13 +25,7 @@ func (p *Program) Named(n Names) (*Program, bool) {
 		return nil, false
 	}
 	for i, s := range p.Stages {
-		states := 0
-		for _, r := range s.Relations {
-			if r.State > 0 {
-				states++
-			}
-		}
-		if len(n.Stages[i].Exchanges) != len(s.exchanges()) || len(n.Stages[i].States) != states {
+		if len(n.Stages[i].Exchanges) != len(s.exchanges()) || len(n.Stages[i].States) != len(s.States()) {
 			return nil, false
 		}
 	}
@@ -45,10 +39,8 @@ func (p *Program) names() (n Names) {
 		for _, x := range s.exchanges() {
 			names.Exchanges = append(names.Exchanges, x.Topic())
 		}
-		for _, r := range s.Relations {
-			if r.State > 0 {
-				names.States = append(names.States, r.State)
-			}
+		for _, r := range s.States() {
+			names.States = append(names.States, r.State)
 		}
 		n.Stages = append(n.Stages, names)
 	}
@@ -100,11 +92,8 @@ func (p *Program) named(n Names) *Program {
 		for k, x := range c.exchanges() {
 			x.Op.(*Exchange).Topic = n.Stages[i].Exchanges[k] //nolint:forcetypeassert // an exchange
 		}
-		states := n.Stages[i].States
-		for _, r := range c.Relations {
-			if r.State > 0 {
-				r.State, states = states[0], states[1:]
-			}
+		for k, r := range c.States() {
+			r.State = n.Stages[i].States[k]
 		}
 	}
 	return &copied
@@ -159,11 +148,7 @@ func (m *matcher) numberStates(s, was *Stage, numbers []uint16) {
 			used[r.State] = true
 		}
 	}
-	i := 0
-	for _, r := range s.Relations {
-		if r.State == 0 {
-			continue
-		}
+	for i, r := range s.States() {
 		if old := m.relations.from[r]; old != nil {
 			numbers[i] = old.State
 		} else {
@@ -172,6 +157,5 @@ func (m *matcher) numberStates(s, was *Stage, numbers []uint16) {
 			}
 			used[numbers[i]] = true
 		}
-		i++
 	}
 }

@@ -1,8 +1,6 @@
 package plan
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Exchange sends rows to the partition of their keys through a topic. It ends one stage and starts
 // another.

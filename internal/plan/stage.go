@@ -120,6 +120,16 @@ func (p *planner) checkSessions() error {
 	return err
 }
 
+// States returns the relations that keep state, inputs first.
+func (s *Stage) States() (all []*Relation) {
+	for _, r := range s.Relations {
+		if r.State > 0 {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // Topics returns the topics that the stage reads, without duplicates.
 func (s *Stage) Topics() []string {
 	var all []string

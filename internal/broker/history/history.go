@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Outcome is how a transaction ended, as far as its client knows.
@@ -51,11 +52,9 @@ func (r Record) String() string { return fmt.Sprintf("%s/%d/%d", r.Writer, r.Tra
 
 // ParseRecord is the inverse of Record.String. Writers' names have no slash and no space.
 func ParseRecord(value string) (r Record, err error) {
-	i := 0
-	for ; i < len(value) && value[i] != '/'; i++ {
-	}
-	r.Writer = value[:i]
-	if _, err := fmt.Sscanf(value[i:], "/%d/%d", &r.Transaction, &r.Index); err != nil {
+	writer, numbers, _ := strings.Cut(value, "/")
+	r.Writer = writer
+	if _, err := fmt.Sscanf(numbers, "%d/%d", &r.Transaction, &r.Index); err != nil {
 		return r, fmt.Errorf("parse record %q: %w", value, err)
 	}
 	return r, nil
