@@ -130,7 +130,7 @@ func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 }
 
 func (w *writer) row(r *rowBatch, i int) error {
-	gone := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
+	gone := r.kind(i).retracts()
 	if ok, err := w.allowed(r, i, gone); !ok {
 		return err
 	}

@@ -2,10 +2,10 @@ package operator
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
+	"weir.example/weir/internal/moment"
 	"weir.example/weir/internal/plan"
 )
 
@@ -23,7 +23,7 @@ type intervalJoin struct {
 	lower   int64 // microseconds
 	upper   int64
 	bucket  int64 // length of a bucket
-	delay   int64 // how far the times of emitted rows are behind the watermark
+	delay   int64 // maximum lag of emitted rows behind the watermark of the inputs
 	between []byte
 }
 
@@ -66,7 +66,7 @@ func (j *intervalJoin) push(in int, r *rowBatch) {
 			j.task.late(r, i, j.rel.Inputs[in], errNoMatchLeft(at, own))
 			continue
 		}
-		none := j.matchless(in, r, i)
+		none := j.matchless(in, r.Batch, i)
 		if none && !j.on.Kind.Keeps(in) {
 			continue
 		}
@@ -97,9 +97,9 @@ func (j *intervalJoin) over(at, own int64) bool {
 
 func errNoMatchLeft(at, watermark int64) error {
 	if watermark == maxWatermark {
-		return errors.New("the row arrived after the end of its input")
+		return fmt.Errorf("late: its time is %s, and the input had ended", moment.FormatTimestamp(at, ' '))
 	}
-	return fmt.Errorf("the row's time %s is too far behind the watermark %s for any match", time.UnixMicro(at).UTC().Format(time.RFC3339Nano), time.UnixMicro(watermark).UTC().Format(time.RFC3339Nano))
+	return fmt.Errorf("late: its time is %s, and nothing can match it since the watermark has reached %s", moment.FormatTimestamp(at, ' '), moment.FormatTimestamp(watermark, ' '))
 }
 
 // meet joins a row with the rows of the other input that are close to it.
@@ -149,23 +149,21 @@ func (j *intervalJoin) meets(in int, at, own int64, o *joinRow, when int64) bool
 }
 
 func (j *intervalJoin) advance(in int, watermark int64, idle bool) {
-	all, allIdle := j.merger.advance(in, watermark, idle)
-	j.now, j.idle = max(j.now, all), allIdle
+	j.merge(in, watermark, idle)
 	if !j.task.restoring {
 		j.fire()
 	}
 	j.forwardProgress()
 }
 
-// due returns the input and the first of its buckets whose rows have no further matches.
-func (j *intervalJoin) due() (in int, bucket int64, ok bool) {
-	for i := range 2 {
-		all := j.task.store.Windows(j.entry(i))
-		if len(all) > 0 && j.passed(i, all[0]) && (!ok || all[0]+j.reach(i) < bucket+j.reach(in)) {
-			in, bucket, ok = i, all[0], true
+// due returns the first bucket whose rows have no further matches.
+func (j *intervalJoin) due() (bucket int64, ok bool) {
+	for in := range 2 {
+		if first, some := j.task.store.FirstWindow(j.entry(in)); some && j.passed(in, first) && (!ok || first < bucket) {
+			bucket, ok = first, true
 		}
 	}
-	return in, bucket, ok
+	return bucket, ok
 }
 
 // passed reports whether the watermark excludes further matches of a bucket's rows.
@@ -174,7 +172,7 @@ func (j *intervalJoin) passed(in int, bucket int64) bool {
 }
 
 func (j *intervalJoin) pending() bool {
-	_, _, ok := j.due()
+	_, ok := j.due()
 	return ok
 }
 
@@ -188,13 +186,11 @@ func (j *intervalJoin) resume() {
 // forwardProgress forwards the watermark for the rows that the join emits, whose times are behind
 // that of the inputs.
 func (j *intervalJoin) forwardProgress() {
-	_, bucket, due := j.due()
-	switch {
-	case due:
-		j.forwardWatermark(max(j.counters.watermark, min(j.delayed(), bucket-1)), false)
-	default:
-		j.forwardWatermark(max(j.counters.watermark, j.delayed()), j.idle)
+	watermark, idle := j.delayed(), j.idle
+	if bucket, due := j.due(); due {
+		watermark, idle = min(watermark, bucket-1), false
 	}
+	j.forwardWatermark(max(j.counters.watermark, watermark), idle)
 }
 
 func (j *intervalJoin) delayed() int64 {
@@ -207,23 +203,28 @@ func (j *intervalJoin) delayed() int64 {
 // fire deletes the buckets that are due, up to the transaction's limit, and emits those of their
 // rows that have no match.
 func (j *intervalJoin) fire() {
-	for !j.task.full() {
-		in, bucket, ok := j.due()
-		if !ok {
-			break
+	for in := range 2 {
+		for _, bucket := range j.task.store.Windows(j.entry(in)) {
+			if !j.passed(in, bucket) || j.task.full() {
+				break
+			}
+			j.expire(in, bucket)
 		}
-		if j.on.Kind.Keeps(in) {
-			j.each(in, bucket, nil, nil, func(row *joinRow) bool {
-				if row.match == 0 {
-					j.task.countFired()
-					j.read(in, row)
-					j.add(kindInsert, [2]bool{in == 0, in == 1}, row.count, j.caused(bucket, row))
-				}
-				return true
-			})
-		}
-		j.task.clear(j.entry(in), bucket)
-		j.lineage.drop(bucket)
 	}
 	j.deliver()
+}
+
+func (j *intervalJoin) expire(in int, bucket int64) {
+	if j.on.Kind.Keeps(in) {
+		j.each(in, bucket, nil, nil, func(row *joinRow) bool {
+			if row.match == 0 {
+				j.task.countFired()
+				j.read(in, row)
+				j.add(kindInsert, [2]bool{in == 0, in == 1}, row.count, j.caused(bucket, row))
+			}
+			return true
+		})
+	}
+	j.task.clear(j.entry(in), bucket)
+	j.lineage.drop(bucket)
 }

@@ -63,6 +63,12 @@ func (j *joiner) rollback() {
 	j.lineage.clear()
 }
 
+// merge merges the watermark of an input into that of both.
+func (j *joiner) merge(in int, watermark int64, idle bool) {
+	all, allIdle := j.merger.advance(in, watermark, idle)
+	j.now, j.idle = max(j.now, all), allIdle
+}
+
 // keys returns the equal columns of an input.
 func (j *joiner) keys(in int) []int {
 	if in == 0 {
@@ -74,9 +80,9 @@ func (j *joiner) keys(in int) []int {
 // entry returns the number of the entries with the rows of an input.
 func (j *joiner) entry(in int) uint16 { return j.rel.State + leftRows + uint16(in) } //nolint:gosec // 0 or 1
 
-// matchless reports whether a row that arrives matches nothing because an equal column is NULL.
-func (j *joiner) matchless(in int, r *rowBatch, i int) bool {
-	return slices.ContainsFunc(j.keys(in), func(c int) bool { return r.Cols[c].Null[i] })
+// matchless reports whether a row of an input matches nothing because an equal column is NULL.
+func (j *joiner) matchless(in int, rows *column.Batch, i int) bool {
+	return slices.ContainsFunc(j.keys(in), func(c int) bool { return rows.Cols[c].Null[i] })
 }
 
 // joinRow is an entry of the state.
@@ -89,8 +95,8 @@ type joinRow struct {
 }
 
 // value returns the value of an entry.
-func (r *joinRow) value(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, r.count)
+func (r *joinRow) value() []byte {
+	dst := binary.AppendUvarint(nil, r.count)
 	dst = binary.AppendUvarint(dst, uint64(r.equal))  //nolint:gosec // not negative
 	dst = binary.AppendUvarint(dst, uint64(r.prefix)) //nolint:gosec // not negative
 	if r.match > 0 {
@@ -135,7 +141,7 @@ func (j *joiner) save(in int, window int64, row *joinRow) {
 		j.task.store.Delete(j.entry(in), window, row.key)
 		return
 	}
-	j.task.store.Put(j.entry(in), window, row.key, row.value(nil))
+	j.task.store.Put(j.entry(in), window, row.key, row.value())
 }
 
 // pageRows is the number of rows that are copied from the state at a time: the state must not
@@ -197,21 +203,24 @@ func (j *joiner) matches(what rowKind) bool {
 	return ok
 }
 
+// input returns the input that a column of the pair comes from.
+func (j *joiner) input(i int) int {
+	if i < len(j.sides[0].Cols) {
+		return 0
+	}
+	return 1
+}
+
 // add appends the pair of rows to the output a number of times. An absent side is NULL.
 func (j *joiner) add(what rowKind, present [2]bool, times uint64, origin *kgo.Record) {
-	border := len(j.sides[0].Cols)
 	for range times {
 		for i, to := range j.out.Cols {
-			in := 0
-			if i >= border {
-				in = 1
-			}
-			switch from := j.pair.Cols[i]; {
+			switch {
 			case to == nil:
-			case !present[in]:
+			case !present[j.input(i)]:
 				to.AddNull()
 			default:
-				to.AddFrom(from, 0)
+				to.AddFrom(j.pair.Cols[i], 0)
 			}
 		}
 		j.out.N++
@@ -238,11 +247,6 @@ func (j *joiner) caused(window int64, row *joinRow) *kgo.Record {
 		return nil
 	}
 	return j.lineage.caused(window, row.key)
-}
-
-// nullKey reports whether the row of a side matches nothing because an equal column is NULL.
-func (j *joiner) nullKey(in int) bool {
-	return slices.ContainsFunc(j.keys(in), func(c int) bool { return j.sides[in].Cols[c].Null[0] })
 }
 
 // pairFields names the columns of both sides.

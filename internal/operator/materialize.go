@@ -72,7 +72,7 @@ func (m *materialize) push(_ int, r *rowBatch) {
 		if m.lineage != nil {
 			m.lineage.add(r.context(i), 0, key)
 		}
-		if k := r.kind(i); k == kindUpdateBefore || k == kindDelete {
+		if r.kind(i).retracts() {
 			m.remove(key, m.key[len(key):], last)
 		} else {
 			m.insert(key, m.key[len(key):])

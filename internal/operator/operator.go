@@ -61,6 +61,9 @@ const (
 	kindDelete                      // -D
 )
 
+// retracts reports whether the row was emitted before and no longer holds.
+func (k rowKind) retracts() bool { return k == kindUpdateBefore || k == kindDelete }
+
 // minWatermark is the watermark before the first row, maxWatermark the one after the last.
 const (
 	minWatermark int64 = math.MinInt64

@@ -47,12 +47,12 @@ func (j *regularJoin) counts(in int) bool {
 
 // change processes a row that is inserted or retracted.
 func (j *regularJoin) change(in int, r *rowBatch, i int) {
-	none := j.matchless(in, r, i)
+	none := j.matchless(in, r.Batch, i)
 	if none && !j.on.Kind.Keeps(in) {
 		return
 	}
 	what := kindInsert
-	if k := r.kind(i); k == kindUpdateBefore || k == kindDelete {
+	if r.kind(i).retracts() {
 		what = kindDelete
 	}
 	row := j.row(in, r, i, nil)
@@ -122,9 +122,16 @@ func (j *regularJoin) counted(in int, o *joinRow, what rowKind) {
 		return
 	}
 	if j.on.Kind != plan.SemiJoin { // the row alone is emitted while it has no match
-		what = map[rowKind]rowKind{kindInsert: kindDelete, kindDelete: kindInsert}[what]
+		what = inverse(what)
 	}
 	j.result(what, [2]bool{in == 0, in == 1}, o.count, o)
+}
+
+func inverse(what rowKind) rowKind {
+	if what == kindInsert {
+		return kindDelete
+	}
+	return kindInsert
 }
 
 // result emits a pair of rows, or collects the change.
@@ -138,11 +145,7 @@ func (j *regularJoin) result(what rowKind, present [2]bool, times uint64, cause 
 		if to == nil {
 			continue
 		}
-		in := 0
-		if i >= len(j.sides[0].Cols) {
-			in = 1
-		}
-		if !present[in] {
+		if !present[j.input(i)] {
 			j.key = append(j.key, 0) // NULL
 			continue
 		}
@@ -200,8 +203,7 @@ func (j *regularJoin) emitRow(what rowKind, row string) {
 }
 
 func (j *regularJoin) advance(in int, watermark int64, idle bool) {
-	all, allIdle := j.merger.advance(in, watermark, idle)
-	j.now, j.idle = max(j.now, all), allIdle
+	j.merge(in, watermark, idle)
 	j.forwardWatermark(j.now, j.idle)
 }
 

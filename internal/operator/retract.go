@@ -159,7 +159,7 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 // its number of rows; a group without rows is deleted.
 func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 	store, entry := g.task.store, g.rel.State
-	back := r.kind(i) == kindUpdateBefore || r.kind(i) == kindDelete
+	back := r.kind(i).retracts()
 	in := &reader{b: old}
 	n := int64(0)
 	if len(old) > 0 {

@@ -362,7 +362,7 @@ func (t *Task) reject(r *rowBatch, i int, columns []format.Field, reason error) 
 // from several records, a synthetic one for the given topic. A retraction is not set aside: the row
 // that it retracts was rejected too.
 func (t *Task) rejectFor(topic string, r *rowBatch, i int, columns []format.Field, reason error) {
-	if k := r.kind(i); k == kindUpdateBefore || k == kindDelete {
+	if r.kind(i).retracts() {
 		return
 	}
 	t.deadLetter(t.sourceRecord(topic, r, i, columns), deadletter.Because(deadletter.Computation, reason))

@@ -133,7 +133,7 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 		return
 	}
 	v := oneVersion{at: r.Cols[j.op.RightTime].I[i]}
-	if k := r.kind(i); k != kindDelete && k != kindUpdateBefore {
+	if !r.kind(i).retracts() {
 		v.row = appendRow([]byte{}, &row, i)
 	}
 	place, same := slices.BinarySearchFunc(all, v, func(a, b oneVersion) int { return cmp.Compare(a.at, b.at) })

@@ -57,10 +57,8 @@ func (k *updatedRank) push(_ int, r *rowBatch) {
 		if v, ok := store.Get(k.rel.State+groups, 0, k.key); ok {
 			count = (&reader{b: v}).uvarint()
 		}
-		change := r.kind(i)
-		removed := change == kindUpdateBefore || change == kindDelete
 		switch {
-		case !removed:
+		case !r.kind(i).retracts():
 			count++
 		case count == 0:
 			continue // it was set aside when it was inserted

@@ -31,7 +31,7 @@ func (j *windowJoin) push(in int, r *rowBatch) {
 			}
 			continue
 		}
-		if j.matchless(in, r, i) && !j.on.Kind.Keeps(in) {
+		if j.matchless(in, r.Batch, i) && !j.on.Kind.Keeps(in) {
 			continue
 		}
 		row := j.row(in, r, i, nil)
@@ -45,8 +45,7 @@ func (j *windowJoin) push(in int, r *rowBatch) {
 }
 
 func (j *windowJoin) advance(in int, watermark int64, idle bool) {
-	all, allIdle := j.merger.advance(in, watermark, idle)
-	j.now, j.idle = max(j.now, all), allIdle
+	j.merge(in, watermark, idle)
 	if !j.task.restoring {
 		j.fire()
 	}
@@ -56,8 +55,8 @@ func (j *windowJoin) advance(in int, watermark int64, idle bool) {
 // due returns the first window that the watermark has passed.
 func (j *windowJoin) due() (end int64, ok bool) {
 	for in := range 2 {
-		if all := j.task.store.Windows(j.entry(in)); len(all) > 0 && j.clock.passed(all[0], j.now) && (!ok || all[0] < end) {
-			end, ok = all[0], true
+		if first, some := j.task.store.FirstWindow(j.entry(in)); some && j.clock.passed(first, j.now) && (!ok || first < end) {
+			end, ok = first, true
 		}
 	}
 	return end, ok
@@ -119,7 +118,7 @@ func (j *windowJoin) side(in int, end int64, pairs bool) {
 		j.task.countFired()
 		j.read(in, row)
 		matched := false
-		if !j.nullKey(in) {
+		if !j.matchless(in, j.sides[in], 0) {
 			j.each(1-in, end, row.key[:row.equal], row.key[:row.equal], func(other *joinRow) bool {
 				j.read(1-in, other)
 				if !j.matches(kindInsert) {

@@ -178,6 +178,20 @@ func (s *Store) Windows(op uint16) []int64 {
 	return windows
 }
 
+// FirstWindow returns the first of Windows, without listing the others.
+func (s *Store) FirstWindow(op uint16) (window int64, ok bool) {
+	s.settle()
+	if int(op) >= len(s.ops) || s.ops[op] == nil {
+		return 0, false
+	}
+	for _, sp := range s.ops[op].sorted {
+		if s.populated(sp) {
+			return sp.window, true
+		}
+	}
+	return 0, false
+}
+
 // Operators returns a number greater than every op that has, or has had, entries.
 func (s *Store) Operators() int { return len(s.ops) }
 
