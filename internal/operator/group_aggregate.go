@@ -13,10 +13,9 @@ type groupAggregate struct {
 	base
 	aggregator
 	op      *plan.Aggregate
-	updated bool              // the input is updating
-	touched map[string][]byte // accumulators before the transaction; nil for a new group
-	order   []string
-	lineage *lineage // of the transaction
+	updated bool            // the input is updating
+	touched touched[[]byte] // accumulators before the transaction; nil for a new group
+	lineage *lineage        // of the transaction
 }
 
 func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
@@ -29,7 +28,7 @@ func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
 }
 
 func (g *groupAggregate) rollback() {
-	g.touched, g.order = make(map[string][]byte), nil
+	g.touched.clear()
 	g.lineage.clear()
 }
 
@@ -41,13 +40,8 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 		if known && len(g.accs) == 0 && !g.updated {
 			continue // DISTINCT: a duplicate
 		}
-		if _, seen := g.touched[string(g.key)]; !seen {
-			k := string(g.key)
-			g.order = append(g.order, k)
-			g.touched[k] = nil
-			if known {
-				g.touched[k] = slices.Clone(old)
-			}
+		if !g.touched.has(g.key) {
+			g.touched.add(g.key, slices.Clone(old))
 		}
 		if g.updated {
 			g.change(r, i, old)
@@ -74,8 +68,8 @@ func (g *groupAggregate) caused(r *rowBatch, i int) {
 }
 
 func (g *groupAggregate) finishTransaction() {
-	for _, k := range g.order {
-		before := g.touched[k]
+	for _, k := range g.touched.order {
+		before := g.touched.before[k]
 		after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
 		after = slices.Clone(after)
 		wasThere := before != nil
@@ -94,8 +88,7 @@ func (g *groupAggregate) finishTransaction() {
 		}
 	}
 	g.deliver()
-	clear(g.touched)
-	g.order = g.order[:0]
+	g.touched.clear()
 	g.lineage.clear()
 }
 

@@ -16,11 +16,10 @@ type materialize struct {
 	op      *plan.Materialize
 	in      *column.Batch
 	out     rowBatch
-	next    uint64            // number of the next row
-	saved   uint64            // next as in the state
-	touched map[string][]byte // the last row of a key before the transaction; nil without one
-	order   []string
-	lineage *lineage // of the transaction
+	next    uint64          // number of the next row
+	saved   uint64          // next as in the state
+	touched touched[[]byte] // the last row of a key before the transaction; nil without one
+	lineage *lineage        // of the transaction
 	key     []byte
 }
 
@@ -32,8 +31,7 @@ const (
 )
 
 func newMaterialize(b base, op *plan.Materialize) (node, error) {
-	m := &materialize{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}},
-		touched: make(map[string][]byte), lineage: b.task.newLineage()}
+	m := &materialize{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}, lineage: b.task.newLineage()}
 	m.rollback()
 	return m, nil
 }
@@ -43,8 +41,7 @@ func materializeEntries(op *plan.Materialize) []movedEntry {
 }
 
 func (m *materialize) rollback() {
-	clear(m.touched)
-	m.order = m.order[:0]
+	m.touched.clear()
 	m.lineage.clear()
 	m.next = 0
 	if v, ok := m.task.store.Get(m.rel.State+nextRow, 0, nextKey); ok {
@@ -60,14 +57,10 @@ func (m *materialize) push(_ int, r *rowBatch) {
 		m.key = appendKey(m.key[:0], r.Batch, m.op.Keys, i)
 		key := slices.Clone(m.key)
 		m.key = appendRow(m.key, &row, i)
-		last, known := store.Get(m.rel.State+lastRow, 0, key)
+		last, _ := store.Get(m.rel.State+lastRow, 0, key)
 		last = bytes.Clone(last)
-		if _, seen := m.touched[string(key)]; !seen {
-			m.order = append(m.order, string(key))
-			m.touched[string(key)] = nil
-			if known {
-				m.touched[string(key)] = last
-			}
+		if !m.touched.has(key) {
+			m.touched.add(key, last)
 		}
 		if m.lineage != nil {
 			m.lineage.add(r.context(i), 0, key)
@@ -134,8 +127,8 @@ func (m *materialize) remove(key, row, last []byte) {
 
 func (m *materialize) finishTransaction() {
 	store := m.task.store
-	for _, key := range m.order {
-		before := m.touched[key]
+	for _, key := range m.touched.order {
+		before := m.touched.before[key]
 		after, ok := store.Get(m.rel.State+lastRow, 0, []byte(key))
 		after = bytes.Clone(after)
 		switch {
@@ -151,8 +144,7 @@ func (m *materialize) finishTransaction() {
 	}
 	m.emit(&m.out)
 	m.out.clear()
-	clear(m.touched)
-	m.order = m.order[:0]
+	m.touched.clear()
 	m.lineage.clear()
 	if m.next != m.saved {
 		store.Put(m.rel.State+nextRow, 0, nextKey, binary.BigEndian.AppendUint64(nil, m.next))

@@ -25,6 +25,7 @@
 //	over.go              OVER aggregates
 //	lag.go               LAG
 //	time_buffer.go       rows that wait for the watermark
+//	touched.go           what a transaction has changed
 //	first_row.go         deduplication that keeps the first row
 //	rank.go              deduplication that keeps the last row, and Top-N
 //	updated_rank.go      Top-N over rows that are updated

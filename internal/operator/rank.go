@@ -23,8 +23,7 @@ type rank struct {
 	out       rowBatch
 	watermark int64
 	fired     int64
-	touched   map[string][]byte // without windows: the entry before the transaction
-	order     []string
+	touched   touched[[]byte] // without windows: the entry before the transaction
 	key       []byte
 	value     []byte
 	lineage   *lineage // of rows, by the end of their window; without windows those of the transaction
@@ -49,7 +48,8 @@ func newRank(b base, op *plan.Rank) (node, error) {
 }
 
 func (k *rank) rollback() {
-	k.watermark, k.fired, k.touched, k.order = minWatermark, minWatermark, make(map[string][]byte), nil
+	k.watermark, k.fired = minWatermark, minWatermark
+	k.touched.clear()
 	k.lineage.clear()
 }
 
@@ -93,7 +93,7 @@ func (k *rank) push(_ int, r *rowBatch) {
 			}
 		}
 		k.key = appendKey(k.key[:0], r.Batch, k.op.Partition, i)
-		old, known := store.Get(k.rel.State+groups, bucket, k.key)
+		old, _ := store.Get(k.rel.State+groups, bucket, k.key)
 		kept, err := entryRows(old)
 		if err != nil {
 			k.task.fail(errState)
@@ -103,15 +103,8 @@ func (k *rank) push(_ int, r *rowBatch) {
 		if place >= int(k.op.Limit) {
 			continue
 		}
-		if k.op.End < 0 {
-			if _, seen := k.touched[string(k.key)]; !seen {
-				s := string(k.key)
-				k.order = append(k.order, s)
-				k.touched[s] = nil
-				if known {
-					k.touched[s] = slices.Clone(old)
-				}
-			}
+		if k.op.End < 0 && !k.touched.has(k.key) {
+			k.touched.add(k.key, slices.Clone(old))
 		}
 		one := appendRow(nil, &row, i)
 		if from := r.lane(i); from != 0 {
@@ -273,9 +266,9 @@ func (k *rank) deliver() {
 
 // finishTransaction emits, without windows, the changes of the transaction at each row number.
 func (k *rank) finishTransaction() {
-	for _, key := range k.order {
+	for _, key := range k.touched.order {
 		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
-		before, err1 := entryRows(k.touched[key])
+		before, err1 := entryRows(k.touched.before[key])
 		after, err2 := entryRows(now)
 		if err1 != nil || err2 != nil {
 			k.task.fail(errState)
@@ -292,7 +285,6 @@ func (k *rank) finishTransaction() {
 		}
 	}
 	k.deliver()
-	clear(k.touched)
-	k.order = k.order[:0]
+	k.touched.clear()
 	k.lineage.drop(0)
 }

@@ -19,22 +19,19 @@ type updatedRank struct {
 	op      *plan.Rank
 	in      *column.Batch
 	out     rowBatch
-	touched map[string][]string // the rows that a partition passed before the transaction
-	order   []string
-	lineage *lineage // of the transaction
+	touched touched[[]string] // the rows that a partition passed before the transaction
+	lineage *lineage          // of the transaction
 	key     []byte
 }
 
 func newUpdatedRank(b base, op *plan.Rank) node {
-	k := &updatedRank{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}},
-		touched: make(map[string][]string), lineage: b.task.newLineage()}
+	k := &updatedRank{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}, lineage: b.task.newLineage()}
 	k.rollback()
 	return k
 }
 
 func (k *updatedRank) rollback() {
-	clear(k.touched)
-	k.order = k.order[:0]
+	k.touched.clear()
 	k.lineage.clear()
 }
 
@@ -43,10 +40,8 @@ func (k *updatedRank) push(_ int, r *rowBatch) {
 	row := masked(r.Batch, k.in)
 	for i := range r.N {
 		k.key = appendKey(k.key[:0], r.Batch, k.op.Partition, i)
-		partition := string(k.key)
-		if _, seen := k.touched[partition]; !seen {
-			k.order = append(k.order, partition)
-			k.touched[partition] = k.first(partition)
+		if !k.touched.has(k.key) {
+			k.touched.add(k.key, k.first(k.key))
 		}
 		for _, by := range k.op.Order {
 			k.key = appendSorted(k.key, r.Cols[by.Column], i, by.Desc, by.NullsLast)
@@ -78,9 +73,9 @@ func (k *updatedRank) push(_ int, r *rowBatch) {
 }
 
 // first returns the rows of a partition that pass, in order.
-func (k *updatedRank) first(partition string) []string {
+func (k *updatedRank) first(partition []byte) []string {
 	var rows []string
-	k.task.store.ScanPrefix(k.rel.State+groups, 0, []byte(partition), func(key, value []byte) bool {
+	k.task.store.ScanPrefix(k.rel.State+groups, 0, partition, func(key, value []byte) bool {
 		in := &reader{b: value}
 		count, start := in.uvarint(), in.count()
 		if in.err != nil || start > len(key) {
@@ -98,8 +93,8 @@ func (k *updatedRank) first(partition string) []string {
 // finishTransaction emits the changes of what each partition passes, retractions first. A row
 // without its number that only changes its place is no change.
 func (k *updatedRank) finishTransaction() {
-	for _, partition := range k.order {
-		before, after := k.touched[partition], k.first(partition)
+	for _, partition := range k.touched.order {
+		before, after := k.touched.before[partition], k.first([]byte(partition))
 		if k.rel.Needed[len(k.rel.Cols)-1] {
 			k.numbered(before, after, kindDelete)
 			k.numbered(after, before, kindInsert)
@@ -110,8 +105,7 @@ func (k *updatedRank) finishTransaction() {
 	}
 	k.emit(&k.out)
 	k.out.clear()
-	clear(k.touched)
-	k.order = k.order[:0]
+	k.touched.clear()
 	k.lineage.clear()
 }
 
