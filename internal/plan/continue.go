@@ -33,9 +33,9 @@ type Lost struct {
 // relations have the names and numbers under which they are stored.
 //
 // The state of a relation is found by its signature and the sources of its rows, not by its place:
-// operators may be added before and after it, and INSERTs may be reordered. Relations for which
-// these are equal are told apart by how their rows are computed, then by the topics that their
-// results reach, and finally by their order.
+// operators may be added before and after it, and INSERTs may be reordered. If several relations
+// match, the computation of their rows decides, then the topics that their results reach, and
+// finally their order.
 //
 // A kept stage keeps its changelog with the read positions and watermarks of all its inputs, so it
 // must still read all of them. An exchange keeps its topic if its rows look the same and come from
