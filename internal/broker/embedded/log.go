@@ -27,15 +27,14 @@ var diverging = []string{
 // Logf implements kfake.Logger. kfake calls it before it answers the request whose write has
 // failed, and before it handles another one.
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
 	if slices.Contains(diverging, format) {
-		l.stop(text)
+		l.stop(fmt.Sprintf(format, args...))
 	}
 	switch level {
 	case kfake.LogLevelError:
-		l.log.Error(text, "part", "broker")
+		l.log.Error(fmt.Sprintf(format, args...), "part", "broker")
 	case kfake.LogLevelWarn:
-		l.log.Debug(text, "part", "broker")
+		l.log.Debug(fmt.Sprintf(format, args...), "part", "broker")
 	}
 }
 
