@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -42,8 +43,10 @@ var (
 
 // Open opens the local copy in cfg.Dir, or creates an empty one with offset 0. A copy that can't be
 // proved clean is removed and the reason logged: its marker or offset is missing, it belongs to
-// something else, it is too old, or one of its files is corrupt. If another process has the copy
-// open, the error is ErrLocked. With an empty Dir, Open is equivalent to Memory.
+// something else, it is too old, or one of its files is corrupt. A copy that can't be opened for
+// lack of disk space is an error, although removing it would free some: the next task would fill
+// that space again. If another process has the copy open, the error is ErrLocked. With an empty
+// Dir, Open is equivalent to Memory.
 //
 // A copy is a cache: after any error, from Open or from the store, the caller can continue with
 // [Memory] and the changelog.
@@ -64,7 +67,7 @@ func Open(cfg Config) (*Store, error) {
 	if err == nil {
 		return s, nil
 	}
-	if errors.Is(err, ErrNewer) {
+	if errors.Is(err, ErrNewer) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return nil, errors.Join(err, d.close())
 	}
 	if errors.Is(err, errNoCopy) {

@@ -119,6 +119,27 @@ func TestOpenOnFullDisk(t *testing.T) {
 	reopen(t, cfg)
 }
 
+// An intact copy that needs more space to open is kept until there is some, although removing it
+// would free enough for an empty one.
+func TestOpenNeedsSpace(t *testing.T) {
+	full := &errorfs.Toggle{Injector: errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate && strings.Contains(op.Path, "MANIFEST") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})}
+	cfg := Config{Dir: "/state", fs: errorfs.Wrap(vfs.NewMem(), full), Now: func() time.Time { return epoch }}
+	fill(t, cfg, 1000)
+	full.On()
+	if s, err := Open(cfg); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Open without space: %v, %v", s, err)
+	}
+	full.Off()
+	if offset, n := reopen(t, cfg); offset == 0 || n == 0 {
+		t.Errorf("the intact copy was removed: offset %d, %d entries", offset, n)
+	}
+}
+
 // Every write operation of the disk fails once, in turn: the store must either not need it or
 // report the error, must never panic or hang, and the state found by a later Open must be correct.
 func TestEachOperationFails(t *testing.T) {
