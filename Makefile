@@ -1,6 +1,7 @@
 # Weir's development tasks. `make help` lists them.
 
 GOLANGCI_VERSION := v2.15.0
+GOTESTSUM_VERSION := v1.13.0
 FUZZTIME ?= 20s
 ACCIDENTS ?= 200
 METAMORPHIC ?= 1h
@@ -58,10 +59,15 @@ dashboards-check: check-deps deploy/grafana/node_modules
 deploy/grafana/node_modules: deploy/grafana/package-lock.json
 	cd deploy/grafana && npm ci --silent && touch node_modules
 
+# $(call tests,FLAGS,PACKAGES) runs tests. With RERUN=1 a test that fails runs once more, alone, and is
+# listed at the end, unless the failure is a data race or more than three tests fail.
+tests = $(if $(RERUN),go run gotest.tools/gotestsum@$(GOTESTSUM_VERSION) --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 \
+	--rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages="$(2)" -- $(1),go test $(1) $(2))
+
 test: check-deps internal/console/web/node_modules ## run all tests with the race detector, real Kafka included
-	go test -race -timeout 30m $$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))")
+	$(call tests,-race -timeout 30m,$$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))"))
 	cd bench && go test -race ./...
-	go test -race -p 1 -timeout 60m $(HEAVY)
+	$(call tests,-race -p 1 -timeout 60m,$(HEAVY))
 
 mutate: ## seed one bug at a time into the transactional clients: their packages' scripts must catch each (ten minutes)
 	go run ./internal/txtest/mutate
