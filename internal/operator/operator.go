@@ -29,6 +29,8 @@
 //	first_row.go         deduplication that keeps the first row
 //	rank.go              deduplication that keeps the last row, and Top-N
 //	updated_rank.go      Top-N over rows that are updated
+//	temporal_sort.go     rows in the order of their time
+//	limit.go             the first rows that arrive
 //	temporal_join.go     temporal join
 //	join.go              what joins of two inputs have in common: their rows in the state
 //	window_join.go       joins of equal windows

@@ -39,7 +39,13 @@ const laneShift = 40
 
 // put stores a row. ctx is that of the record that it came from, or nil if it is not traced.
 func (q *timeBuffer) put(ctx context.Context, at int64, from lane, row []byte) {
-	q.key = binary.BigEndian.AppendUint64(ordered(q.key[:0], at), uint64(from)<<laneShift|q.next) //nolint:gosec // lanes are not negative
+	q.key = ordered(q.key[:0], at)
+	q.add(ctx, at, q.key, from, row)
+}
+
+// add stores a row like put, under a key that begins with its time.
+func (q *timeBuffer) add(ctx context.Context, at int64, key []byte, from lane, row []byte) {
+	q.key = binary.BigEndian.AppendUint64(key, uint64(from)<<laneShift|q.next) //nolint:gosec // lanes are not negative
 	q.next++
 	q.task.store.Put(q.rows, second(at), q.key, row)
 	if q.lineage != nil {

@@ -12,16 +12,13 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-func (p *planner) query(q *sql.Query) (*Relation, error) {
-	if len(q.OrderBy) > 0 {
-		return nil, sql.Errorf(q.OrderBy[0].Expr, "ORDER BY of a stream is not supported").
-			WithHint("a stream never ends, so it can't be sorted; for the first rows of each group use ROW_NUMBER() OVER (PARTITION BY … ORDER BY …)")
-	}
-	for _, e := range []sql.Expr{q.Limit, q.Offset} {
-		if e != nil {
-			return nil, sql.Errorf(e, "LIMIT and OFFSET of a stream are not supported").WithHint("use ROW_NUMBER() OVER (…) with WHERE n <= …")
-		}
-	}
+// query binds a query whose rows another one reads. As in Flink, ORDER BY without a LIMIT has no
+// effect there.
+func (p *planner) query(q *sql.Query) (*Relation, error) { return p.wholeQuery(q, false) }
+
+// wholeQuery binds a query with its WITH clause. sorted says whether its rows keep the order of
+// ORDER BY.
+func (p *planner) wholeQuery(q *sql.Query, sorted bool) (*Relation, error) {
 	if len(q.With) > 0 {
 		inner := make(map[string]*view)
 		p.with = append(p.with, inner)
@@ -31,11 +28,17 @@ func (p *planner) query(q *sql.Query) (*Relation, error) {
 				return nil, sql.Errorf(c.Name, "%s is defined twice in WITH", c.Name.Name)
 			}
 			v := &view{query: c.Query, columns: c.Columns}
-			if err := p.view(v, c.Name, c.Name.Name); err != nil {
+			if err := p.view(v, c.Name, c.Name.Name, false); err != nil {
 				return nil, err
 			}
 			inner[c.Name.Name] = v
 		}
+	}
+	if len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil {
+		return p.arranged(q, sorted)
+	}
+	if inner, ok := q.Body.(*sql.Query); ok {
+		return p.wholeQuery(inner, sorted)
 	}
 	return p.body(q.Body)
 }
@@ -53,9 +56,9 @@ func (p *planner) body(b sql.QueryBody) (*Relation, error) {
 	return nil, sql.Errorf(b, "VALUES is not supported").WithHint("a pipeline reads topics: produce the rows to a topic")
 }
 
-// view binds a named query once.
-func (p *planner) view(v *view, where sql.Node, name string) error {
-	r, err := p.query(v.query)
+// view binds a named query once. sorted says whether its rows keep the order of ORDER BY.
+func (p *planner) view(v *view, where sql.Node, name string, sorted bool) error {
+	r, err := p.wholeQuery(v.query, sorted)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func shortens(from, to column.Type) bool {
 
 // queryToWrite binds the query of an INSERT.
 func (p *planner) queryToWrite(q *sql.Query) (*Relation, error) {
-	r, err := p.query(q)
+	r, err := p.wholeQuery(q, true)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
@@ -26,7 +25,13 @@ type Rank struct {
 	// passes it. -1 without a window: rows are emitted immediately and replaced later.
 	End  int
 	Zone expr.Zone
+	// Limited marks ORDER BY … LIMIT, or a LIMIT of updating rows. It never is a deduplication: of
+	// equal rows, the first one passes.
+	Limited bool
 }
+
+// maxTopN is the number of rows of each partition that a Rank may keep.
+const maxTopN = 10_000
 
 // SortKey is one column of an order.
 type SortKey struct {
@@ -41,18 +46,19 @@ func (*Rank) Name() string { return "Rank" }
 // Describe implements Op.
 func (k *Rank) Describe(r *Relation) string {
 	in := r.Inputs[0].Cols
-	order := make([]string, len(k.Order))
-	for i, key := range k.Order {
-		order[i] = in[key.Column].Name
-		if key.Desc {
-			order[i] += " DESC"
-		}
-	}
+	order := describeOrder(r.Inputs[0], k.Order)
 	partition := listNames(in, k.Partition)
 	if k.First {
-		return fmt.Sprintf("First of each (%s) by %s", partition, strings.Join(order, ", "))
+		return fmt.Sprintf("First of each (%s) by %s", partition, order)
 	}
-	text := fmt.Sprintf("Top %d of each (%s) by %s", k.Limit, partition, strings.Join(order, ", "))
+	if k.Limited {
+		text := describeLimit(k.From-1, k.Limit-k.From+1)
+		if order != "" {
+			text += " by " + order
+		}
+		return text
+	}
+	text := fmt.Sprintf("Top %d of each (%s) by %s", k.Limit, partition, order)
 	if k.End >= 0 {
 		text += ", when the window ends"
 	}
@@ -203,12 +209,9 @@ func (b *rankBinding) order() (keys []SortKey, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := ordered(b.pre[i].Type()); err != nil {
-			return nil, sql.Errorf(o.Expr, "ORDER BY %s", err)
-		}
-		key := SortKey{Column: i, Desc: o.Desc, NullsLast: o.Desc} // NULL is the lowest value, as in Flink
-		if o.NullsFirst != nil {
-			key.NullsLast = !*o.NullsFirst
+		key, err := sortKey(o, i, b.pre[i].Type())
+		if err != nil {
+			return nil, err
 		}
 		keys = append(keys, key)
 	}
@@ -267,7 +270,7 @@ func (p *planner) describeRank(r *Relation) {
 	}
 	r.Updating = true
 	r.Key = slices.Clone(rank.Partition)
-	if rank.Limit != 1 {
+	if rank.Limit != 1 || rank.Limited {
 		r.Key = append(r.Key, len(r.Cols)-1)
 		r.Multiset = true
 	}
@@ -317,8 +320,8 @@ func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relati
 	if last < first || last < 1 {
 		return nil, sql.Errorf(e, "no row number satisfies this condition")
 	}
-	if last > 10_000 {
-		return nil, sql.Errorf(e, "a Top-N of more than 10000 rows is not supported")
+	if last > maxTopN {
+		return nil, sql.Errorf(e, "a Top-N of more than %d rows is not supported", maxTopN)
 	}
 	rank.Limit, rank.From = last, first
 	cols := slices.Clone(ranked.Cols)

@@ -17,6 +17,8 @@
 //	op_window.go         Window: window table functions and legacy group windows
 //	op_aggregate.go      Aggregate: groups with or without windows
 //	op_rank.go           Rank: ROW_NUMBER, as deduplication or Top-N
+//	op_sort.go           TemporalSort: ORDER BY time
+//	op_limit.go          Limit: LIMIT of rows that are not updated
 //	op_over.go           Over: aggregates OVER preceding rows
 //	op_temporal_join.go  TemporalJoin: lookup in a versioned table
 //	op_join.go           what joins of two inputs have in common
@@ -31,6 +33,7 @@
 //	scope.go             name resolution
 //	bind_expr.go         expressions
 //	bind_query.go        queries: SELECT, views, UNION ALL
+//	bind_order.go        ORDER BY and LIMIT of queries
 //	subquery.go          IN (SELECT …) and EXISTS
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	group.go             GROUP BY
@@ -210,7 +213,7 @@ func (p *planner) statement(s sql.Statement) error {
 			return err
 		}
 		v := &view{query: s.Query, columns: s.Columns}
-		if err := p.view(v, s, name); err != nil { // an error in an unused view is still an error
+		if err := p.view(v, s, name, true); err != nil { // an error in an unused view is still an error
 			return err
 		}
 		p.views[name] = v

@@ -17,7 +17,7 @@ func (g *generator) insert() bool {
 	}{
 		{"projection", g.projection}, {"group", g.group}, {"group", g.group}, {"group of groups", g.groupOfGroups}, {"group of groups", g.groupOfGroups}, {"windows", g.windows}, {"windows", g.windows}, {"Top-N", g.topN}, {"last row of a key", g.lastOfKey},
 		{"DISTINCT", g.distinctRows}, {"OVER", g.overRows}, {"grouping sets", g.groupingSets}, {"windows again", g.windowsAgain}, {"Top-N of windows", g.topNOfWindows}, {"chain", g.chain},
-		{"join", g.join}, {"join", g.join}, {"join", g.join},
+		{"join", g.join}, {"join", g.join}, {"join", g.join}, {"ORDER BY", g.sorted}, {"LIMIT", g.limited},
 	}
 	k := oneOf(g, kinds)
 	switch {
@@ -123,7 +123,9 @@ func (g *generator) group(r *relation) string { return g.grouped(r) }
 
 // upserts reads the rows of an upsert table, or of a view over it, which are identified by its key.
 func (g *generator) upserts(r *relation) string {
-	switch g.IntN(5) {
+	switch g.IntN(6) {
+	case 5:
+		return g.firstRows(r)
 	case 0:
 		return g.grouped(r)
 	case 1:
@@ -221,6 +223,43 @@ func (g *generator) topN(r *relation) string {
 	}
 	return fmt.Sprintf("SELECT %s, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY %s ORDER BY %s) AS rn FROM %s%s) WHERE %s",
 		strings.Join(unique(append(slices.Clone(keys), g.kept(r)...)), ", "), strings.Join(keys, ", "), g.order(r), r.name, g.where(r, 30), g.limit())
+}
+
+// sorted sorts rows by their time, in an INSERT or in a view.
+func (g *generator) sorted(r *relation) string {
+	if r.time == "" || r.repeats { // a window over the hour that occurs twice ends after its time
+		return ""
+	}
+	query := "SELECT " + strings.Join(g.kept(r), ", ") + " FROM " + r.name + g.where(r, 30) + " ORDER BY " + r.time
+	if c := oneOf(g, r.cols); c.is("ord") && c.name != r.time {
+		query += ", " + c.name + oneOf(g, []string{"", " DESC"})
+	}
+	if g.chance(50) {
+		return query
+	}
+	to := *r
+	view := g.addView(query, &to)
+	if view == nil {
+		return ""
+	}
+	if view.window == nil && g.chance(50) {
+		return g.windows(view)
+	}
+	return g.grouped(view)
+}
+
+// limited selects the first rows by a total order, or a number of equal rows.
+func (g *generator) limited(r *relation) string {
+	if r.unique == nil || g.chance(30) {
+		return "SELECT 'x' AS c FROM " + r.name + g.where(r, 30) + " LIMIT " + oneOf(g, []string{"1", "3 OFFSET 2", "100000"})
+	}
+	return g.firstRows(r)
+}
+
+// firstRows selects the first rows by a total order.
+func (g *generator) firstRows(r *relation) string {
+	g.features["ORDER BY … LIMIT"] = true
+	return "SELECT " + strings.Join(g.kept(r), ", ") + " FROM " + r.name + g.where(r, 30) + " ORDER BY " + g.order(r) + " LIMIT " + oneOf(g, []string{"1", "3", "3 OFFSET 1", "20"})
 }
 
 func (g *generator) lastOfKey(r *relation) string {
