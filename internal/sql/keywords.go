@@ -36,6 +36,16 @@ VAR_POP VAR_SAMP VERSIONING WATERMARK WATERMARKS WHEN WHENEVER WHERE WIDTH_BUCKE
 QUARTERS WEEKS
 `)
 
+// reservedByFlink lists words that Flink 2.2 reserves as well. Weir accepts them as names; formatted
+// SQL quotes them, so that Flink accepts it, too.
+var reservedByFlink = wordSet(`
+ARRAY_CONCAT_AGG BUCKETS CONTAINS_SUBSTR CONTINUOUS DATETIME DATETIME_TRUNC DATE_TRUNC DISTRIBUTED DISTRIBUTION DOT
+FRESHNESS FRIDAY GROUP_CONCAT HASH INCLUDE JSON_SCOPE MATERIALIZED MODELS MODIFY MONDAY ORDINAL PROCEDURES REFRESH
+REFRESH_MODE REGR_AVGX REGR_AVGY REGR_COUNT REGR_INTERCEPT REGR_R2 REGR_SLOPE REGR_SXX REGR_SXY REGR_SYY RESUME RLIKE
+SAFE_CAST SAFE_OFFSET SAFE_ORDINAL SATURDAY SEPARATOR STRING_AGG STRUCTURED SUNDAY SUSPEND THURSDAY TIMESTAMP_DIFF
+TIMESTAMP_TRUNC TIME_DIFF TIME_TRUNC TUESDAY UNPIVOT VARIANT VIEWS WEDNESDAY
+`)
+
 // callable lists the reserved words that start an expression when followed by a parenthesis.
 var callable = wordSet(`
 ABS AVG CARDINALITY CEIL CEILING CHARACTER_LENGTH CHAR_LENGTH COALESCE COLLECT COUNT COVAR_POP COVAR_SAMP CUME_DIST
@@ -58,7 +68,8 @@ func wordSet(words string) map[string]bool {
 
 // Quote returns a name, in backticks if needed.
 func Quote(name string) string {
-	plain := name != "" && !reserved[strings.ToUpper(name)]
+	upper := strings.ToUpper(name)
+	plain := name != "" && !reserved[upper] && !reservedByFlink[upper]
 	for i, r := range name {
 		if !isWordStart(r) && (i == 0 || !isDigit(r) && r != '$') {
 			plain = false
