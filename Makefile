@@ -16,7 +16,7 @@ LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEa
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -142,6 +142,9 @@ bench-engine: check-deps ## compare weir run with Kafka Streams and a plain read
 
 bench-restore: check-deps ## measure the time from a crash to the first commit, with and without local state, as the state grows tenfold
 	cd bench && go run ./restore
+
+bench-state: check-deps ## measure joins, groups and Top-N with states of a million keys: memory, throughput, restores and disk, also on Flink with RocksDB; KEYS=1000000,10000000 sets the sizes
+	cd bench && go run ./state $(if $(KEYS),-keys $(KEYS))
 
 bench-console: ## measure the cost of watching: metrics, console, a live preview and 200 slow pages, against none
 	cd bench && go run ./console

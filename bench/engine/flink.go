@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/bench/usage"
 	"weir.example/weir/internal/flink"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
@@ -37,7 +38,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 		return p, said, err
 	}
 	pids := []int{b.flink.PID(stack.JobManager), b.flink.PID(stack.TaskManager(0))}
-	before, err := cpuOf(pids)
+	before, err := usage.CPU(pids...)
 	if err != nil {
 		return p, said, err
 	}
@@ -55,7 +56,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 	}
 	cluster := flink.NewCluster(flink.Config{JobManager: b.flink.RestURL()})
 	for {
-		p.peakKB = max(p.peakKB, residentKB(pids))
+		p.peakKB = max(p.peakKB, usage.ResidentKB(pids...))
 		state, err := cluster.Job(ctx, d.JobID)
 		if err != nil {
 			return p, said, err
@@ -73,27 +74,7 @@ func (b *bench) runFlink(ctx context.Context, j job) (p process, said times, err
 			return p, said, err
 		}
 	}
-	after, err := cpuOf(pids)
+	after, err := usage.CPU(pids...)
 	p.cpu = after - before
 	return p, said, err
-}
-
-// cpuOf returns the user and system time that processes have used so far.
-func cpuOf(pids []int) (sum time.Duration, err error) {
-	for _, pid := range pids {
-		used, err := processCPU(pid)
-		if err != nil {
-			return 0, err
-		}
-		sum += used
-	}
-	return sum, nil
-}
-
-// residentKB returns the resident memory of processes.
-func residentKB(pids []int) (sum int64) {
-	for _, pid := range pids {
-		sum += statusKB(pid, "VmRSS:")
-	}
-	return sum
 }

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
+
+	"weir.example/weir/bench/usage"
 )
 
 // figures are the results of one run.
@@ -43,7 +44,7 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, runLimit)
 	defer cancel()
-	before, err := processCPU(b.brokerPID)
+	before, err := usage.CPU(b.brokerPID)
 	if err != nil {
 		return figures{}, err
 	}
@@ -51,7 +52,7 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	if err != nil {
 		return figures{}, err
 	}
-	after, err := processCPU(b.brokerPID)
+	after, err := usage.CPU(b.brokerPID)
 	if err != nil {
 		return figures{}, err
 	}
@@ -143,57 +144,9 @@ func watch(cmd *exec.Cmd) (process, error) {
 			p.out = out.Bytes()
 			return p, nil
 		case <-ticker.C:
-			p.peakKB = max(p.peakKB, peakKB(cmd.Process.Pid))
+			p.peakKB = max(p.peakKB, usage.PeakKB(cmd.Process.Pid))
 		}
 	}
-}
-
-// ticksPerSecond is the unit of CPU times in /proc (USER_HZ), the same on all platforms that Go
-// supports.
-const ticksPerSecond = 100
-
-// processCPU returns the user and system CPU time that a running process has used.
-func processCPU(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
-	}
-	// The second field is the name in parentheses, and may contain anything; utime and stime are
-	// the 14th and 15th.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("CPU time of process %d: %q is cut short", pid, stat)
-	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
-}
-
-// peakKB returns the peak resident memory of a process so far, 0 if it has exited.
-func peakKB(pid int) int64 { return statusKB(pid, "VmHWM:") }
-
-// statusKB returns a value of a process's /proc status, 0 if it has exited.
-func statusKB(pid int, name string) int64 {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, name); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kb
-		}
-	}
-	return 0
 }
 
 // tail returns the end of a process's output, where errors usually are.
