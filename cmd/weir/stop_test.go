@@ -84,11 +84,11 @@ func TestStopWithHangingBroker(t *testing.T) {
 		args []string
 		id   string // prefix of its transactional ids
 	}{
-		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined-x"},
-		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named-x"},
-		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device-stats-x"},
+		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined/x"},
+		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named/x"},
+		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device-stats/x"},
 		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=1s"}, "weir-produce-joined"},
-		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + copyPipeline(t, "copied", "sensor_data_tx", "copied_out")}, "weir-weir-copied-"},
+		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + copyPipeline(t, "copied", "sensor_data_tx", "copied_out")}, "weir-weir-copied/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := start(t, append(c.args, fmt.Sprint("--stop-timeout=", timeout))...)
@@ -196,7 +196,7 @@ func TestUpStopsItsPipelinesCleanly(t *testing.T) {
 	for range 2 {
 		up := start(t, "up", "--brokers="+b.Addr(), "--data-dir="+t.TempDir(), "--rate=5000",
 			"--pipeline="+copyPipeline(t, "one", "sensor_data_tx", "one_out"), "--pipeline="+copyPipeline(t, "two", "sensor_data_tx", "two_out"))
-		for _, id := range []string{"weir-produce-", "weir-weir-one-", "weir-weir-two-"} {
+		for _, id := range []string{"weir-produce-", "weir-weir-one/", "weir-weir-two/"} {
 			begun(t, b.Addr(), id)
 		}
 		up.signal(syscall.SIGTERM)
@@ -231,7 +231,7 @@ func TestExitCodes(t *testing.T) {
 
 // A transaction that may have been left open is a failure, even if the cause was a timeout.
 func TestOpenTransactionIsFailure(t *testing.T) {
-	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x-a", Timeout: time.Second, Err: context.Canceled}
+	left := &broker.LeftOpenError{TransactionalID: "weir-weir-x/a", Timeout: time.Second, Err: context.Canceled}
 	for _, err := range []error{left, fmt.Errorf("pipeline x: %w", left), errors.Join(context.Canceled, fmt.Errorf("pipeline x: %w", left))} {
 		if code := exitCode(err); code != exitFailed {
 			t.Errorf("%v: exit %d, want %d", err, code, exitFailed)

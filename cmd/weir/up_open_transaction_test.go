@@ -20,7 +20,7 @@ func TestUpNamesPipelineWithOpenTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	const stuck = "weir-weir-stuck-"
+	const stuck = "weir-weir-stuck/"
 	var stopping atomic.Bool
 	refuse := func(id string) bool { return stopping.Load() && strings.HasPrefix(id, stuck) }
 	c.ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
@@ -46,7 +46,7 @@ func TestUpNamesPipelineWithOpenTransaction(t *testing.T) {
 	addr := c.ListenAddrs()[0]
 	up := start(t, "up", "--brokers="+addr, "--data-dir="+t.TempDir(), "--rate=2000", "--stop-timeout=3s",
 		"--pipeline="+copyPipeline(t, "stuck", "sensor_data_tx", "stuck_out"), "--pipeline="+copyPipeline(t, "healthy", "sensor_data_tx", "healthy_out"))
-	for _, id := range []string{"weir-weir-device-stats-", "weir-weir-healthy-", stuck} {
+	for _, id := range []string{"weir-weir-device-stats/", "weir-weir-healthy/", stuck} {
 		begun(t, addr, id)
 	}
 	stopping.Store(true)
@@ -58,7 +58,7 @@ func TestUpNamesPipelineWithOpenTransaction(t *testing.T) {
 	if code != exitFailed || !strings.Contains(last, "pipeline stuck") || !strings.Contains(last, stuck) {
 		t.Errorf("exit %d, want %d and a last message that names pipeline stuck and its transaction: %q\n%s", code, exitFailed, last, log)
 	}
-	for _, other := range []string{"weir-weir-healthy-", "weir-weir-device-stats-", "weir-produce-"} {
+	for _, other := range []string{"weir-weir-healthy/", "weir-weir-device-stats/", "weir-produce-"} {
 		if strings.Contains(last, other) {
 			t.Errorf("the message names the transaction of %s, which was ended: %s", other, last)
 		}

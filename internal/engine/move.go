@@ -69,7 +69,7 @@ type move struct {
 }
 
 // moveID returns the transactional id of the pipeline's moves.
-func (p *pipeline) moveID() string { return p.transactionalID("repartition") }
+func (p *pipeline) moveID() string { return "weir-repartition-" + Group(p.cfg.Program) }
 
 // abortInterruptedMove aborts the transaction that an interrupted move has left open, which readers
 // of the state would wait for.

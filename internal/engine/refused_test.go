@@ -156,7 +156,7 @@ func TestRefusedWrites(t *testing.T) {
 	for code, want := range map[*kerr.Error]string{
 		kerr.InvalidRecord:   "cleanup.policy",
 		kerr.MessageTooLarge: "raise max.message.bytes of topic even",
-		kerr.ProducerFenced:  "transactional id weir-weir-bounded-host-0",
+		kerr.ProducerFenced:  "transactional id weir-weir-bounded/host-0",
 	} {
 		refusedRun(t, controlled(t, "even", code), bounded, func(*Config) {}, code.Message, "topic even", want)
 	}

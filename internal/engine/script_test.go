@@ -122,7 +122,7 @@ func newScript(t *testing.T, sql string) *script {
 }
 
 // id is the transactional id of a worker.
-func (s *script) id(worker string) string { return "weir-weir-p-" + worker }
+func (s *script) id(worker string) string { return "weir-weir-p/" + worker }
 
 // start starts a worker.
 func (s *script) start(name string, with ...func(*Config)) {

@@ -172,8 +172,9 @@ func (s *session) connect(ctx context.Context) error {
 
 func (w *worker) transactionalID() string { return w.p.transactionalID(w.instance) }
 
+// transactionalID is unique to a pipeline and an instance: no name of a pipeline contains a slash.
 func (p *pipeline) transactionalID(instance string) string {
-	return "weir-" + Group(p.cfg.Program) + "-" + instance
+	return "weir-" + Group(p.cfg.Program) + "/" + instance
 }
 
 func (s *session) close() {

@@ -96,7 +96,7 @@ func TestStopBesideSilentBroker(t *testing.T) {
 	began := time.Now()
 	_, err = Run(ctx, Config{Broker: i.Config(), Program: program, Instances: []string{"a"}, CommitInterval: 5 * time.Millisecond, MaxRecords: 50, StopTimeout: limit})
 	var open *broker.LeftOpenError
-	if !errors.As(err, &open) || open.TransactionalID != "weir-weir-counted-a" {
+	if !errors.As(err, &open) || open.TransactionalID != "weir-weir-counted/a" {
 		t.Errorf("error %v, want one that names the transaction", err)
 	}
 	if took := time.Since(began); took > 10*time.Second {

@@ -2,7 +2,7 @@
 // then answers it, refuses it, or closes the connection before or after handling it. Tests of
 // transactional clients read like prose:
 //
-//	commit := broker.Hold(txtest.Commit("weir-weir-p-a"))
+//	commit := broker.Hold(txtest.Commit("weir-weir-p/a"))
 //	...
 //	commit.Await()                  // the client requests its commit
 //	commit.DoAndAnswer(kerr.UnknownServerError) // committed, but the client gets an error
