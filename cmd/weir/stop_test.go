@@ -72,7 +72,6 @@ func brokerOf(t *testing.T, dir string) (addr string) {
 // If the broker hangs, a command that is stopped exits with 1 in time, and names the transaction
 // that may have been left open.
 func TestStopWithHangingBroker(t *testing.T) {
-
 	dir := filepath.Join(t.TempDir(), "data")
 	host := start(t, "up", "--data-dir="+dir, "--listen=127.0.0.1:0", "--rate=2000")
 	waitFor(t, "readings", func() bool { return served(dir) > 0 })
@@ -84,10 +83,10 @@ func TestStopWithHangingBroker(t *testing.T) {
 		args []string
 		id   string // prefix of its transactional ids
 	}{
-		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=1s"}, "weir-weir-joined/x"},
-		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=1s", "--data-dir=" + t.TempDir()}, "weir-weir-named/x"},
-		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=1s"}, "weir-weir-device-stats/x"},
-		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=1s"}, "weir-produce-joined"},
+		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=30s"}, "weir-weir-joined/x"},
+		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=30s", "--data-dir=" + t.TempDir()}, "weir-weir-named/x"},
+		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=30s"}, "weir-weir-device-stats/x"},
+		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=30s"}, "weir-produce-joined"},
 		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + copyPipeline(t, "copied", "sensor_data_tx", "copied_out")}, "weir-weir-copied/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

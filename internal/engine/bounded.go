@@ -1,10 +1,6 @@
 package engine
 
 import (
-	"context"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-
 	"weir.example/weir/internal/plan"
 )
 
@@ -44,39 +40,40 @@ func (s *session) endEmpty() error {
 	return nil
 }
 
-// finished reports whether a bounded pipeline is done: all tasks of this worker have ended. A
-// worker without tasks waits until the group has committed everything.
-func (s *session) finished(ctx context.Context) bool {
+// finished reports whether a bounded pipeline is done for this worker: all its tasks have ended. A
+// worker without tasks is done when those of all workers of this process have ended. It does not
+// trust the group's offsets: tasks that have read everything may have windows to emit. If tasks run
+// in other processes, they are assigned to this worker when these leave the group.
+func (s *session) finished() bool {
 	for _, t := range s.tasks {
 		if !t.op.Ended() || t.op.Pending() {
 			return false
 		}
 	}
-	if len(s.tasks) > 0 {
-		return true
+	s.p.noteEnded(s.tasks)
+	return len(s.tasks) > 0 || s.p.allEnded()
+}
+
+// noteEnded notes tasks that have ended and have committed everything.
+func (p *pipeline) noteEnded(tasks map[taskID]*task) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range tasks {
+		p.ended[id] = true
 	}
-	topics := make([]string, 0, len(s.stages))
-	for topic := range s.stages {
-		topics = append(topics, topic)
-	}
-	committed, err := s.group.Admin.FetchOffsetsForTopics(ctx, Group(s.cfg.Program), topics...)
-	if err != nil {
-		return false // the next iteration asks again
-	}
-	ends, err := listEnds(ctx, s.group.Admin, topics...)
-	if err != nil {
-		return false // likewise
-	}
-	done := true
-	ends.Each(func(o kadm.ListedOffset) {
-		end := o.Offset
-		if bound, ok := s.p.ends[o.Topic][o.Partition]; ok {
-			end = bound
+}
+
+func (p *pipeline) allEnded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, stage := range p.cfg.Program.Stages {
+		for partition := range p.tasksOf(stage) {
+			if !p.ended[taskID{stage.Name, partition}] {
+				return false
+			}
 		}
-		at, ok := committed.Lookup(o.Topic, o.Partition)
-		done = done && (end == 0 || ok && at.Err == nil && at.At >= end)
-	})
-	return done
+	}
+	return true
 }
 
 // idle marks inputs idle that have had no record for their idle timeout.

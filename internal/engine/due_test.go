@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
@@ -88,5 +89,74 @@ func TestLeapIsEmittedInParts(t *testing.T) {
 		if commits < 3 || most > 110_000 {
 			t.Errorf("%d transactions, the largest of %d rows, want several of at most about 100,000", commits, most)
 		}
+	}
+}
+
+// A pipeline that was stopped before all due windows were emitted may have read its inputs to the
+// end. Its next run emits these windows before it ends, even if the group assigns its partitions late.
+func TestDueWindowsOfUnassignedPartitions(t *testing.T) {
+	for _, bounded := range []bool{true, false} {
+		t.Run(fmt.Sprintf("bounded %t", bounded), func(t *testing.T) { testLateAssignment(t, bounded) })
+	}
+}
+
+func testLateAssignment(t *testing.T, bounded bool) {
+	const devices, panes = 15, 7200
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	at := broker.Config{Brokers: c.ListenAddrs()}
+	client, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	option, values := "", make([][]byte, 0, devices+1)
+	for i := range devices {
+		values = append(values, fmt.Appendf(nil, `{"device_id":"d%d","ts":"2026-01-01 00:00:00"}`, i))
+	}
+	if bounded {
+		option = ", 'scan.bounded.mode' = 'latest-offset'"
+	} else { // a leap of the watermark closes the windows, which the end of the input does above
+		values = append(values, []byte(`{"device_id":"d0","ts":"2026-01-02 00:00:00"}`))
+	}
+	for _, value := range values {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Value: value}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := plan.Compile(fmt.Sprintf(leaping, option), "leaping")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(stopEarly bool) (rows int) {
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		if _, err := Run(ctx, Config{Broker: at, Program: p, Instances: []string{"a", "b"}, UntilEnd: !bounded, OnCommit: func(done Commit) {
+			if stopEarly && done.Outputs > 1 {
+				stop()
+			}
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if !stopEarly && ctx.Err() != nil {
+			t.Fatal("it did not end")
+		}
+		if err := broker.ReadAll(t.Context(), at, "hops", nil, func(*kgo.Record) error { rows++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	if rows := run(true); rows == devices*panes {
+		t.Fatal("the first transaction emitted all windows")
+	}
+	c.ControlKey(kmsg.JoinGroup.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.SleepControl(func() { time.Sleep(300 * time.Millisecond) })
+		return nil, nil, false
+	})
+	if rows := run(false); rows != devices*panes {
+		t.Errorf("%d windows, want %d", rows, devices*panes)
 	}
 }

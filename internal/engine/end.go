@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -42,6 +43,7 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 	if err := p.awaitCommitted(ctx, admin, p.until); err != nil {
 		return err
 	}
+	all := maps.Clone(p.until)
 	for _, s := range p.cfg.Program.Stages { // upstream stages first
 		for _, in := range s.Inputs {
 			if _, ok := in.Op.(*plan.Exchange); !ok {
@@ -49,21 +51,35 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 			}
 			// The upstream stage has reached its end, so its output is complete. The high watermark
 			// also covers rows after transactions that dead processes have left open.
-			to, err := listEnds(ctx, admin, in.Topic())
-			if err == nil {
-				err = p.awaitCommitted(ctx, admin, newEnds(to))
-			}
+			listed, err := listEnds(ctx, admin, in.Topic())
 			if err != nil {
 				return err
 			}
+			to := newEnds(listed)
+			if err := p.awaitCommitted(ctx, admin, to); err != nil {
+				return err
+			}
+			maps.Copy(all, to)
 		}
 	}
-	for p.due.Load() > 0 { // due windows are emitted without reading anything
+	return p.awaitDue(ctx, admin, all)
+}
+
+// awaitDue waits until the tasks that read the given topics have emitted all due windows, which
+// happens without reading anything. While a task moves to another worker, its partitions are not
+// trusted; when they are again, p.due includes the task's windows.
+func (p *pipeline) awaitDue(ctx context.Context, admin *kadm.Client, of ends) error {
+	for {
+		if p.due.Load() == 0 {
+			trusted, err := p.trusted(ctx, admin, of)
+			if err != nil || trusted && p.due.Load() == 0 {
+				return err
+			}
+		}
 		if err := retry.Sleep(ctx, endPollInterval); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to ends) error {

@@ -44,7 +44,8 @@ type pipeline struct {
 	copies        copies       // local copies of the state, of this process
 
 	mu     sync.Mutex
-	healed map[topicPartition]bool // whether the group's offset equals the position in the state
+	healed map[topicPartition]bool // assigned to a worker of this process, and the group's offset equals the position in the state
+	ended  map[taskID]bool         // bounded tasks that have emitted everything
 }
 
 func newPipeline(cfg Config) *pipeline {
@@ -116,6 +117,9 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 		}
 	}
 	p.ends = make(ends)
+	p.mu.Lock()
+	p.ended = make(map[taskID]bool)
+	p.mu.Unlock()
 	for _, t := range p.sources() {
 		if !t.Bounded || p.ends[t.Kafka.Topic] != nil {
 			continue

@@ -60,6 +60,7 @@ func (s *session) restore(ctx context.Context) error {
 		}
 	}
 	s.cfg.Status.phase(s.w.instance, Running, "")
+	s.anyDue() // before the partitions count as healed
 	return s.resumeAdded(ctx, added)
 }
 

@@ -102,7 +102,7 @@ func (w *worker) session(ctx context.Context) error {
 		if s.tx.open || fetches.NumRecords() > 0 || !s.p.bounded() {
 			continue
 		}
-		if s.finished(ctx) {
+		if s.finished() {
 			return nil
 		}
 	}
