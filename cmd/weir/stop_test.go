@@ -83,10 +83,10 @@ func TestStopWithHangingBroker(t *testing.T) {
 		args []string
 		id   string // prefix of its transactional ids
 	}{
-		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=30s"}, "weir-weir-joined/x"},
-		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=30s", "--data-dir=" + t.TempDir()}, "weir-weir-named/x"},
-		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=30s"}, "weir-weir-device-stats/x"},
-		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=30s"}, "weir-produce-joined"},
+		{"run", []string{"run", copyPipeline(t, "joined", "sensor_data_tx", "joined_out"), join, "--instance=x", "--commit-interval=5s"}, "weir-weir-joined/x"},
+		{"run by address", []string{"run", copyPipeline(t, "named", "sensor_data_tx", "named_out"), at, "--instance=x", "--commit-interval=5s", "--data-dir=" + t.TempDir()}, "weir-weir-named/x"},
+		{"consume", []string{"consume", join, "--instance=x", "--commit-interval=5s"}, "weir-weir-device-stats/x"},
+		{"produce", []string{"produce", join, "--rate=1000", "--name=joined", "--commit-interval=5s"}, "weir-produce-joined"},
 		{"up", []string{"up", at, "--data-dir=" + t.TempDir(), "--seed=7", "--rate=2000", "--pipeline=" + copyPipeline(t, "copied", "sensor_data_tx", "copied_out")}, "weir-weir-copied/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
