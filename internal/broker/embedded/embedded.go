@@ -89,18 +89,19 @@ const (
 
 // Broker is a running embedded broker.
 type Broker struct {
-	cfg     Config
-	profile Profile
-	cluster *kfake.Cluster
-	journal *journal
-	gate    *gate
-	storage *storage
-	loop    *loop
-	front   *front.Listener
-	disk    *syncer // nil without Config.Sync
-	lock    *flock.Flock
-	addr    string
-	closed  func() error // once
+	cfg      Config
+	profile  Profile
+	cluster  *kfake.Cluster
+	controls *front.Controls
+	journal  *journal
+	gate     *gate
+	storage  *storage
+	loop     *loop
+	front    *front.Listener
+	disk     *syncer // nil without Config.Sync
+	lock     *flock.Flock
+	addr     string
+	closed   func() error // once
 
 	closeDisk func() error
 
@@ -221,6 +222,9 @@ func (b *Broker) start() error {
 		return errors.Join(err, b.shut())
 	}
 	b.loop.do(b.loop.forget) // left by an older version in the files of a clean stop
+	if b.controls, err = front.NewControls(b.cluster); err != nil {
+		return errors.Join(err, b.shut())
+	}
 	checks := front.Checks(b.topicName)
 	for key, check := range checks {
 		if key != kmsg.Produce {
@@ -262,7 +266,7 @@ func (b *Broker) start() error {
 	limit := cmp.Or(b.cfg.StoredBytes, profile.StoredBytes)
 	b.storage = newStorage(limit, b.loop.stored, b.cfg.Logger)
 	b.gate = newGate(b.topicName)
-	hold := b.gate.hold(b.cluster.SleepControl)
+	hold := b.gate.hold(b.controls.Sleep)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
 		for _, check := range []handler{checks[kmsg.Produce], room.onRequest} {
 			if resp, err, refused := check(req); refused {
@@ -320,12 +324,7 @@ type handler = func(kmsg.Request) (resp kmsg.Response, err error, handled bool)
 
 // watch calls fn with every request of a kind. The broker and its handlers process one request at a
 // time.
-func (b *Broker) watch(key kmsg.Key, fn handler) {
-	b.cluster.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		b.cluster.KeepControl() // otherwise kfake removes a handler once it has answered
-		return fn(req)
-	})
-}
+func (b *Broker) watch(key kmsg.Key, fn handler) { b.controls.Add(key, fn) }
 
 // topicName returns the name of the topic with an id, or "" if there is none. Handlers may call it.
 func (b *Broker) topicName(id [16]byte) string {

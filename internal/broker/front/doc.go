@@ -15,6 +15,7 @@
 //	form.go       the forms of the requests, compiled from the table in requests.go
 //	requests.go   generated from Kafka's message definitions by gen/
 //	checks.go     requests that kfake would accept, and Kafka refuses
+//	control.go    registers checks with kfake
 //	answers.go    answers that differ from Kafka's
 //	budget.go     memory of requests and answers, over all connections
 //	buffers.go    reused read buffers

@@ -46,16 +46,17 @@ func serve(t testing.TB, limits Limits, topics ...string) (addr string, l *Liste
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	controls, err := NewControls(c)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for key, check := range Checks(func(id [16]byte) string {
 		if info := c.TopicIDInfo(id); info != nil {
 			return info.Topic
 		}
 		return ""
 	}) {
-		c.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			c.KeepControl()
-			return check(req)
-		})
+		controls.Add(key, check)
 	}
 	return c.ListenAddrs()[0], l
 }
