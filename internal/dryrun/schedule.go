@@ -100,7 +100,7 @@ func (s *Simulation) read(t *task, topic string) error {
 
 // resume runs one transaction that emits due windows.
 func (s *Simulation) resume(t *task) error {
-	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Resume(out) })
+	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Resume(s.clock, out) })
 }
 
 // feeds reports whether a stage writes to a topic, or a stage that reads its output does.
@@ -117,7 +117,7 @@ func (s *Simulation) feeds(stage *plan.Stage, topic string, seen map[*plan.Stage
 }
 
 // Wait advances the clock by d once all tasks have caught up: inputs without records for their idle
-// timeout become idle.
+// timeout become idle, and state expires.
 func (s *Simulation) Wait(d time.Duration) error {
 	if err := s.Settle(); err != nil {
 		return err
@@ -129,12 +129,27 @@ func (s *Simulation) Wait(d time.Duration) error {
 			if !ok || scan.Table.IdleTimeout == 0 || s.clock.Sub(t.last[scan.Table.Kafka.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
-			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Idle(scan.Table.Kafka.Topic, out) }); err != nil {
+			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Idle(scan.Table.Kafka.Topic, s.clock, out) }); err != nil {
 				return err
 			}
 		}
 	}
-	return s.Settle()
+	if err := s.Settle(); err != nil {
+		return err
+	}
+	return s.expire()
+}
+
+// expire runs transactions of tasks until they have deleted all state that has expired.
+func (s *Simulation) expire() error {
+	for _, t := range s.tasks {
+		for t.ExpiryDue(s.clock) {
+			if err := s.transaction(t, s.options.Crash, func(*operator.Output) error { t.Expire(s.clock); return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // End ends all inputs, so that all windows close.
@@ -182,7 +197,7 @@ func (s *Simulation) endTask(t *task, ends func(*plan.Table) bool) error {
 }
 
 func (s *Simulation) endInput(t *task, scan *plan.Scan) error {
-	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Kafka.Topic, out) })
+	return s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.End(scan.Table.Kafka.Topic, s.clock, out) })
 }
 
 // endEmpty ends the partitions that have no records.

@@ -31,7 +31,7 @@ func (s *session) endEmpty() error {
 				return err
 			}
 			t.touched = true
-			if err := t.op.End(topic, &s.tx.out); err != nil {
+			if err := t.op.End(topic, s.tx.at, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 			s.tx.send(t)
@@ -88,7 +88,7 @@ func (s *session) idle() error {
 				return err
 			}
 			t.touched = true
-			if err := t.op.Idle(scan.Table.Kafka.Topic, &s.tx.out); err != nil {
+			if err := t.op.Idle(scan.Table.Kafka.Topic, s.tx.at, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 			s.tx.send(t)

@@ -45,7 +45,7 @@ func (s *session) emitDue() error {
 			return err
 		}
 		t.touched = true
-		if err := t.op.Resume(&s.tx.out); err != nil {
+		if err := t.op.Resume(s.tx.at, &s.tx.out); err != nil {
 			return &fatalError{err}
 		}
 		s.tx.send(t)

@@ -38,6 +38,7 @@
 //	skipped.go      records that were deleted before they were read
 //	reset.go        deletes everything that a pipeline remembers
 //	due.go          windows that do not fit into one transaction
+//	expire.go       state that expires without rows
 //	ahead.go        logs rows from the future
 //	explain.go      errors of groups and transactional ids, with their causes
 package engine

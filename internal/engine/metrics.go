@@ -14,11 +14,12 @@ import (
 )
 
 // Metrics are the metrics of a process's pipelines. They are read from the pipelines' status when
-// scraped; only the histograms and rows ahead are updated, once per transaction.
+// scraped; only the histograms, rows ahead and expired keys are updated, once per transaction.
 type Metrics struct {
 	commit  *prometheus.HistogramVec
 	latency *prometheus.HistogramVec
 	ahead   *prometheus.CounterVec
+	expired *prometheus.CounterVec
 
 	mu  sync.Mutex
 	all []*Status
@@ -29,9 +30,10 @@ func NewMetrics(to prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		commit:  metric.SecondsHistogram("weir_engine_commit_seconds", "Length of a transaction, from its first record to the broker's answer.", "pipeline"),
 		ahead:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_engine_rows_ahead_total", Help: "Rows too far in the future to move the watermark (weir.watermark.max-ahead)."}, []string{"pipeline"}),
+		expired: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_engine_expired_keys_total", Help: "Keys of the state that were deleted because they had not changed for table.exec.state.ttl."}, []string{"pipeline"}),
 		latency: metric.SecondsHistogram("weir_engine_latency_seconds", "Time from a record's timestamp to the commit of its results, for a sample of the records.", "pipeline"),
 	}
-	to.MustRegister(m, m.commit, m.latency, m.ahead)
+	to.MustRegister(m, m.commit, m.latency, m.ahead, m.expired)
 	return m
 }
 
@@ -52,6 +54,7 @@ func (m *Metrics) committed(pipeline string, c Commit) {
 	}
 	m.commit.WithLabelValues(pipeline).Observe(c.Took.Seconds())
 	m.ahead.WithLabelValues(pipeline).Add(float64(c.Ahead))
+	m.expired.WithLabelValues(pipeline).Add(float64(c.Expired))
 	latency := m.latency.WithLabelValues(pipeline)
 	for _, l := range c.Latencies {
 		latency.Observe(max(0, l.Seconds()))

@@ -270,14 +270,15 @@ func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (em
 		}
 	}
 	var out operator.Output
+	now := m.p.cfg.Now()
 	for i, task := range tasks {
-		moved, err := task.Advance(marks, &out)
+		moved, err := task.Advance(marks, now, &out)
 		if err != nil {
 			return 0, &fatalError{err}
 		}
 		for moved || task.Pending() {
 			if !moved {
-				err = task.Resume(&out)
+				err = task.Resume(now, &out)
 			}
 			if err == nil {
 				err = task.FinishTransaction(&out)

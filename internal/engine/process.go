@@ -48,7 +48,10 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if failed != nil {
 		return failed
 	}
-	return s.idle()
+	if err := s.idle(); err != nil {
+		return err
+	}
+	return s.expire()
 }
 
 // step runs the records of one partition through the tasks that read it.
@@ -103,7 +106,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		}
 		if bounded && last+1 >= end {
 			t.touched = true
-			if err := t.op.End(tp.Topic, &s.tx.out); err != nil {
+			if err := t.op.End(tp.Topic, s.tx.at, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
 		}

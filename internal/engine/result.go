@@ -15,6 +15,7 @@ type Commit struct {
 	Dropped     operator.Dropped
 	Late        int
 	Ahead       int             // rows that did not advance the watermark: see plan.Settings.MaxAhead
+	Expired     int             // keys of the state: see plan.Settings.StateTTL
 	Took        time.Duration   // from its first record to the broker's answer
 	Latencies   []time.Duration // from a record's timestamp to the commit, for a sample of the records
 }

@@ -111,7 +111,7 @@ func (tx *transaction) measure(records []*kgo.Record) {
 // finish returns what the transaction did and resets its counters for the next one. It leaves the
 // spans open, which end with the outcome.
 func (tx *transaction) finish() Commit {
-	done := Commit{Records: tx.sourced, Outputs: tx.rows, DeadLetters: len(tx.out.DeadLetters), Late: len(tx.out.Late), Ahead: tx.out.Ahead, Took: time.Since(tx.began)}
+	done := Commit{Records: tx.sourced, Outputs: tx.rows, DeadLetters: len(tx.out.DeadLetters), Late: len(tx.out.Late), Ahead: tx.out.Ahead, Expired: tx.out.Expired, Took: time.Since(tx.began)}
 	for _, l := range tx.out.DeadLetters {
 		if done.Causes == nil {
 			done.Causes = make(map[string]int)

@@ -52,7 +52,7 @@ func aggregateEntries(op *plan.Aggregate) []movedEntry {
 	all := []movedEntry{keyedEntry(groups, 0, keys, nil)}
 	switch {
 	case op.Window == nil:
-		return append(all, keyedEntry(distincts, 0, keys, skipDistinct))
+		return append(all, keyedEntry(distincts, 0, keys, skipDistinct), keyedEntry(stampsOf, 0, keys, nil))
 	case op.Window.Kind == plan.Session && op.Window.Sliced:
 		return append(all, keyedEntry(parts, 0, keys, nil), keyedEntry(timers, 0, keys, nil))
 	}
@@ -170,9 +170,14 @@ func (g *aggregator) row(key, value []byte) error {
 	return errors.Join(err, in.err)
 }
 
+// distinctPrefix appends what the state keys of a group's DISTINCT values start with.
+func distinctPrefix(dst []byte, agg int, key []byte) []byte {
+	return appendBytes(append(dst, byte(agg)), key) //nolint:gosec // few aggregates
+}
+
 // distinctKey returns the state key of a DISTINCT value in the current group.
 func (g *aggregator) distinctKey(b *column.Batch, row, agg int) []byte {
-	g.distinct = appendBytes(append(g.distinct[:0], byte(agg)), g.key)
+	g.distinct = distinctPrefix(g.distinct[:0], agg, g.key)
 	g.distinct = appendValue(g.distinct, b.Cols[g.aggs[agg].Arg], row)
 	return g.distinct
 }

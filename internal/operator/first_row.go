@@ -19,13 +19,30 @@ type firstRow struct {
 	direct bool // rows come from one table of this stage in order, so the watermark before each row may fire
 	now    int64
 	key    []byte
+	expiry *expiry // of the keys whose row has been emitted, by the time of the row
 }
 
 func newFirstRow(b base, op *plan.Rank) *firstRow {
 	in := b.rel.Inputs[0]
 	f := &firstRow{base: b, op: op, in: batch(in), out: rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}}, direct: direct(in), buffer: newTimeBuffer(b.task, b.rel.State+1, b.rel.State+numbers)}
+	f.expiry = newExpiry(&f.base, stampsOf, groups, f)
 	f.rollback()
 	return f
+}
+
+// drop implements expiring.
+func (f *firstRow) drop(key []byte) { f.task.store.Delete(f.rel.State+groups, 0, key) }
+
+// eachKey implements expiring.
+func (f *firstRow) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(f.task.store, f.rel.State+groups, from, fn)
+}
+
+// emitted reports whether a row of the key f.key has been emitted and not expired at a later row's
+// time.
+func (f *firstRow) emitted(at int64) bool {
+	_, out := f.task.store.Get(f.rel.State+groups, 0, f.key)
+	return out && !f.expiry.expired(f.key, at)
 }
 
 func (f *firstRow) rollback() {
@@ -42,11 +59,11 @@ func (f *firstRow) push(_ int, r *rowBatch) {
 			f.fire(int64(watermark))
 		}
 		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
-		_, out := f.task.store.Get(f.rel.State+groups, 0, f.key)
+		at := r.Cols[f.op.Order[0].Column].I[i]
+		out := f.emitted(at)
 		if out && f.direct {
 			continue // late or not, it isn't the first
 		}
-		at := r.Cols[f.op.Order[0].Column].I[i]
 		if at < int64(watermark) { // at the watermark itself it may still be the first, as in Flink
 			f.task.late(r, i, f.rel.Inputs[0], errTooLate(at, int64(watermark)))
 			continue
@@ -63,6 +80,7 @@ func (f *firstRow) advance(_ int, watermark int64, idle bool) {
 		f.now = max(f.now, watermark)
 	}
 	f.fire(watermark)
+	f.expiry.advance(watermark)
 	f.forwardWatermark(watermark, idle)
 }
 
@@ -73,7 +91,7 @@ func (f *firstRow) fire(watermark int64) {
 	}
 	before := f.now
 	f.now = watermark
-	f.buffer.release(watermark, func(_ int64, row []byte, origin *kgo.Record) {
+	f.buffer.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
 		clearBatch(f.in)
 		in := &reader{b: row}
 		if in.row(f.in); in.err != nil {
@@ -81,8 +99,9 @@ func (f *firstRow) fire(watermark int64) {
 			return
 		}
 		f.key = appendKey(f.key[:0], f.in, f.op.Partition, 0)
-		if _, out := f.task.store.Get(f.rel.State+groups, 0, f.key); !out {
+		if !f.emitted(at) {
 			f.task.store.Put(f.rel.State+groups, 0, f.key, []byte{1})
+			f.expiry.touch(f.key, at)
 			f.add(before, origin)
 		}
 	})

@@ -16,6 +16,7 @@ type groupAggregate struct {
 	updated bool            // the input is updating
 	touched touched[[]byte] // accumulators before the transaction; nil for a new group
 	lineage *lineage        // of the transaction
+	expiry  *expiry         // of the groups
 }
 
 func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
@@ -23,8 +24,29 @@ func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
 	if b.rel.Updating {
 		g.out.kinds = []rowKind{}
 	}
+	g.expiry = newExpiry(&g.base, stampsOf, groups, g)
 	g.rollback()
 	return g
+}
+
+func (g *groupAggregate) advance(_ int, watermark int64, idle bool) {
+	g.expiry.advance(watermark)
+	g.forwardWatermark(watermark, idle)
+}
+
+// drop implements expiring.
+func (g *groupAggregate) drop(key []byte) {
+	g.task.store.Delete(g.rel.State+groups, 0, key)
+	for i, a := range g.aggs {
+		if a.Distinct {
+			deleteKeys(g.task.store, g.rel.State+distincts, distinctPrefix(nil, i, key))
+		}
+	}
+}
+
+// eachKey implements expiring.
+func (g *groupAggregate) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(g.task.store, g.rel.State+groups, from, fn)
 }
 
 func (g *groupAggregate) rollback() {
@@ -36,15 +58,24 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 	store, entry := g.task.store, g.rel.State
 	for i := range r.N {
 		g.key = appendKey(g.key[:0], r.Batch, g.keys, i)
+		at := g.expiry.at(r, i)
+		if g.expiry.expired(g.key, at) {
+			g.restart()
+		}
 		old, known := store.Get(entry+groups, 0, g.key)
 		if known && len(g.accs) == 0 && !g.updated {
+			g.expiry.touch(g.key, at)
 			continue // DISTINCT: a duplicate
 		}
 		if !g.touched.has(g.key) {
 			g.touched.add(g.key, slices.Clone(old))
 		}
 		if g.updated {
-			g.change(r, i, old)
+			if g.change(r, i, old) {
+				g.expiry.touch(g.key, at)
+			} else {
+				g.expiry.forget(g.key)
+			}
 			g.caused(r, i)
 			continue
 		}
@@ -57,6 +88,7 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 			return true
 		})
 		store.Put(entry+groups, 0, g.key, g.value)
+		g.expiry.touch(g.key, at)
 		g.caused(r, i)
 	}
 }
@@ -67,25 +99,45 @@ func (g *groupAggregate) caused(r *rowBatch, i int) {
 	}
 }
 
+// restart drops the group of g.key, which has expired: its next row is the first one. What it
+// became in this transaction is emitted.
+func (g *groupAggregate) restart() {
+	if g.touched.has(g.key) {
+		g.finish(string(g.key))
+		g.touched.before[string(g.key)] = nil
+	}
+	g.expiry.drop(g.key)
+	if !g.touched.has(g.key) {
+		g.touched.add(g.key, nil)
+	}
+}
+
+// finish emits the change of a group. While state expires, a change that leaves the row as it was
+// is emitted too, like in Flink: what other operators keep of the row must not expire before the
+// group does.
+func (g *groupAggregate) finish(k string) {
+	before := g.touched.before[k]
+	after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
+	after = slices.Clone(after)
+	wasThere := before != nil
+	if g.updated {
+		before, after = withoutCount(before), withoutCount(after)
+	}
+	switch {
+	case !ok && wasThere:
+		g.result(kindDelete, k, before)
+	case !ok || wasThere && bytes.Equal(before, after) && (g.expiry == nil || !g.rel.Updating):
+	case !wasThere:
+		g.result(kindInsert, k, after)
+	default:
+		g.result(kindUpdateBefore, k, before)
+		g.result(kindUpdateAfter, k, after)
+	}
+}
+
 func (g *groupAggregate) finishTransaction() {
 	for _, k := range g.touched.order {
-		before := g.touched.before[k]
-		after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
-		after = slices.Clone(after)
-		wasThere := before != nil
-		if g.updated {
-			before, after = withoutCount(before), withoutCount(after)
-		}
-		switch {
-		case !ok && wasThere:
-			g.result(kindDelete, k, before)
-		case !ok || wasThere && bytes.Equal(before, after):
-		case !wasThere:
-			g.result(kindInsert, k, after)
-		default:
-			g.result(kindUpdateBefore, k, before)
-			g.result(kindUpdateAfter, k, after)
-		}
+		g.finish(k)
 	}
 	g.deliver()
 	g.touched.clear()

@@ -21,6 +21,7 @@ type materialize struct {
 	touched touched[[]byte] // the last row of a key before the transaction; nil without one
 	lineage *lineage        // of the transaction
 	key     []byte
+	expiry  *expiry // of the keys
 }
 
 // State entries of materialize.
@@ -32,12 +33,29 @@ const (
 
 func newMaterialize(b base, op *plan.Materialize) (node, error) {
 	m := &materialize{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}, lineage: b.task.newLineage()}
+	m.expiry = newExpiry(&m.base, stampsOf, lastRow, m)
 	m.rollback()
 	return m, nil
 }
 
+func (m *materialize) advance(_ int, watermark int64, idle bool) {
+	m.expiry.advance(watermark)
+	m.forwardWatermark(watermark, idle)
+}
+
+// drop implements expiring.
+func (m *materialize) drop(key []byte) {
+	m.task.store.Delete(m.rel.State+lastRow, 0, key)
+	deleteKeys(m.task.store, m.rel.State+keptRows, key)
+}
+
+// eachKey implements expiring.
+func (m *materialize) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(m.task.store, m.rel.State+lastRow, from, fn)
+}
+
 func materializeEntries(op *plan.Materialize) []movedEntry {
-	return []movedEntry{keyedEntry(keptRows, 0, op.Keys, nil), keyedEntry(lastRow, 0, op.Keys, nil)}
+	return []movedEntry{keyedEntry(keptRows, 0, op.Keys, nil), keyedEntry(lastRow, 0, op.Keys, nil), keyedEntry(stampsOf, 0, op.Keys, nil)}
 }
 
 func (m *materialize) rollback() {
@@ -57,6 +75,10 @@ func (m *materialize) push(_ int, r *rowBatch) {
 		m.key = appendKey(m.key[:0], r.Batch, m.op.Keys, i)
 		key := slices.Clone(m.key)
 		m.key = appendRow(m.key, &row, i)
+		at := m.expiry.at(r, i)
+		if m.expiry.expired(key, at) {
+			m.restart(key)
+		}
 		last, _ := store.Get(m.rel.State+lastRow, 0, key)
 		last = bytes.Clone(last)
 		if !m.touched.has(key) {
@@ -70,6 +92,7 @@ func (m *materialize) push(_ int, r *rowBatch) {
 		} else {
 			m.insert(key, m.key[len(key):])
 		}
+		m.expiry.touch(key, at)
 	}
 }
 
@@ -125,22 +148,37 @@ func (m *materialize) remove(key, row, last []byte) {
 	store.Put(m.rel.State+lastRow, 0, key, newest)
 }
 
+// restart drops the rows of a key, which have expired. What the key became in this transaction is
+// emitted.
+func (m *materialize) restart(key []byte) {
+	if m.touched.has(key) {
+		m.finish(string(key))
+		m.touched.before[string(key)] = nil
+	}
+	m.expiry.drop(key)
+}
+
+// finish emits the change of a key.
+func (m *materialize) finish(key string) {
+	before := m.touched.before[key]
+	after, ok := m.task.store.Get(m.rel.State+lastRow, 0, []byte(key))
+	after = bytes.Clone(after)
+	switch {
+	case !ok && before == nil, ok && before != nil && bytes.Equal(before, after):
+	case !ok:
+		m.row(kindDelete, key, before)
+	case before == nil:
+		m.row(kindInsert, key, after)
+	default:
+		m.row(kindUpdateBefore, key, before)
+		m.row(kindUpdateAfter, key, after)
+	}
+}
+
 func (m *materialize) finishTransaction() {
 	store := m.task.store
 	for _, key := range m.touched.order {
-		before := m.touched.before[key]
-		after, ok := store.Get(m.rel.State+lastRow, 0, []byte(key))
-		after = bytes.Clone(after)
-		switch {
-		case !ok && before == nil, ok && before != nil && bytes.Equal(before, after):
-		case !ok:
-			m.row(kindDelete, key, before)
-		case before == nil:
-			m.row(kindInsert, key, after)
-		default:
-			m.row(kindUpdateBefore, key, before)
-			m.row(kindUpdateAfter, key, after)
-		}
+		m.finish(key)
 	}
 	m.emit(&m.out)
 	m.out.clear()

@@ -15,16 +15,33 @@ type normalize struct {
 	key   []byte
 	value []byte
 	out   rowBatch
+
+	expiry *expiry // of the rows
 }
 
 const normalizedRows = 0
 
 func newNormalize(b base, op *plan.Normalize) (node, error) {
-	return &normalize{base: b, op: op, out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}}, nil
+	n := &normalize{base: b, op: op, out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}}
+	n.expiry = newExpiry(&n.base, stampsOf, normalizedRows, n)
+	return n, nil
+}
+
+func (n *normalize) advance(_ int, watermark int64, idle bool) {
+	n.expiry.advance(watermark)
+	n.forwardWatermark(watermark, idle)
+}
+
+// drop implements expiring.
+func (n *normalize) drop(key []byte) { n.task.store.Delete(n.rel.State+normalizedRows, 0, key) }
+
+// eachKey implements expiring.
+func (n *normalize) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(n.task.store, n.rel.State+normalizedRows, from, fn)
 }
 
 func normalizeEntries(op *plan.Normalize) []movedEntry {
-	return []movedEntry{keyedEntry(normalizedRows, 0, op.Table.PrimaryKey, nil)}
+	return []movedEntry{keyedEntry(normalizedRows, 0, op.Table.PrimaryKey, nil), keyedEntry(stampsOf, 0, op.Table.PrimaryKey, nil)}
 }
 
 func (n *normalize) push(_ int, r *rowBatch) {
@@ -39,19 +56,25 @@ func (n *normalize) push(_ int, r *rowBatch) {
 	n.emit(&n.out)
 }
 
-// upsert emits the changes of a row.
+// upsert emits the changes of a row. While state expires, a row that is equal to the stored one is
+// emitted too, like in Flink: what other operators keep of it must not expire before the row does.
 func (n *normalize) upsert(r *rowBatch, i int) {
 	store, entry := n.task.store, n.rel.State+normalizedRows
+	at := n.expiry.at(r, i)
+	if n.expiry.expired(n.key, at) {
+		n.expiry.drop(n.key)
+	}
 	old, known := store.Get(entry, 0, n.key)
 	if r.kind(i) == kindDelete {
 		if known {
 			n.retract(kindDelete, old, r, i)
 			store.Delete(entry, 0, n.key)
+			n.expiry.forget(n.key)
 		}
 		return
 	}
 	n.value = appendRow(append(n.value[:0], rowPresent), r.Batch, i)
-	if known && bytes.Equal(old, n.value) {
+	if known && bytes.Equal(old, n.value) && n.expiry == nil {
 		return
 	}
 	kind := kindInsert
@@ -60,6 +83,7 @@ func (n *normalize) upsert(r *rowBatch, i int) {
 		kind = kindUpdateAfter
 	}
 	store.Put(entry, 0, n.key, n.value)
+	n.expiry.touch(n.key, at)
 	n.out.add(r, i)
 	n.out.kinds[n.out.N-1] = kind
 }

@@ -25,6 +25,7 @@
 //	over.go              OVER aggregates
 //	lag.go               LAG
 //	time_buffer.go       rows that wait for the watermark
+//	expiry.go            state that is dropped when it has not changed for a time
 //	touched.go           what a transaction has changed
 //	first_row.go         deduplication that keeps the first row
 //	rank.go              deduplication that keeps the last row, and Top-N
@@ -90,6 +91,7 @@ type rowBatch struct {
 	kinds      []rowKind      // nil: all are kindInsert
 	records    []*kgo.Record  // the record that each row came from, or one with the context of its lineage; nil if there is none
 	watermarks []rowWatermark // the watermark before each row; nil: the operator's
+	times      []int64        // the watermark after each row, by which state expires; nil: unknown
 	lanes      []lane         // nil: all rows are of lane 0
 	more       []bool         // whether the same row follows with a later window of HOP or CUMULATE; nil: none
 }
@@ -98,7 +100,8 @@ type rowBatch struct {
 func (r *rowBatch) clear() {
 	clearBatch(r.Batch)
 	clear(r.records) // lets the garbage collector free the records
-	r.kinds, r.records, r.watermarks, r.lanes, r.more = r.kinds[:0], r.records[:0], r.watermarks[:0], r.lanes[:0], r.more[:0]
+	r.kinds, r.records, r.watermarks, r.times = r.kinds[:0], r.records[:0], r.watermarks[:0], r.times[:0]
+	r.lanes, r.more = r.lanes[:0], r.more[:0]
 }
 
 func (r *rowBatch) kind(i int) rowKind {

@@ -42,13 +42,14 @@ func (r *rowBatch) add(from *rowBatch, i int) {
 // note copies the metadata of a row. A slice that is nil for one row of a batch is nil for all.
 func (r *rowBatch) note(from *rowBatch, i int) {
 	r.kinds, r.records, r.watermarks = with(r.kinds, from.kinds, i), with(r.records, from.records, i), with(r.watermarks, from.watermarks, i)
-	r.lanes, r.more = with(r.lanes, from.lanes, i), with(r.more, from.more, i)
+	r.times, r.lanes, r.more = with(r.times, from.times, i), with(r.lanes, from.lanes, i), with(r.more, from.more, i)
 }
 
 // know replaces the metadata of all rows with that of another batch, whose columns this one
 // replaces.
 func (r *rowBatch) know(from *rowBatch) {
-	r.N, r.kinds, r.records, r.watermarks, r.lanes, r.more = from.N, from.kinds, from.records, from.watermarks, from.lanes, from.more
+	r.N, r.kinds, r.records, r.watermarks, r.times = from.N, from.kinds, from.records, from.watermarks, from.times
+	r.lanes, r.more = from.lanes, from.more
 }
 
 func with[T any](to, from []T, i int) []T {

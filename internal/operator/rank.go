@@ -26,6 +26,7 @@ type rank struct {
 	touched   touched[[]byte] // without windows: the entry before the transaction
 	key       []byte
 	value     []byte
+	expiry    *expiry  // of the partitions, without windows
 	lineage   *lineage // of rows, by the end of their window; without windows those of the transaction
 }
 
@@ -43,8 +44,19 @@ func newRank(b base, op *plan.Rank) (node, error) {
 		k.out.kinds = []rowKind{}
 	}
 	k.scratch = batch(in)
+	if op.End < 0 {
+		k.expiry = newExpiry(&k.base, stampsOf, groups, k)
+	}
 	k.rollback()
 	return k, nil
+}
+
+// drop implements expiring.
+func (k *rank) drop(key []byte) { k.task.store.Delete(k.rel.State+groups, 0, key) }
+
+// eachKey implements expiring.
+func (k *rank) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(k.task.store, k.rel.State+groups, from, fn)
 }
 
 func (k *rank) rollback() {
@@ -54,7 +66,7 @@ func (k *rank) rollback() {
 }
 
 func rankEntries(op *plan.Rank) []movedEntry {
-	all := []movedEntry{keyedEntry(groups, 0, op.Partition, nil)}
+	all := []movedEntry{keyedEntry(groups, 0, op.Partition, nil), keyedEntry(stampsOf, 0, op.Partition, nil)}
 	if op.First {
 		all = append(all, waitingEntry(1, numbers, 0))
 	}
@@ -93,6 +105,10 @@ func (k *rank) push(_ int, r *rowBatch) {
 			}
 		}
 		k.key = appendKey(k.key[:0], r.Batch, k.op.Partition, i)
+		at := k.expiry.at(r, i)
+		if k.expiry.expired(k.key, at) {
+			k.restart()
+		}
 		old, _ := store.Get(k.rel.State+groups, bucket, k.key)
 		kept, err := entryRows(old)
 		if err != nil {
@@ -120,6 +136,20 @@ func (k *rank) push(_ int, r *rowBatch) {
 			k.value = appendBytes(k.value, one)
 		}
 		store.Put(k.rel.State+groups, bucket, k.key, k.value)
+		k.expiry.touch(k.key, at)
+	}
+}
+
+// restart drops the partition of k.key, which has expired: its next row is the first one. What it
+// became in this transaction is emitted.
+func (k *rank) restart() {
+	if k.touched.has(k.key) {
+		k.finish(string(k.key))
+		k.touched.before[string(k.key)] = nil
+	}
+	k.expiry.drop(k.key)
+	if !k.touched.has(k.key) {
+		k.touched.add(k.key, nil)
 	}
 }
 
@@ -191,6 +221,7 @@ func (k *rank) compare(a *column.Batch, i int, b *column.Batch, j int) int {
 }
 
 func (k *rank) advance(_ int, watermark int64, idle bool) {
+	k.expiry.advance(watermark)
 	if k.op.End >= 0 {
 		if k.task.restoring {
 			k.fired = max(k.fired, watermark)
@@ -264,25 +295,30 @@ func (k *rank) deliver() {
 	k.out.clear()
 }
 
-// finishTransaction emits, without windows, the changes of the transaction at each row number.
+// finish emits the changes of a partition at each row number.
+func (k *rank) finish(key string) {
+	now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
+	before, err1 := entryRows(k.touched.before[key])
+	after, err2 := entryRows(now)
+	if err1 != nil || err2 != nil {
+		k.task.fail(errState)
+		return
+	}
+	for n, one := range after {
+		switch {
+		case n >= len(before):
+			k.row(kindInsert, one, n, 0)
+		case !bytes.Equal(before[n], one):
+			k.row(kindUpdateBefore, before[n], n, 0)
+			k.row(kindUpdateAfter, one, n, 0)
+		}
+	}
+}
+
+// finishTransaction emits, without windows, the changes of the transaction.
 func (k *rank) finishTransaction() {
 	for _, key := range k.touched.order {
-		now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
-		before, err1 := entryRows(k.touched.before[key])
-		after, err2 := entryRows(now)
-		if err1 != nil || err2 != nil {
-			k.task.fail(errState)
-			return
-		}
-		for n, one := range after {
-			switch {
-			case n >= len(before):
-				k.row(kindInsert, one, n, 0)
-			case !bytes.Equal(before[n], one):
-				k.row(kindUpdateBefore, before[n], n, 0)
-				k.row(kindUpdateAfter, one, n, 0)
-			}
-		}
+		k.finish(key)
 	}
 	k.deliver()
 	k.touched.clear()

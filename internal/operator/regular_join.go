@@ -1,6 +1,8 @@
 package operator
 
 import (
+	"encoding/binary"
+
 	"weir.example/weir/internal/plan"
 )
 
@@ -14,21 +16,86 @@ type regularJoin struct {
 	joiner
 	changes map[string]int64 // by the row that is emitted: insertions minus retractions
 	order   []string         // of the first change to each row
+
+	expiries [2]*expiry // of the rows of each input
+	reached  [2]int64   // the latest time of a row of each input; known only if rows expire by it
+	saved    [2]int64   // reached as in the state
 }
 
 // maxChanges is the number of changed rows that a transaction collects before it emits them.
 const maxChanges = 1 << 16
 
 func newRegularJoin(b base, op *plan.RegularJoin) (node, error) {
-	return &regularJoin{joiner: newJoiner(b, &op.JoinOn), changes: make(map[string]int64)}, nil
+	j := &regularJoin{joiner: newJoiner(b, &op.JoinOn), changes: make(map[string]int64)}
+	for in := range j.expiries {
+		j.expiries[in] = newExpiry(&j.base, joinStamps[in], leftRows+uint16(in), joinedRows{j, in}) //nolint:gosec // 0 or 1
+	}
+	j.rollback()
+	return j, nil
 }
 
-func regularJoinEntries(op *plan.RegularJoin) []movedEntry { return joinEntries(&op.JoinOn) }
+func regularJoinEntries(op *plan.RegularJoin) []movedEntry {
+	return append(joinEntries(&op.JoinOn), keyedEntry(joinStamps[0], 0, op.Left, nil), keyedEntry(joinStamps[1], 1, op.Right, nil))
+}
+
+// joinStamps are the numbers of the entries of the expiry of each input's rows.
+var joinStamps = [2]uint16{2, stampsOf}
+
+// joinedRows are the rows of an input of a regular join, each of which expires.
+type joinedRows struct {
+	join *regularJoin
+	in   int
+}
+
+func (r joinedRows) drop(key []byte) { r.join.task.store.Delete(r.join.entry(r.in), 0, key) }
+
+func (r joinedRows) eachKey(from []byte, fn func(key []byte) bool) {
+	eachEntry(r.join.task.store, r.join.entry(r.in), from, fn)
+}
+
+// at returns the time of a row of an input: the earlier of the times that both inputs have reached.
+func (j *regularJoin) at(in int, r *rowBatch, i int) int64 {
+	x := j.expiries[in]
+	if x == nil || !x.eventTime {
+		return x.at(r, i)
+	}
+	if r.times != nil && r.times[i] != maxWatermark {
+		j.reached[in] = max(j.reached[in], r.times[i])
+	}
+	at := j.reached[in]
+	if !j.merger.idle[1-in] && j.merger.inputs[1-in] != maxWatermark {
+		at = min(at, j.reached[1-in])
+	}
+	at = max(at, x.now)
+	for _, x := range j.expiries {
+		x.date(at)
+	}
+	return at
+}
+
+// reachedTimes is the key of the entry with the times that the inputs have reached.
+func (j *regularJoin) reachedTimes() []byte {
+	return binary.BigEndian.AppendUint16([]byte("times reached by the inputs of "), j.rel.State)
+}
+
+// saveReached puts the times that the inputs have reached into the state.
+func (j *regularJoin) saveReached() {
+	if j.reached != j.saved {
+		j.task.store.Put(watermarkEntry, 0, j.reachedTimes(), appendInt(appendInt(nil, j.reached[0]), j.reached[1]))
+		j.saved = j.reached
+	}
+}
 
 func (j *regularJoin) rollback() {
 	j.joiner.rollback()
 	clear(j.changes)
 	j.order = j.order[:0]
+	j.reached = [2]int64{noTime, noTime}
+	if v, ok := j.task.store.Get(watermarkEntry, 0, j.reachedTimes()); ok {
+		in := &reader{b: v}
+		j.reached = [2]int64{in.int64(), in.int64()}
+	}
+	j.saved = j.reached
 }
 
 func (j *regularJoin) push(in int, r *rowBatch) {
@@ -55,9 +122,12 @@ func (j *regularJoin) change(in int, r *rowBatch, i int) {
 	if r.kind(i).retracts() {
 		what = kindDelete
 	}
-	row := j.row(in, r, i, nil)
+	row, at := j.row(in, r, i, nil), j.at(in, r, i)
+	if j.expiries[in].expired(row.key, at) {
+		j.expiries[in].drop(row.key)
+	}
 	j.load(in, 0, &row)
-	if what == kindDelete && row.count == 0 {
+	if what == kindDelete && row.count == 0 && j.expiries[in] == nil {
 		return // it was set aside when it was inserted
 	}
 	if j.lineage != nil {
@@ -66,7 +136,7 @@ func (j *regularJoin) change(in int, r *rowBatch, i int) {
 	j.read(in, &row)
 	row.match = 0
 	if !none {
-		row.match = j.meet(in, &row, what)
+		row.match = j.meet(in, &row, what, at)
 	}
 	only := [2]bool{in == 0, in == 1}
 	switch {
@@ -74,22 +144,39 @@ func (j *regularJoin) change(in int, r *rowBatch, i int) {
 	case j.on.Kind == plan.SemiJoin && row.match > 0, j.on.Kind.Keeps(in) && row.match == 0:
 		j.result(what, only, 1, &row)
 	}
-	if what == kindInsert {
+	switch {
+	case what == kindInsert:
 		row.count++
-	} else {
+	case row.count == 0: // it has expired; its pairs are retracted nevertheless, like in Flink
+		return
+	default:
 		row.count--
 	}
 	if !j.counts(in) {
 		row.match = 0
 	}
-	j.save(in, 0, &row)
+	j.keep(in, &row, at)
+}
+
+// keep saves a row of an input, which has changed.
+func (j *regularJoin) keep(in int, row *joinRow, at int64) {
+	j.save(in, 0, row)
+	if row.count == 0 {
+		j.expiries[in].forget(row.key)
+	} else {
+		j.expiries[in].touch(row.key, at)
+	}
 }
 
 // meet joins a row with the rows of the other input and returns how many match.
-func (j *regularJoin) meet(in int, row *joinRow, what rowKind) (matches uint64) {
+func (j *regularJoin) meet(in int, row *joinRow, what rowKind, at int64) (matches uint64) {
 	other := 1 - in
 	prefix := row.key[:row.equal]
 	j.each(other, 0, prefix, prefix, func(o *joinRow) bool {
+		if j.expiries[other].expired(o.key, at) {
+			j.expiries[other].drop(o.key)
+			return true
+		}
 		j.read(other, o)
 		if !j.matches(what) {
 			return true
@@ -99,7 +186,7 @@ func (j *regularJoin) meet(in int, row *joinRow, what rowKind) (matches uint64) 
 			j.result(what, [2]bool{true, true}, o.count, row)
 		}
 		if j.counts(other) {
-			j.counted(other, o, what)
+			j.counted(other, o, what, at)
 		}
 		return true
 	})
@@ -108,7 +195,7 @@ func (j *regularJoin) meet(in int, row *joinRow, what rowKind) (matches uint64) 
 
 // counted updates the number of matches of a row. Its first match and the end of its last one
 // change what is emitted for it alone.
-func (j *regularJoin) counted(in int, o *joinRow, what rowKind) {
+func (j *regularJoin) counted(in int, o *joinRow, what rowKind, at int64) {
 	changed := false
 	if what == kindInsert {
 		changed = o.match == 0
@@ -117,7 +204,7 @@ func (j *regularJoin) counted(in int, o *joinRow, what rowKind) {
 		o.match--
 		changed = o.match == 0
 	}
-	j.save(in, 0, o)
+	j.keep(in, o, at)
 	if !changed {
 		return
 	}
@@ -204,6 +291,9 @@ func (j *regularJoin) emitRow(what rowKind, row string) {
 
 func (j *regularJoin) advance(in int, watermark int64, idle bool) {
 	j.merge(in, watermark, idle)
+	for _, x := range j.expiries {
+		x.advance(j.now)
+	}
 	j.forwardWatermark(j.now, j.idle)
 }
 
@@ -212,4 +302,5 @@ func (j *regularJoin) finishTransaction() {
 		j.flush()
 	}
 	j.lineage.clear()
+	j.saveReached()
 }

@@ -155,9 +155,10 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 	return dst
 }
 
-// change adds a row to its group, or retracts it. The value of a group of updating rows starts with
-// its number of rows; a group without rows is deleted.
-func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
+// change adds a row to its group, or retracts it, and reports whether the group still exists. The
+// value of a group of updating rows starts with its number of rows; a group without rows is
+// deleted.
+func (g *groupAggregate) change(r *rowBatch, i int, old []byte) bool {
 	store, entry := g.task.store, g.rel.State
 	back := r.kind(i).retracts()
 	in := &reader{b: old}
@@ -166,7 +167,7 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 		n = in.varint()
 	}
 	if back && n == 0 {
-		return // a row that was never added
+		return false // a row that was never added, or whose group has expired
 	}
 	rest := append([]byte(nil), in.b...)
 	// distinct counts a value of a DISTINCT aggregate and reports whether it is new or gone.
@@ -187,12 +188,13 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) {
 		g.value = g.retract(binary.AppendVarint(g.value[:0], n-1), rest, r.Batch, i, distinct(-1))
 		if n == 1 {
 			store.Delete(entry+groups, 0, g.key)
-			return
+			return false
 		}
 	} else {
 		g.value = g.accumulate(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, distinct(1))
 	}
 	store.Put(entry+groups, 0, g.key, g.value)
+	return true
 }
 
 // withoutCount returns the value of a group without its number of rows.

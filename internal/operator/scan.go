@@ -127,6 +127,9 @@ func newScan(b base, op *plan.Scan) (node, error) {
 	}
 	if t.Watermark != nil {
 		s.watermarkExpr = expr.MustCompile(t.Watermark)
+		if b.task.program.Settings.StateTTL > 0 {
+			s.out.times = []int64{}
+		}
 	}
 	s.rollback()
 	return s, nil
@@ -194,6 +197,9 @@ func (s *scan) truncate(n int) {
 	}
 	s.out.N = n
 	s.out.records, s.out.watermarks = s.out.records[:n], s.out.watermarks[:n]
+	if s.out.times != nil {
+		s.out.times = s.out.times[:n]
+	}
 	if s.out.kinds != nil {
 		s.out.kinds = s.out.kinds[:n]
 	}
@@ -352,6 +358,9 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 	}
 	s.out.N++
 	s.out.records, s.out.watermarks = append(s.out.records, r), append(s.out.watermarks, rowWatermark(before))
+	if s.out.times != nil {
+		s.out.times = append(s.out.times, s.watermark)
+	}
 	if s.out.kinds != nil {
 		s.out.kinds = append(s.out.kinds, change)
 	}

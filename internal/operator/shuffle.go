@@ -26,7 +26,8 @@ const (
 const (
 	rowHasLane byte = 1 << 4 // the lane follows; otherwise it is 0
 	rowHasMore byte = 1 << 5 // the same row follows with a later window
-	rowFlags        = rowHasLane | rowHasMore
+	rowHasTime byte = 1 << 6 // the watermark after the row follows
+	rowFlags        = rowHasLane | rowHasMore | rowHasTime
 )
 
 // shuffleWriter writes rows to the partitions of their keys.
@@ -82,9 +83,15 @@ func (s *shuffleWriter) appendRowHeader(value []byte, r *rowBatch, i int) []byte
 	if r.hasMore(i) {
 		flags |= rowHasMore
 	}
+	if r.times != nil {
+		flags |= rowHasTime
+	}
 	value = appendInt(append(value, flags), int64(r.watermark(i, s.watermark)))
 	if from != 0 {
 		value = binary.AppendVarint(value, int64(from))
+	}
+	if r.times != nil {
+		value = appendInt(value, r.times[i])
 	}
 	return value
 }
@@ -150,6 +157,9 @@ func newShuffleReader(b base, op *plan.Exchange) (node, error) {
 	if b.rel.Inputs[0].Updating || b.rel.Updating {
 		out.kinds = []rowKind{}
 	}
+	if b.task.program.Settings.StateTTL > 0 && b.rel.Dated() {
+		out.times = []int64{}
+	}
 	r := &shuffleReader{base: b, topic: op.Topic, out: out}
 	r.rollback()
 	return r, nil
@@ -162,9 +172,12 @@ func (r *shuffleReader) consume(all []*kgo.Record) {
 		in := &reader{b: rec.Value}
 		switch in.byte() {
 		case rowRecord:
-			flags, watermark, from := in.byte(), in.int64(), int64(0)
+			flags, watermark, from, time := in.byte(), in.int64(), int64(0), minWatermark
 			if flags&rowHasLane != 0 {
 				from = in.varint()
+			}
+			if flags&rowHasTime != 0 {
+				time = in.int64()
 			}
 			in.row(r.out.Batch)
 			if in.err != nil || len(in.b) > 0 {
@@ -172,6 +185,9 @@ func (r *shuffleReader) consume(all []*kgo.Record) {
 				return
 			}
 			r.out.watermarks, r.out.lanes, r.out.more = append(r.out.watermarks, rowWatermark(watermark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&rowHasMore != 0)
+			if r.out.times != nil {
+				r.out.times = append(r.out.times, time)
+			}
 			if r.task.traced {
 				r.out.records = append(r.out.records, onlyContext(rec.Context))
 			}

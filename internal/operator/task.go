@@ -26,6 +26,7 @@ type Output struct {
 	DeadLetters []DeadLetter // records and rows that can't be processed
 	Late        []DeadLetter // rows that arrived after their window had closed
 	Ahead       int          // rows too far in the future to advance the watermark: see plan.Settings.MaxAhead
+	Expired     int          // keys of the state that have expired and are deleted
 	Dropped     Dropped      // what formats and INSERTs have dropped because of options
 }
 
@@ -49,7 +50,7 @@ func (o *Output) Reset() {
 	o.Sent()
 	clear(o.DeadLetters)
 	clear(o.Late)
-	o.DeadLetters, o.Late, o.Ahead = o.DeadLetters[:0], o.Late[:0], 0
+	o.DeadLetters, o.Late, o.Ahead, o.Expired = o.DeadLetters[:0], o.Late[:0], 0, 0
 	clear(o.Dropped)
 }
 
@@ -70,10 +71,10 @@ type Config struct {
 
 // Task runs one stage on one partition. It must be used by one goroutine at a time.
 //
-// A transaction consists of any number of calls of Step, End and Idle, followed by
-// FinishTransaction. Its writes are in Output and in the changes of the store. After a commit the
-// caller commits the store and calls Committed; after an abort it aborts the store and calls
-// Rollback.
+// A transaction consists of any number of calls of Step, End, Idle, Resume, Advance and Expire, all
+// with the transaction's time, followed by FinishTransaction. Its writes are in Output and in the
+// changes of the store. After a commit the caller commits the store and calls Committed; after an
+// abort it aborts the store and calls Rollback.
 type Task struct {
 	program   *plan.Program
 	stage     *plan.Stage
@@ -100,6 +101,9 @@ type Task struct {
 	keys         []byte // of the entries that clear deletes, concatenated
 	ends         []int
 	deadLettered map[*kgo.Record]bool // records of this step that are already dead letters
+
+	expiries  []*expiry
+	untracked []*expiry // of operators that keep their state forever
 }
 
 // New creates a task over a restored store.
@@ -150,8 +154,8 @@ func (t *Task) replayWatermarks() {
 	t.restoring = false
 }
 
-// Step processes records of one input topic in offset order. now is the transaction's time, the
-// same in all its steps. An error concerns the pipeline's own topics or state and is permanent.
+// Step processes records of one input topic in offset order. now is the transaction's time. An
+// error concerns the pipeline's own topics or state and is permanent.
 func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
 	t.out, t.now = out, now
 	clear(t.deadLettered)
@@ -162,8 +166,8 @@ func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Out
 }
 
 // End announces that an input topic will never have more records.
-func (t *Task) End(topic string, out *Output) error {
-	t.out = out
+func (t *Task) End(topic string, now time.Time, out *Output) error {
+	t.out, t.now = out, now
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.ended() {
 			sc.end()
@@ -186,8 +190,8 @@ func (t *Task) Watermarks() map[string]int64 {
 // Advance raises the watermarks of tables to those that other tasks of the stage have reached, and
 // emits what becomes due: rows before these watermarks are late from now on. moved reports whether
 // any watermark has changed.
-func (t *Task) Advance(watermarks map[string]int64, out *Output) (moved bool, err error) {
-	t.out = out
+func (t *Task) Advance(watermarks map[string]int64, now time.Time, out *Output) (moved bool, err error) {
+	t.out, t.now = out, now
 	for _, n := range t.nodes {
 		s, ok := n.(*scan)
 		if !ok {
@@ -203,8 +207,8 @@ func (t *Task) Advance(watermarks map[string]int64, out *Output) (moved bool, er
 
 // Idle announces that an input topic has had no record for longer than its idle timeout, so that
 // others need not wait for it.
-func (t *Task) Idle(topic string, out *Output) error {
-	t.out = out
+func (t *Task) Idle(topic string, now time.Time, out *Output) error {
+	t.out, t.now = out, now
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.idle && sc.watermarkExpr != nil {
 			sc.setIdle()
@@ -250,8 +254,8 @@ func (t *Task) Pending() bool {
 
 // Resume emits windows that are due. Call it in a transaction of its own: one that has reached its
 // limit emits nothing.
-func (t *Task) Resume(out *Output) error {
-	t.out = out
+func (t *Task) Resume(now time.Time, out *Output) error {
+	t.out, t.now = out, now
 	for _, n := range t.nodes {
 		if e, ok := n.(emitter); ok {
 			e.resume()
@@ -316,6 +320,12 @@ func (t *Task) FinishTransaction(out *Output) error {
 	for _, n := range t.nodes {
 		n.finishTransaction()
 	}
+	for _, x := range t.expiries {
+		x.sweep()
+	}
+	for _, x := range t.untracked {
+		x.untrack()
+	}
 	t.fired = 0
 	return t.err
 }
@@ -329,6 +339,9 @@ func (t *Task) Rollback() {
 	for _, n := range t.nodes {
 		n.rollback()
 		n.stats().reset()
+	}
+	for _, x := range t.expiries {
+		x.rollback()
 	}
 	t.replayWatermarks()
 }

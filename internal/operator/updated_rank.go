@@ -21,13 +21,32 @@ type updatedRank struct {
 	out     rowBatch
 	touched touched[[]string] // the rows that a partition passed before the transaction
 	lineage *lineage          // of the transaction
+	expiry  *expiry           // of the partitions
+	parts   []*column.Column  // a partition's values, of which only the length is used
 	key     []byte
 }
 
 func newUpdatedRank(b base, op *plan.Rank) node {
 	k := &updatedRank{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}, lineage: b.task.newLineage()}
+	for _, c := range op.Partition {
+		k.parts = append(k.parts, newColumn(b.rel.Inputs[0], c))
+	}
+	k.expiry = newExpiry(&k.base, stampsOf, groups, k)
 	k.rollback()
 	return k
+}
+
+func (k *updatedRank) advance(_ int, watermark int64, idle bool) {
+	k.expiry.advance(watermark)
+	k.forwardWatermark(watermark, idle)
+}
+
+// drop implements expiring.
+func (k *updatedRank) drop(key []byte) { deleteKeys(k.task.store, k.rel.State+groups, key) }
+
+// eachKey implements expiring.
+func (k *updatedRank) eachKey(from []byte, fn func(key []byte) bool) {
+	eachPrefix(k.task, k.rel.State+groups, k.parts, from, fn)
 }
 
 func (k *updatedRank) rollback() {
@@ -40,6 +59,10 @@ func (k *updatedRank) push(_ int, r *rowBatch) {
 	row := masked(r.Batch, k.in)
 	for i := range r.N {
 		k.key = appendKey(k.key[:0], r.Batch, k.op.Partition, i)
+		at, partition := k.expiry.at(r, i), len(k.key)
+		if k.expiry.expired(k.key, at) {
+			k.restart()
+		}
 		if !k.touched.has(k.key) {
 			k.touched.add(k.key, k.first(k.key))
 		}
@@ -63,6 +86,7 @@ func (k *updatedRank) push(_ int, r *rowBatch) {
 		if k.lineage != nil {
 			k.lineage.add(r.context(i), 0, k.key[start:])
 		}
+		k.expiry.touch(k.key[:partition], at)
 		if count == 0 {
 			store.Delete(k.rel.State+groups, 0, k.key)
 			continue
@@ -90,18 +114,32 @@ func (k *updatedRank) first(partition []byte) []string {
 	return rows
 }
 
-// finishTransaction emits the changes of what each partition passes, retractions first. A row
-// without its number that only changes its place is no change.
+// restart drops the partition of k.key, which has expired. What it became in this transaction is
+// emitted.
+func (k *updatedRank) restart() {
+	if k.touched.has(k.key) {
+		k.finish(string(k.key))
+		k.touched.before[string(k.key)] = nil
+	}
+	k.expiry.drop(k.key)
+}
+
+// finish emits the changes of what a partition passes, retractions first. A row without its number
+// that only changes its place is no change.
+func (k *updatedRank) finish(partition string) {
+	before, after := k.touched.before[partition], k.first([]byte(partition))
+	if k.rel.Needed[len(k.rel.Cols)-1] {
+		k.numbered(before, after, kindDelete)
+		k.numbered(after, before, kindInsert)
+		return
+	}
+	k.unnumbered(before, after, kindDelete)
+	k.unnumbered(after, before, kindInsert)
+}
+
 func (k *updatedRank) finishTransaction() {
 	for _, partition := range k.touched.order {
-		before, after := k.touched.before[partition], k.first([]byte(partition))
-		if k.rel.Needed[len(k.rel.Cols)-1] {
-			k.numbered(before, after, kindDelete)
-			k.numbered(after, before, kindInsert)
-			continue
-		}
-		k.unnumbered(before, after, kindDelete)
-		k.unnumbered(after, before, kindInsert)
+		k.finish(partition)
 	}
 	k.emit(&k.out)
 	k.out.clear()

@@ -44,6 +44,7 @@
 //	stage.go             stages, and the numbering of their state
 //	continue.go          what a changed plan keeps of the state of a running one
 //	names.go             names and numbers under which state is stored
+//	state_ttl.go         how long state is kept
 //	placement.go         reliance on the existing partitioning of topics
 //	preview.go           a bare query, for a preview
 //	difference.go        differences from Flink, for weir check
@@ -149,6 +150,7 @@ func (p *planner) finish() (*Program, error) {
 	if err := p.cut(); err != nil {
 		return nil, err
 	}
+	p.expire()
 	p.differPlacements()
 	return p.program, nil
 }

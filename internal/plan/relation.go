@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
@@ -60,6 +61,8 @@ type Relation struct {
 	ID    int    // position in the plan, inputs first
 	Stage *Stage // the stage that runs it
 	State uint16 // first number of its entries in the task's state; 0 if stateless
+	// TTL is how long its state is kept after its last change; 0 is forever. See planner.expire.
+	TTL   time.Duration
 	users int
 }
 

@@ -19,6 +19,7 @@ type Settings struct {
 	LateTopic       string // default <name>.late
 	IdleTimeout     time.Duration
 	MaxAhead        time.Duration // rows further ahead of the transaction's time don't advance the watermark; 0 is no limit
+	StateTTL        time.Duration // table.exec.state.ttl; 0 keeps state forever
 	AnyPartition    bool          // weir.key-partitioning is any: equal keys may be in different partitions
 	Sink            SinkSettings
 }
@@ -50,7 +51,7 @@ var ignoredSettings = []string{
 }
 
 var settings = []string{
-	"pipeline.name", "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", deadLetterTopic, keyPartitioning, lateTopic, maxAhead,
+	"pipeline.name", stateTTL, "table.local-time-zone", "table.exec.source.idle-timeout", "execution.runtime-mode", deadLetterTopic, keyPartitioning, lateTopic, maxAhead,
 	"table.exec.sink.not-null-enforcer", "table.exec.sink.type-length-enforcer",
 }
 
@@ -94,8 +95,12 @@ func (p *planner) set(s *sql.Set) error {
 		if !strings.EqualFold(s.Value, "streaming") {
 			return bad("only streaming is supported; a bounded run (scan.bounded.mode) finishes on its own")
 		}
-	case "table.exec.state.ttl":
-		p.differ(s, "state-ttl", "state is kept forever; Flink drops groups and rows that have not changed for '%s' and starts them from scratch", s.Value)
+	case stateTTL:
+		d, err := ParseDuration(s.Value)
+		if err != nil || d > 0 && d < time.Second {
+			return bad("write a duration of at least one second, such as 1 h, or 0 to keep state forever")
+		}
+		p.program.Settings.StateTTL = d
 	case maxAhead:
 		d, err := ParseDuration(s.Value)
 		if err != nil || d <= 0 {

@@ -126,7 +126,7 @@ func (p *parser) selectCore() *Select {
 	s := &Select{Pos: p.peek().Pos}
 	p.expectWord("SELECT")
 	if p.peek().kind == hintToken {
-		p.refuse(p.peek(), "a query hint")
+		panic(Errorf(p.peek(), "a query hint is not supported").WithHint("remove it; in place of STATE_TTL, SET 'table.exec.state.ttl' = '1 d' applies to the whole file"))
 	}
 	if p.words("DISTINCT") {
 		s.Distinct = true
