@@ -159,44 +159,49 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 
 // walk calls fn for each call in an expression, except those in subqueries.
 func walk(e sql.Expr, fn func(*sql.Call)) {
-	all := func(list []sql.Expr) {
-		for _, x := range list {
-			walk(x, fn)
-		}
+	if c, ok := e.(*sql.Call); ok {
+		fn(c)
 	}
+	for _, x := range operands(e) {
+		walk(x, fn)
+	}
+}
+
+// operands returns the expressions that an expression is made of, some of which may be nil.
+func operands(e sql.Expr) []sql.Expr {
 	switch e := e.(type) {
 	case *sql.Call:
-		fn(e)
-		all(e.Args)
+		return e.Args
 	case *sql.Unary:
-		walk(e.X, fn)
+		return []sql.Expr{e.X}
 	case *sql.Binary:
-		all([]sql.Expr{e.L, e.R})
+		return []sql.Expr{e.L, e.R}
 	case *sql.Is:
-		all([]sql.Expr{e.X, e.Y})
+		return []sql.Expr{e.X, e.Y}
 	case *sql.Between:
-		all([]sql.Expr{e.X, e.Low, e.High})
+		return []sql.Expr{e.X, e.Low, e.High}
 	case *sql.In:
-		walk(e.X, fn)
-		all(e.List)
+		return append([]sql.Expr{e.X}, e.List...)
 	case *sql.Like:
-		all([]sql.Expr{e.X, e.Pattern, e.Escape})
+		return []sql.Expr{e.X, e.Pattern, e.Escape}
 	case *sql.Case:
-		all([]sql.Expr{e.Operand, e.Else})
+		all := []sql.Expr{e.Operand, e.Else}
 		for _, w := range e.Whens {
-			all([]sql.Expr{w.Cond, w.Then})
+			all = append(all, w.Cond, w.Then)
 		}
+		return all
 	case *sql.Cast:
-		walk(e.X, fn)
+		return []sql.Expr{e.X}
 	case *sql.RowValue:
-		all(e.Items)
+		return e.Items
 	case *sql.ArrayValue:
-		all(e.Items)
+		return e.Items
 	case *sql.MapValue:
-		all(e.Items)
+		return e.Items
 	case *sql.Index:
-		all([]sql.Expr{e.X, e.Index})
+		return []sql.Expr{e.X, e.Index}
 	case *sql.Field:
-		walk(e.X, fn)
+		return []sql.Expr{e.X}
 	}
+	return nil
 }

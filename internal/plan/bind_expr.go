@@ -95,7 +95,11 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		if e.Exists {
 			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
 		}
-		return nil, sql.Errorf(e, "a query as a value is not supported").WithHint("put it in FROM")
+		if i, ok := b.planner.valueOf[e]; ok && i < len(b.scope.cols) {
+			c := b.scope.cols[i]
+			return &expr.Col{Index: i, Name: c.Name, T: c.Type}, nil
+		}
+		return nil, sql.Errorf(e, "a query as a value is supported only in SELECT, HAVING and WHERE").WithHint("join it in FROM")
 	case *sql.Star:
 		return nil, sql.Errorf(e, "* is not allowed here")
 	}

@@ -204,6 +204,13 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
+	used := []sql.Expr{s.Where, s.Having}
+	for _, it := range s.Items {
+		used = append(used, it.Expr)
+	}
+	if tree, err = p.values(tree, used...); err != nil {
+		return nil, err
+	}
 	sc := tree.sc
 	if s.Where != nil {
 		if tree, err = p.whereTree(tree, s.Where); err != nil {

@@ -180,11 +180,12 @@ type planner struct {
 	tables     map[string]*Table
 	views      map[string]*view
 	scans      map[*Table]*Relation
-	normalized map[*Table]*Relation // the Normalize of each upsert table that is read
-	sets       map[string]*sql.Set  // the last SET of a key
-	with       []map[string]*view   // visible common table expressions, innermost last
-	count      int                  // relations created
-	plain      bool                 // without rewrites, see CompilePlain
+	normalized map[*Table]*Relation  // the Normalize of each upsert table that is read
+	sets       map[string]*sql.Set   // the last SET of a key
+	with       []map[string]*view    // visible common table expressions, innermost last
+	count      int                   // relations created
+	valueOf    map[*sql.Subquery]int // the column of each query that is used as a value
+	plain      bool                  // without rewrites, see CompilePlain
 }
 
 // view is a named query. It is bound once and its relation is shared.

@@ -225,3 +225,54 @@ func (t *joinTree) excludesNull(n expr.Node) bool {
 		return ok && c.F.Name == "IS NOT NULL" && expr.SameNode(c.Args[0], n)
 	})
 }
+
+// values joins a tree with the queries that are used as values in expressions. Each must have at
+// most one row, which is joined to all rows of the tree; without a row, the value is NULL.
+func (p *planner) values(tree *joinTree, exprs ...sql.Expr) (*joinTree, error) {
+	var err error
+	for _, e := range exprs {
+		walkValues(e, func(q *sql.Subquery) {
+			if err == nil {
+				tree, err = p.value(tree, q)
+			}
+		})
+	}
+	return tree, err
+}
+
+func (p *planner) value(tree *joinTree, q *sql.Subquery) (*joinTree, error) {
+	r, err := p.query(q.Query)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Cols) != 1 {
+		return nil, sql.Errorf(q, "a query as a value must have one column, got %d", len(r.Cols))
+	}
+	if !singleRow(r) {
+		return nil, sql.Errorf(q, "a query as a value must have at most one row").WithHint("use an aggregate without GROUP BY, such as MAX(…)")
+	}
+	place := len(tree.sc.cols)
+	tree = joined(q, LeftJoin, tree, &joinTree{where: q, sc: scopeOf("", r), table: r})
+	tree.sc.hide(place, true)
+	if p.valueOf == nil {
+		p.valueOf = make(map[*sql.Subquery]int)
+	}
+	p.valueOf[q] = place
+	return tree, nil
+}
+
+// singleRow reports whether a relation has at most one row: that of an aggregate without groups.
+func singleRow(r *Relation) bool {
+	a, ok := origin(r).(*Aggregate)
+	return ok && len(a.Keys) == 0
+}
+
+// walkValues calls fn with the queries that are values in an expression.
+func walkValues(e sql.Expr, fn func(*sql.Subquery)) {
+	if q, ok := e.(*sql.Subquery); ok && !q.Exists {
+		fn(q)
+	}
+	for _, part := range operands(e) {
+		walkValues(part, fn)
+	}
+}
