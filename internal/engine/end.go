@@ -43,26 +43,26 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 	if err := p.awaitCommitted(ctx, admin, p.until); err != nil {
 		return err
 	}
-	all := maps.Clone(p.until)
-	for _, s := range p.cfg.Program.Stages { // upstream stages first
-		for _, in := range s.Inputs {
-			if _, ok := in.Op.(*plan.Exchange); !ok {
-				continue
-			}
-			// The upstream stage has reached its end, so its output is complete. The high watermark
-			// also covers rows after transactions that dead processes have left open.
-			listed, err := listEnds(ctx, admin, in.Topic())
-			if err != nil {
-				return err
-			}
-			to := newEnds(listed)
-			if err := p.awaitCommitted(ctx, admin, to); err != nil {
-				return err
-			}
-			maps.Copy(all, to)
+	// Rows between stages are complete once no stage has written any while all that are known were
+	// read. The high watermark also covers rows after transactions that dead processes have left open.
+	for {
+		before, err := p.exchangedEnds(ctx, admin)
+		if err != nil {
+			return err
+		}
+		if err := p.awaitCommitted(ctx, admin, before); err != nil {
+			return err
+		}
+		after, err := p.exchangedEnds(ctx, admin)
+		if err != nil {
+			return err
+		}
+		if maps.EqualFunc(before, after, maps.Equal) {
+			all := maps.Clone(p.until)
+			maps.Copy(all, after)
+			return p.awaitDue(ctx, admin, all)
 		}
 	}
-	return p.awaitDue(ctx, admin, all)
 }
 
 // awaitDue waits until the tasks that read the given topics have emitted all due windows, which
@@ -80,6 +80,23 @@ func (p *pipeline) awaitDue(ctx context.Context, admin *kadm.Client, of ends) er
 			return err
 		}
 	}
+}
+
+// exchangedEnds returns the current ends of the topics between stages.
+func (p *pipeline) exchangedEnds(ctx context.Context, admin *kadm.Client) (ends, error) {
+	var topics []string
+	for _, s := range p.cfg.Program.Stages {
+		for _, in := range s.Inputs {
+			if _, ok := in.Op.(*plan.Exchange); ok {
+				topics = append(topics, in.Topic())
+			}
+		}
+	}
+	if len(topics) == 0 {
+		return nil, nil //nolint:nilnil // no topics, no ends
+	}
+	to, err := listEnds(ctx, admin, topics...)
+	return newEnds(to), err
 }
 
 func (p *pipeline) awaitCommitted(ctx context.Context, admin *kadm.Client, to ends) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,9 +108,13 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 	}
 	for _, stage := range p.cfg.Program.Stages {
 		for _, in := range stage.Inputs {
-			if _, ok := in.Op.(*plan.Exchange); ok {
+			if x, ok := in.Op.(*plan.Exchange); ok {
 				p.partitions[in.Topic()] = 0
-				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: width, Retention: "7d", Config: largeRecords()})
+				n := width
+				if x.Broadcast {
+					n = p.sourceWidth(stage, width)
+				}
+				declared = append(declared, broker.Topic{Name: in.Topic(), Partitions: n, Retention: "7d", Config: largeRecords()})
 			}
 		}
 	}
@@ -130,6 +135,18 @@ func (p *pipeline) ownTopics(width int32) []broker.Topic {
 		}
 	}
 	return declared
+}
+
+// sourceWidth returns the number of partitions of the tables that a stage reads; otherwise if it
+// reads none.
+func (p *pipeline) sourceWidth(stage *plan.Stage, otherwise int32) int32 {
+	n := int32(0)
+	for _, in := range stage.Inputs {
+		if scan, ok := in.Op.(*plan.Scan); ok {
+			n = max(n, p.partitions[scan.Table.Kafka.Topic])
+		}
+	}
+	return cmp.Or(n, otherwise)
 }
 
 func changelogConfig() map[string]string {

@@ -30,10 +30,11 @@ const (
 	rowFlags        = rowHasLane | rowHasMore | rowHasTime
 )
 
-// shuffleWriter writes rows to the partitions of their keys.
+// shuffleWriter writes rows to the partitions of their keys, or to all partitions.
 type shuffleWriter struct {
 	base
 	keys      []int
+	broadcast bool
 	topic     string
 	keyBuffer []byte
 
@@ -44,7 +45,7 @@ type shuffleWriter struct {
 }
 
 func newShuffleWriter(b base, op *plan.Exchange) *shuffleWriter {
-	s := &shuffleWriter{base: b, keys: op.Keys, topic: op.Topic}
+	s := &shuffleWriter{base: b, keys: op.Keys, broadcast: op.Broadcast, topic: op.Topic}
 	s.rollback()
 	return s
 }
@@ -61,15 +62,22 @@ func (s *shuffleWriter) push(_ int, r *rowBatch) {
 	s.counters.rows += int64(r.N)
 	partitions := s.task.partitions(s.topic)
 	for i := range r.N {
-		s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
-		h := fnv.New32a()
-		_, _ = h.Write(s.keyBuffer)
+		first, end := int32(0), partitions
+		if !s.broadcast {
+			s.keyBuffer = appendKey(s.keyBuffer[:0], r.Batch, s.keys, i)
+			h := fnv.New32a()
+			_, _ = h.Write(s.keyBuffer)
+			first = int32(h.Sum32() % uint32(partitions)) //nolint:gosec // few partitions
+			end = first + 1
+		}
 		value := s.appendRowHeader(append(s.task.arena.room(64), rowRecord), r, i)
 		value = appendRow(value, &out, i)
-		rec := s.task.arena.record()
-		rec.Topic, rec.Partition = s.topic, int32(h.Sum32()%uint32(partitions)) //nolint:gosec // few partitions
-		rec.Value, rec.Context = s.task.arena.keep(value), r.context(i)
-		s.task.out.emit(rec)
+		value = s.task.arena.keep(value)
+		for p := first; p < end; p++ {
+			rec := s.task.arena.record()
+			rec.Topic, rec.Partition, rec.Value, rec.Context = s.topic, p, value, r.context(i)
+			s.task.out.emit(rec)
+		}
 	}
 }
 

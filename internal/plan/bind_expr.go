@@ -95,11 +95,10 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		if e.Exists {
 			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
 		}
-		if i, ok := b.planner.valueOf[e]; ok && i < len(b.scope.cols) {
-			c := b.scope.cols[i]
-			return &expr.Col{Index: i, Name: c.Name, T: c.Type}, nil
+		if n := b.planner.valueOf[e]; n != nil {
+			return n, nil
 		}
-		return nil, sql.Errorf(e, "a query as a value is supported only in SELECT, HAVING and WHERE").WithHint("join it in FROM")
+		return nil, sql.Errorf(e, "a query as a value is supported only in SELECT, WHERE, GROUP BY and HAVING").WithHint("join it in FROM")
 	case *sql.Star:
 		return nil, sql.Errorf(e, "* is not allowed here")
 	}

@@ -204,11 +204,8 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	used := []sql.Expr{s.Where, s.Having}
-	for _, it := range s.Items {
-		used = append(used, it.Expr)
-	}
-	if tree, err = p.values(tree, used...); err != nil {
+	below, over := scalarsOf(s)
+	if tree, err = p.withScalars(tree, below); err != nil {
 		return nil, err
 	}
 	sc := tree.sc
@@ -221,10 +218,10 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from}
+	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from, scalars: over}
 	var r *Relation
 	switch {
-	case len(s.GroupBy) > 0 || g.hasAggregates():
+	case len(s.GroupBy) > 0 || selectsAggregate(s):
 		r, err = g.bind()
 	case overCall(s) != nil && strings.EqualFold(overCall(s).Name, "ROW_NUMBER"):
 		r, err = p.rank(s, from, sc)

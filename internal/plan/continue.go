@@ -79,7 +79,7 @@ func newShape(p *Program) *shape {
 				text = (&Filter{Cond: op.Filter}).Describe(r) + "\n" + chainOf(text)
 			}
 		case *Exchange:
-			text = "Exchange by " + keySignature(r.Inputs[0], op.Keys)
+			text = "Exchange by " + op.signature(r)
 		}
 		for _, in := range r.Inputs {
 			text += "\n" + s.chains[in]
@@ -129,7 +129,7 @@ func (s *shape) identity(r *Relation) string { return layout(r) + "\nfrom " + li
 // rows identifies how an exchange encodes its rows.
 func (s *shape) rows(r *Relation) string {
 	x := r.Op.(*Exchange) //nolint:forcetypeassert // the caller passes exchanges
-	text := fmt.Sprintf("by %s\n%t", keySignature(r.Inputs[0], x.Keys), r.Inputs[0].Updating)
+	text := fmt.Sprintf("by %s\n%t", x.signature(r), r.Inputs[0].Updating)
 	for i, c := range r.Cols {
 		if r.Needed[i] || slices.Contains(x.Keys, i) {
 			text += "\n" + c.Name + " " + c.Type.String()

@@ -29,28 +29,23 @@ type grouping struct {
 	// arguments of each GROUPING(…), also as positions.
 	sets      [][]int
 	groupings [][]int
+
+	scalars    []*sql.Subquery // used as values in SELECT and HAVING outside of aggregates
+	values     []*scalar       // the same, bound
+	valuesFrom int             // first of their columns in the joined groups
 }
 
 const (
 	aggregateColumns = 1 << 20
 	groupingColumns  = 1 << 21 // results of GROUPING(…), after the aggregates
+	scalarColumns    = 1 << 22 // those of queries that are used as values, after the groups
 )
-
-// hasAggregates reports whether SELECT contains an aggregate or there is a HAVING clause.
-func (g *grouping) hasAggregates() bool {
-	found := g.query.Having != nil
-	for _, it := range g.query.Items {
-		walk(it.Expr, func(c *sql.Call) {
-			if c.Over == nil && c.OverName == nil && isAggregate(strings.ToUpper(c.Name)) {
-				found = true
-			}
-		})
-	}
-	return found
-}
 
 func (g *grouping) bind() (*Relation, error) {
 	if err := g.bindKeys(); err != nil {
+		return nil, err
+	}
+	if err := g.bindScalars(); err != nil {
 		return nil, err
 	}
 	g.binder.special = g.call
@@ -70,6 +65,9 @@ func (g *grouping) bind() (*Relation, error) {
 	}
 	r, err := g.aggregated(g.planner.project(g.from, names, g.pre))
 	if err != nil {
+		return nil, err
+	}
+	if r, err = g.joinScalars(r); err != nil {
 		return nil, err
 	}
 	if having != nil {
@@ -236,6 +234,9 @@ func (g *grouping) over(r *Relation, n expr.Node, where sql.Node) (expr.Node, er
 	}
 	switch n := n.(type) {
 	case *expr.Col:
+		if n.Index >= scalarColumns {
+			return r.col(g.valuesFrom + n.Index - scalarColumns), nil
+		}
 		if n.Index >= groupingColumns {
 			return r.col(len(g.keys) + len(g.aggs) + n.Index - groupingColumns), nil
 		}

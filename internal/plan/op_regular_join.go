@@ -10,6 +10,7 @@ import (
 type RegularJoin struct {
 	opDefaults
 	JoinOn
+	Broadcast bool // every task has all rows of the right input
 }
 
 // Name implements Op.
@@ -29,7 +30,9 @@ func (*RegularJoin) Stateful() bool { return true }
 // Signature implements Op.
 func (j *RegularJoin) Signature(r *Relation) string { return j.signature(r) }
 
-func (*RegularJoin) matchesNulls() bool { return false }
+// matchesNulls holds with Broadcast, since rows with NULL in the columns by which the left input is
+// partitioned are joined, too.
+func (j *RegularJoin) matchesNulls() bool { return j.Broadcast }
 
 // copies holds for inner joins as well: a row that the join has emitted and that comes back may
 // match the same rows again.
@@ -39,7 +42,11 @@ func (*RegularJoin) copies(int) bool { return true }
 func (b *joinBinding) regularJoin() *Relation {
 	j := &RegularJoin{JoinOn: b.on}
 	j.Cond = conjunction(b.rest)
-	b.place(b.on.Left, b.on.Right)
+	if j.Broadcast = b.broadcasts(); j.Broadcast {
+		b.right = b.planner.broadcast(b.right)
+	} else {
+		b.place(b.on.Left, b.on.Right)
+	}
 	r := b.relation(j)
 	for i := range r.Cols { // rows come in any order of their times
 		r.Cols[i].Rowtime, r.Cols[i].Window, r.Cols[i].Role = false, nil, NoRole
@@ -48,6 +55,30 @@ func (b *joinBinding) regularJoin() *Relation {
 	r.Key = b.key()
 	r.Multiset, r.Scattered = true, true
 	return r
+}
+
+// broadcasts reports whether the right side is a single row that is sent to all tasks of the left
+// side: otherwise, without equal columns, all rows of both would go to one task. The left side must
+// not read several topics, whose numbers of partitions may differ.
+func (b *joinBinding) broadcasts() bool {
+	if len(b.on.Left) > 0 || b.on.Kind.Keeps(1) || !singleRow(b.right) || b.left.Keyed != nil && len(b.left.Keyed) == 0 {
+		return false
+	}
+	topics := make(map[string]bool)
+	var down func(*Relation)
+	down = func(r *Relation) {
+		if scan, ok := r.Op.(*Scan); ok {
+			topics[scan.Table.Kafka.Topic] = true
+		}
+		if _, ends := r.Op.(*Exchange); ends {
+			return
+		}
+		for _, in := range r.Inputs {
+			down(in)
+		}
+	}
+	down(b.left)
+	return len(topics) <= 1
 }
 
 // key returns a unique key of the join's rows; nil if none is known. A side whose key is among its

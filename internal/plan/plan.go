@@ -35,6 +35,7 @@
 //	bind_query.go        queries: SELECT, views, UNION ALL
 //	bind_order.go        ORDER BY and LIMIT of queries
 //	subquery.go          IN (SELECT …) and EXISTS
+//	scalar_subquery.go   queries as values
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
@@ -113,7 +114,7 @@ func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC},
 		tables:  make(map[string]*Table), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node),
 	}
 }
 
@@ -180,12 +181,12 @@ type planner struct {
 	tables     map[string]*Table
 	views      map[string]*view
 	scans      map[*Table]*Relation
-	normalized map[*Table]*Relation  // the Normalize of each upsert table that is read
-	sets       map[string]*sql.Set   // the last SET of a key
-	with       []map[string]*view    // visible common table expressions, innermost last
-	count      int                   // relations created
-	valueOf    map[*sql.Subquery]int // the column of each query that is used as a value
-	plain      bool                  // without rewrites, see CompilePlain
+	normalized map[*Table]*Relation        // the Normalize of each upsert table that is read
+	sets       map[string]*sql.Set         // the last SET of a key
+	with       []map[string]*view          // visible common table expressions, innermost last
+	count      int                         // relations created
+	valueOf    map[*sql.Subquery]expr.Node // the value of each query that is used as one
+	plain      bool                        // without rewrites, see CompilePlain
 }
 
 // view is a named query. It is bound once and its relation is shared.

@@ -1,0 +1,373 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/sql"
+)
+
+// scalar is a query that is used as a value: a relation with at most one row for each row of the
+// query around it. Its first column is the value, the others are compared with outer.
+type scalar struct {
+	where sql.Node
+	table *Relation
+	outer []expr.Node // over the columns of the query around it
+	empty expr.Node   // the value if no row corresponds, as for COUNT; nil is NULL
+}
+
+// scalar binds a query that is used as a value in a query whose columns are in sc. It must have one
+// column and provably at most one row: Flink finds further rows only while it runs, and fails then.
+func (p *planner) scalar(q *sql.Subquery, sc *scope) (*scalar, error) {
+	query := q.Query
+	v := &scalar{where: q}
+	aggregated := false
+	var keys []sql.Expr
+	if s, ok := soleSelect(query); ok {
+		aggregated = len(s.GroupBy) == 0 && selectsAggregate(s)
+		var rest []sql.Expr
+		var err error
+		if keys, rest, v.outer, err = p.correlations(s, sc, !aggregated); err != nil {
+			return nil, err
+		}
+		if len(keys) > 0 {
+			if aggregated && s.Having != nil {
+				return nil, sql.Errorf(s.Having, "HAVING is not supported in a query as a value that uses columns of the query around it").WithHint("write a CASE in its SELECT")
+			}
+			query = &sql.Query{Pos: query.Pos, Body: withKeys(s, keys, rest, aggregated)}
+		}
+	}
+	r, err := p.query(query)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(r.Cols) - len(keys); n != 1 {
+		return nil, sql.Errorf(q, "a query as a value must have one column, got %d", n)
+	}
+	single := singleRow(r)
+	if r.Key != nil {
+		single = single || subset(r.Key, after(upTo(len(keys)), 1))
+	}
+	if !single {
+		return nil, sql.Errorf(q, "a query as a value must have at most one row").
+			WithHint("use an aggregate without GROUP BY, such as MAX(…), or compare the whole primary key of an upsert-kafka table")
+	}
+	v.table = r
+	if aggregated && len(keys) > 0 {
+		v.empty, err = emptyValue(q, r, len(keys))
+	}
+	return v, err
+}
+
+// emptyValue returns the value of an aggregate over no rows, whose first columns are keys; nil for
+// NULL.
+func emptyValue(where sql.Node, r *Relation, keys int) (expr.Node, error) {
+	project, aggregate := r.Op.(*Project), r.Inputs[0]
+	for c := range expr.Columns(project.Exprs[0]) {
+		if c < keys {
+			return nil, sql.Errorf(where, "a query as a value that aggregates can use other columns only in aggregates")
+		}
+	}
+	n := expr.Fold(expr.Replace(project.Exprs[0], func(n expr.Node) expr.Node {
+		c, ok := n.(*expr.Col)
+		if !ok {
+			return n
+		}
+		if aggregate.Op.(*Aggregate).Aggs[c.Index-keys].Name == "COUNT" { //nolint:forcetypeassert // below the projection of a GROUP BY
+			return &expr.Const{Value: int64(0), T: c.T}
+		}
+		return &expr.Const{T: c.T.Nullable(true)}
+	}))
+	if k, ok := n.(*expr.Const); ok && k.Value == nil {
+		return nil, nil
+	}
+	return n, nil
+}
+
+// soleSelect returns a query that is a SELECT with one item other than *.
+func soleSelect(q *sql.Query) (*sql.Select, bool) {
+	s, ok := q.Body.(*sql.Select)
+	if !ok || len(q.With) > 0 || len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil || len(s.From) == 0 || len(s.Items) != 1 {
+		return nil, false
+	}
+	_, star := s.Items[0].Expr.(*sql.Star)
+	return s, !star
+}
+
+// correlations splits the WHERE of a query at its equalities with columns of the query around it:
+// keys are the sides of the query itself, outer the others. With constants, equalities with
+// constants count as well.
+func (p *planner) correlations(s *sql.Select, sc *scope, constants bool) (keys, rest []sql.Expr, outer []expr.Node, err error) {
+	if s.Where == nil {
+		return nil, nil, nil, nil
+	}
+	inner, err := p.fromTree(s.From)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	border := len(sc.cols)
+	b := &binder{planner: p, scope: inner.sc.within(sc)}
+	for _, part := range sqlConjuncts(s.Where) {
+		if hasSubquery(part) {
+			rest = append(rest, part)
+			continue
+		}
+		n, err := b.condition(part, "WHERE")
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		around, own, key, ok := b.correlation(part, border)
+		switch {
+		case ok && (constants || sideOf(around, border) == onlyLeft):
+			if err := p.comparable(part, around, own, border); err != nil {
+				return nil, nil, nil, err
+			}
+			keys, outer = append(keys, key), append(outer, around)
+		case sideOf(n, border)&onlyLeft != 0:
+			return nil, nil, nil, sql.Errorf(part, "a query as a value can use columns of the query around it only in equalities").
+				WithHint("write WHERE column = outer_column, or join the tables in FROM")
+		default:
+			rest = append(rest, part)
+		}
+	}
+	return keys, rest, outer, nil
+}
+
+// correlation parses an equality of an expression over the query around and one over the query
+// itself.
+func (b *binder) correlation(e sql.Expr, border int) (around, own expr.Node, key sql.Expr, ok bool) {
+	c, isBinary := e.(*sql.Binary)
+	if !isBinary || c.Op != "=" {
+		return nil, nil, nil, false
+	}
+	for _, sides := range [][2]sql.Expr{{c.L, c.R}, {c.R, c.L}} {
+		l, lerr := b.bind(sides[0])
+		r, rerr := b.bind(sides[1])
+		if lerr != nil || rerr != nil {
+			return nil, nil, nil, false
+		}
+		if side := sideOf(l, border); (side == onlyLeft || side == neither) && sideOf(r, border) == onlyRight {
+			return expr.Fold(l), expr.Fold(r), sides[1], true
+		}
+	}
+	return nil, nil, nil, false
+}
+
+// comparable rejects equalities of types for which several different values of the query may equal
+// one around it, such as STRING '1' and '01' with INT 1.
+func (p *planner) comparable(where sql.Node, around, own expr.Node, border int) error {
+	equal, err := expr.Bind("=", p.program.Zone, around, own)
+	if err != nil {
+		return at(where, err)
+	}
+	if _, constant := around.(*expr.Const); constant {
+		equal, err = expr.Bind("=", p.program.Zone, &expr.Col{T: around.Type()}, own)
+		if err != nil {
+			return at(where, err)
+		}
+	}
+	if _, _, ok := equalSides(equal, max(border, 1)); !ok {
+		return sql.Errorf(where, "a query as a value can't compare %s with %s", around.Type().Nullable(true), own.Type().Nullable(true)).WithHint("both must have the same type: write a CAST")
+	}
+	return nil
+}
+
+// withKeys returns a SELECT that yields its keys as well, and groups by them if it has groups.
+func withKeys(s *sql.Select, keys, rest []sql.Expr, aggregated bool) *sql.Select {
+	keyed := *s
+	keyed.Items, keyed.GroupBy, keyed.Where = slices.Clone(s.Items), slices.Clone(s.GroupBy), nil
+	grouped := aggregated || len(s.GroupBy) > 0
+	for i, k := range keys {
+		alias := sql.Ident{Pos: k.At(), Name: fmt.Sprintf("key %d", i+1)}
+		keyed.Items = append(keyed.Items, sql.SelectItem{Expr: k, Alias: &alias})
+		if grouped {
+			keyed.GroupBy = append(keyed.GroupBy, k)
+		}
+	}
+	for _, part := range rest {
+		if keyed.Where == nil {
+			keyed.Where = part
+			continue
+		}
+		keyed.Where = &sql.Binary{Pos: part.At(), Op: "AND", L: keyed.Where, R: part}
+	}
+	return &keyed
+}
+
+// selectsAggregate reports whether SELECT contains an aggregate or there is a HAVING clause.
+func selectsAggregate(s *sql.Select) bool {
+	found := s.Having != nil
+	for _, it := range s.Items {
+		walk(it.Expr, func(c *sql.Call) {
+			found = found || c.Over == nil && c.OverName == nil && isAggregate(strings.ToUpper(c.Name))
+		})
+	}
+	return found
+}
+
+// singleRow reports whether a relation has at most one row: that of an aggregate without groups.
+func singleRow(r *Relation) bool {
+	a, ok := origin(r).(*Aggregate)
+	return ok && len(a.Keys) == 0
+}
+
+// upTo returns 0, 1, … n-1.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// scalarsOf lists the queries that a SELECT uses as values: those that belong to the rows of FROM,
+// and those that belong to its groups.
+func scalarsOf(s *sql.Select) (below, over []*sql.Subquery) {
+	add := func(to *[]*sql.Subquery) func(q *sql.Subquery) {
+		return func(q *sql.Subquery) { *to = append(*to, q) }
+	}
+	walkValues(s.Where, add(&below))
+	for _, e := range s.GroupBy {
+		walkValues(e, add(&below))
+	}
+	grouped := len(s.GroupBy) > 0 || selectsAggregate(s)
+	items := []sql.Expr{s.Having}
+	for _, it := range s.Items {
+		items = append(items, it.Expr)
+	}
+	for _, e := range items {
+		if !grouped {
+			walkValues(e, add(&below))
+			continue
+		}
+		walk(e, func(c *sql.Call) {
+			if isAggregate(strings.ToUpper(c.Name)) {
+				for _, arg := range append([]sql.Expr{c.Filter}, c.Args...) {
+					walkValues(arg, add(&below))
+				}
+			}
+		})
+		walkValues(e, func(q *sql.Subquery) {
+			if !slices.Contains(below, q) {
+				over = append(over, q)
+			}
+		})
+	}
+	return below, over
+}
+
+// withScalars joins a tree with queries that are used as values.
+func (p *planner) withScalars(tree *joinTree, queries []*sql.Subquery) (*joinTree, error) {
+	for _, q := range queries {
+		v, err := p.scalar(q, tree.sc)
+		if err != nil {
+			return nil, err
+		}
+		if p.valueOf[q], err = v.value(len(tree.sc.cols), p.program.Zone); err != nil {
+			return nil, at(q, err)
+		}
+		if tree, err = p.joinScalar(tree, v, v.outer); err != nil {
+			return nil, err
+		}
+	}
+	return tree, nil
+}
+
+// bindScalars binds the queries that are used as values of groups.
+func (g *grouping) bindScalars() error {
+	first := scalarColumns
+	for _, q := range g.scalars {
+		v, err := g.planner.scalar(q, g.binder.scope)
+		if err != nil {
+			return err
+		}
+		if g.planner.valueOf[q], err = v.value(first, g.planner.program.Zone); err != nil {
+			return at(q, err)
+		}
+		first += len(v.table.Cols)
+		g.values = append(g.values, v)
+	}
+	return nil
+}
+
+// joinScalars joins the groups with the queries that are used as their values.
+func (g *grouping) joinScalars(r *Relation) (*Relation, error) {
+	g.valuesFrom = len(r.Cols)
+	if len(g.values) == 0 {
+		return r, nil
+	}
+	tree := &joinTree{where: g.query, sc: scopeOf("", r), table: r}
+	for _, v := range g.values {
+		outer := make([]expr.Node, len(v.outer))
+		for i, n := range v.outer {
+			var err error
+			if outer[i], err = g.over(r, n, v.where); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		if tree, err = g.planner.joinScalar(tree, v, outer); err != nil {
+			return nil, err
+		}
+	}
+	return g.planner.lower(tree)
+}
+
+// joinScalar joins a tree with a query that is used as a value; outer are its counterparts over the
+// columns of the tree. Without a row, the value is NULL.
+func (p *planner) joinScalar(tree *joinTree, v *scalar, outer []expr.Node) (*joinTree, error) {
+	place := len(tree.sc.cols)
+	tree = joined(v.where, LeftJoin, tree, &joinTree{where: v.where, sc: scopeOf("", v.table), table: v.table})
+	for i := place; i < len(tree.sc.cols); i++ {
+		tree.sc.hide(i, true)
+	}
+	for i, n := range outer {
+		equal, err := expr.Bind("=", p.program.Zone, n, v.col(1+i, place))
+		if err != nil {
+			return nil, at(v.where, err)
+		}
+		tree.addOn(equal)
+	}
+	return tree, nil
+}
+
+// col returns a column of the query as a column of the join with it, where they start at first.
+func (v *scalar) col(i, first int) *expr.Col {
+	c := v.table.Cols[i]
+	return &expr.Col{Index: first + i, Name: c.Name, T: c.Type.Nullable(true)}
+}
+
+// value returns the value over the join with the query.
+func (v *scalar) value(first int, zone expr.Zone) (expr.Node, error) {
+	n := v.col(0, first)
+	if v.empty == nil {
+		return n, nil
+	}
+	missing, err := expr.Bind("IS NULL", zone, v.col(1, first))
+	if err != nil {
+		return nil, err
+	}
+	return expr.Bind("CASE", zone, missing, v.empty, n)
+}
+
+// walkValues calls fn with the queries that are values in an expression.
+func walkValues(e sql.Expr, fn func(*sql.Subquery)) {
+	if q, ok := e.(*sql.Subquery); ok && !q.Exists {
+		fn(q)
+	}
+	for _, part := range operands(e) {
+		walkValues(part, fn)
+	}
+}
+
+// hasSubquery reports whether an expression contains a query.
+func hasSubquery(e sql.Expr) bool {
+	if isSubquery(e) {
+		return true
+	}
+	found := false
+	walkValues(e, func(*sql.Subquery) { found = true })
+	return found
+}
