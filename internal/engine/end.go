@@ -44,7 +44,8 @@ func (p *pipeline) awaitEnd(ctx context.Context) error {
 		return err
 	}
 	// Rows between stages are complete once no stage has written any while all that are known were
-	// read. The high watermark also covers rows after transactions that dead processes have left open.
+	// read. The high watermark also covers rows after transactions that dead processes have left
+	// open.
 	for {
 		before, err := p.exchangedEnds(ctx, admin)
 		if err != nil {

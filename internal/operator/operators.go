@@ -34,6 +34,7 @@ var implementations = map[string]implementation{
 	(*plan.TemporalJoin)(nil).Name(): {builds(newTemporalJoin), entriesOf(temporalJoinEntries)},
 	(*plan.Union)(nil).Name():        {builds(newUnion), nil},
 	(*plan.Unnest)(nil).Name():       {builds(newUnnest), nil},
+	(*plan.ValuesJoin)(nil).Name():   {builds(newValuesJoin), nil},
 	(*plan.Window)(nil).Name():       {builds(newWindowAssigner), nil},
 	(*plan.WindowJoin)(nil).Name():   {builds(newWindowJoin), entriesOf(windowJoinEntries)},
 }

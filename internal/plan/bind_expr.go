@@ -61,6 +61,9 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		return b.between(e)
 	case *sql.In:
 		if e.Query != nil {
+			if list, ok := listOf(e); ok {
+				return b.bind(list)
+			}
 			return nil, sql.Errorf(e, "IN (SELECT …) is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
 		}
 		return b.negated(e, e.Not, "IN", append([]sql.Expr{e.X}, e.List...)...)

@@ -53,7 +53,7 @@ func (p *planner) body(b sql.QueryBody) (*Relation, error) {
 	case *sql.SetOp:
 		return p.setOp(b)
 	}
-	return nil, sql.Errorf(b, "VALUES is not supported").WithHint("a pipeline reads topics: produce the rows to a topic")
+	return p.values(b.(*sql.Values)) //nolint:forcetypeassert // the remaining kind
 }
 
 // view binds a named query once. sorted says whether its rows keep the order of ORDER BY.
@@ -313,7 +313,13 @@ func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
 			}
 			for _, i := range positions {
 				c := b.scope.cols[i]
-				items = append(items, item{c.Name, &expr.Col{Index: i, Name: c.Name, T: c.Type}, star})
+				var n expr.Node = &expr.Col{Index: i, Name: c.Name, T: c.Type}
+				if len(star.Table) == 0 {
+					if n, err = b.scope.value(i, p.program.Zone); err != nil {
+						return nil, at(star, err)
+					}
+				}
+				items = append(items, item{c.Name, n, star})
 			}
 			continue
 		}

@@ -74,8 +74,14 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 		return nil, err
 	}
 	tree := joined(j, joinKinds[j.Kind], left, right)
-	if len(j.Using) > 0 {
-		return tree, p.using(tree, j)
+	columns := j.Using
+	if j.Natural {
+		if columns, err = natural(j, left.sc, right.sc); err != nil {
+			return nil, err
+		}
+	}
+	if len(columns) > 0 {
+		return tree, p.using(tree, columns)
 	}
 	if j.On == nil {
 		return tree, nil
@@ -90,13 +96,37 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 	return tree, nil
 }
 
-// using equates the columns of USING. A name without a table means the column of the side that
-// always has one.
-func (p *planner) using(tree *joinTree, j *sql.Join) error {
-	if tree.kind == FullJoin {
-		return sql.Errorf(j, "FULL JOIN … USING is not supported").WithHint("write ON a.%[1]s = b.%[1]s, and COALESCE(a.%[1]s, b.%[1]s)", j.Using[0].Name)
+// natural returns the columns that both sides have, in the order of the left one.
+func natural(j *sql.Join, left, right *scope) ([]sql.Ident, error) {
+	of := func(s *scope) ([]string, error) {
+		positions, err := s.positions(&sql.Star{Pos: j.Pos})
+		all := make([]string, len(positions))
+		for i, c := range positions {
+			all[i] = s.cols[c].Name
+		}
+		return all, err
 	}
-	for _, name := range j.Using {
+	l, err := of(left)
+	if err != nil {
+		return nil, err
+	}
+	r, err := of(right)
+	if err != nil {
+		return nil, err
+	}
+	var common []sql.Ident
+	for _, name := range l {
+		if slices.Contains(r, name) {
+			common = append(common, sql.Ident{Pos: j.Pos, Name: name})
+		}
+	}
+	return common, nil
+}
+
+// using equates the columns of USING or NATURAL. A name without a table means the column of the
+// side that always has one, and after a FULL JOIN the one that is not NULL.
+func (p *planner) using(tree *joinTree, columns []sql.Ident) error {
+	for _, name := range columns {
 		l, _, err := tree.left.sc.find([]sql.Ident{name})
 		if err != nil {
 			return err
@@ -106,13 +136,23 @@ func (p *planner) using(tree *joinTree, j *sql.Join) error {
 			return err
 		}
 		r += tree.border()
-		col := func(i int) expr.Node { return &expr.Col{Index: i, Name: tree.sc.cols[i].Name, T: tree.sc.cols[i].Type} }
-		equal, err := expr.Bind("=", p.program.Zone, col(l), col(r))
+		left, err := tree.sc.value(l, p.program.Zone)
 		if err != nil {
 			return at(name, err)
 		}
-		if tree.kind == RightJoin {
+		right, err := tree.sc.value(r, p.program.Zone)
+		if err != nil {
+			return at(name, err)
+		}
+		equal, err := expr.Bind("=", p.program.Zone, left, right)
+		if err != nil {
+			return at(name, err)
+		}
+		switch tree.kind {
+		case RightJoin:
 			l, r = r, l
+		case FullJoin:
+			tree.sc.coalesce(l, append([]int{r}, tree.sc.full[r]...)...)
 		}
 		tree.sc.using = append(slices.DeleteFunc(tree.sc.using, func(i int) bool { return i == l || i == r }), l)
 		tree.sc.merge(r)
@@ -293,6 +333,9 @@ func (p *planner) lowerJoin(t *joinTree) (*Relation, error) {
 		}
 	}
 	b := &joinBinding{planner: p, where: t.where, left: left, right: right, on: JoinOn{Kind: t.kind}}
+	if r, err := b.valuesJoin(t.on); r != nil || err != nil {
+		return r, err
+	}
 	b.split(t.on)
 	r, err := b.join()
 	if err != nil {

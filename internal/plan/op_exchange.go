@@ -2,8 +2,8 @@ package plan
 
 import "fmt"
 
-// Exchange sends rows to the partition of their keys, or to all partitions, through a topic. It ends
-// one stage and starts another.
+// Exchange sends rows to the partition of their keys, or to all partitions, through a topic. It
+// ends one stage and starts another.
 type Exchange struct {
 	opDefaults
 	Keys      []int  // columns; empty sends all rows to one partition

@@ -31,7 +31,7 @@ func (u *Unnest) copies(int) bool { return u.Outer }
 
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and LEFT JOIN … ON TRUE.
 func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) (*Relation, *scope, error) {
-	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 {
+	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 || t.Natural {
 		return nil, nil, sql.Errorf(t, "%s JOIN UNNEST is not supported", t.Kind).WithHint("write CROSS JOIN UNNEST(…) AS t (x), or LEFT JOIN UNNEST(…) AS t (x) ON TRUE")
 	}
 	if left.Updating {

@@ -25,6 +25,7 @@
 //	op_window_join.go    WindowJoin: rows of equal windows
 //	op_interval_join.go  IntervalJoin: rows with close times
 //	op_regular_join.go   RegularJoin: all rows of both inputs
+//	op_values_join.go    ValuesJoin: constant rows of VALUES
 //	op_materialize.go    Materialize: order of changes before an upsert table
 //	op_unnest.go         Unnest: a row for each element of an array
 //	op_union.go          Union: UNION ALL
@@ -145,6 +146,9 @@ func (p *planner) finish() (*Program, error) {
 		p.program.Settings.LateTopic = p.program.Name + ".late"
 	}
 	if err := p.checkTopics(); err != nil {
+		return nil, err
+	}
+	if err := p.checkValues(); err != nil {
 		return nil, err
 	}
 	p.rewrite()

@@ -17,9 +17,10 @@ type scope struct {
 	cols   []Column
 	tables []scopeTable
 	hidden map[int]bool
-	using  []int        // columns that a join with USING has merged, which * lists first
-	merged map[int]bool // their counterparts, which only a qualified name means
-	outer  *scope       // of the query around this one, whose columns come first; nil without one
+	using  []int         // columns that a join with USING has merged, which * lists first
+	merged map[int]bool  // their counterparts, which only a qualified name means
+	full   map[int][]int // counterparts by merged column of a FULL JOIN: its value is the first that is not NULL
+	outer  *scope        // of the query around this one, whose columns come first; nil without one
 }
 
 // own returns the position of the first column that is not one of the query around.
@@ -53,6 +54,9 @@ func (s *scope) inherit(from *scope, first int) {
 	for i := range from.merged {
 		s.merge(i + first)
 	}
+	for i, others := range from.full {
+		s.coalesce(i+first, after(others, first)...)
+	}
 }
 
 // merge makes a column that has the values of another one unavailable without its table's name.
@@ -61,6 +65,27 @@ func (s *scope) merge(i int) {
 		s.merged = make(map[int]bool)
 	}
 	s.merged[i] = true
+}
+
+// coalesce gives a merged column the values of others where it is NULL.
+func (s *scope) coalesce(i int, others ...int) {
+	if s.full == nil {
+		s.full = make(map[int][]int)
+	}
+	s.full[i] = append(s.full[i], others...)
+}
+
+// value returns the value of a column that is referred to without its table's name.
+func (s *scope) value(i int, zone expr.Zone) (expr.Node, error) {
+	col := func(i int) expr.Node { return &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type} }
+	if len(s.full[i]) == 0 {
+		return col(i), nil
+	}
+	all := []expr.Node{col(i)}
+	for _, other := range s.full[i] {
+		all = append(all, col(other))
+	}
+	return expr.Bind("COALESCE", zone, all...)
 }
 
 // scopeTable is one relation in FROM, with the columns [first, end).
@@ -106,6 +131,13 @@ func (s *scope) find(path []sql.Ident) (index, parts int, err error) {
 // findOwn finds a column that is not one of the query around.
 func (s *scope) findOwn(path []sql.Ident) (index, parts int, err error) {
 	first := s.own()
+	for _, t := range s.tables { // a table's name hides a column with the same name
+		if len(path) > 1 && t.alias == path[0].Name {
+			if i, ok, err := s.column(path[1], t.first, t.end, nil); ok || err != nil {
+				return i, 2, err
+			}
+		}
+	}
 	if i, ok, err := s.column(path[0], first, len(s.cols), s.merged); ok || err != nil {
 		if err == nil || len(path) == 1 {
 			return i, 1, err
@@ -175,6 +207,11 @@ func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
 		return nil, err
 	}
 	var n expr.Node = &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type}
+	if parts == 1 {
+		if n, err = s.value(i, zone); err != nil {
+			return nil, at(ref, err)
+		}
+	}
 	for _, field := range ref.Parts[parts:] {
 		if n, err = expr.Bind("FIELD", zone, n, &expr.Const{Value: field.Name, T: column.Of(column.String)}); err != nil {
 			return nil, sql.Errorf(field, "%s", err)

@@ -57,9 +57,30 @@ func isSubquery(e sql.Expr) bool {
 	case *sql.Subquery:
 		return e.Exists
 	case *sql.In:
-		return e.Query != nil
+		_, list := listOf(e)
+		return e.Query != nil && !list
 	}
 	return false
+}
+
+// listOf returns x IN (VALUES (a), (b)) as x IN (a, b).
+func listOf(e *sql.In) (*sql.In, bool) {
+	if e.Query == nil || len(e.Query.With) > 0 || len(e.Query.OrderBy) > 0 || e.Query.Limit != nil || e.Query.Offset != nil {
+		return nil, false
+	}
+	v, ok := e.Query.Body.(*sql.Values)
+	if _, row := e.X.(*sql.RowValue); !ok || row {
+		return nil, false
+	}
+	list := *e
+	list.Query, list.List = nil, nil
+	for _, row := range v.Rows {
+		if len(row) != 1 {
+			return nil, false
+		}
+		list.List = append(list.List, row[0])
+	}
+	return &list, true
 }
 
 // subquery joins a tree with the query of a condition.

@@ -251,6 +251,7 @@ type Join struct {
 	Left, Right TableRef
 	On          Expr
 	Using       []Ident
+	Natural     bool // all columns that both tables have must be equal
 }
 
 // WindowTable is TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL …, …)).

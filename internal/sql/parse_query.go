@@ -292,6 +292,7 @@ func (p *parser) tableRef() TableRef {
 	for {
 		at := p.peek()
 		kind := ""
+		natural := p.words("NATURAL")
 		switch {
 		case p.words("JOIN"), p.words("INNER", "JOIN"):
 			kind = "INNER"
@@ -303,13 +304,16 @@ func (p *parser) tableRef() TableRef {
 			kind = "FULL"
 		case p.words("CROSS", "JOIN"):
 			kind = "CROSS"
-		case p.isWord("NATURAL"):
-			p.refuse(at, "NATURAL JOIN")
+		case natural:
+			panic(p.unexpected("JOIN"))
 		default:
 			return left
 		}
-		j := &Join{Pos: at.Pos, Kind: kind, Left: left, Right: p.tablePrimary()}
-		if kind != "CROSS" {
+		if natural && kind == "CROSS" {
+			panic(Errorf(at, "a NATURAL JOIN can't be a CROSS JOIN"))
+		}
+		j := &Join{Pos: at.Pos, Kind: kind, Left: left, Right: p.tablePrimary(), Natural: natural}
+		if kind != "CROSS" && !natural {
 			switch {
 			case p.words("ON"):
 				j.On = p.expr()

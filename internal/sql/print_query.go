@@ -152,6 +152,7 @@ func (p *printer) table(t TableRef) {
 	case *Join:
 		p.table(t.Left)
 		p.line()
+		p.put(word(t.Natural, "NATURAL "))
 		if t.Kind != "INNER" {
 			p.put(t.Kind, " ")
 		}
