@@ -34,7 +34,7 @@
 //	limit.go             the first rows that arrive
 //	temporal_join.go     temporal join
 //	join.go              what joins of two inputs have in common: their rows in the state
-//	values_join.go         joins with constant rows
+//	values_join.go       joins with constant rows
 //	window_join.go       joins of equal windows
 //	interval_join.go     joins of rows with close times
 //	regular_join.go      joins of all rows of both inputs
