@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -40,12 +41,38 @@ func (b *Broker) recordFloors() error {
 	return writeSynced(filepath.Join(b.cfg.Dir, floorsFile), data)
 }
 
-// onDeleteRecords records the floors before a client may empty a partition.
-func (b *Broker) onDeleteRecords(kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	if err := b.recordFloors(); err != nil {
-		b.cfg.Logger.Error("record offsets before records are deleted", "part", "broker", "err", err)
+// onDeleteRecords records the floors, and the windows of producers, before a client may empty a
+// partition.
+func (b *Broker) onDeleteRecords(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	err := b.recordFloors()
+	if req, ok := kreq.(*kmsg.DeleteRecordsRequest); ok {
+		err = errors.Join(err, b.saveWindowsOf(req))
+	}
+	if err != nil {
+		b.cfg.Logger.Error("record offsets and sequence numbers before records are deleted", "part", "broker", "err", err)
 	}
 	return nil, nil, false
+}
+
+// saveWindowsOf saves the windows of the partitions of a request.
+func (b *Broker) saveWindowsOf(req *kmsg.DeleteRecordsRequest) error {
+	topics, err := b.topics()
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, t := range req.Topics {
+		at := slices.IndexFunc(topics, func(known topicState) bool { return known.Name == t.Topic })
+		if at < 0 {
+			continue
+		}
+		for _, p := range t.Partitions {
+			if p.Partition >= 0 && p.Partition < topics[at].Partitions {
+				failed = errors.Join(failed, b.journal.producers.saveWindows(b.cfg.Dir, t.Topic, topics[at].ID, p.Partition))
+			}
+		}
+	}
+	return failed
 }
 
 // restoreFloors gives each partition that has no segment an empty control batch before its floor,

@@ -14,7 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// kfake compacts on request, with four pitfalls that this code avoids (for retention, see
+// kfake compacts on request, with five pitfalls that this code avoids (for retention, see
 // retention.go):
 //
 //   - Compaction includes the records of open transactions: if one of them replaces the committed
@@ -25,6 +25,8 @@ import (
 //   - Compaction removes abort markers, and kfake still reports the transactions that they end to
 //     readers (compact.go).
 //   - A partition without segments restarts at offset 0. Floors record its last offset (floors.go).
+//   - Recovery reads the sequence numbers of producers from their batches. Those of removed batches
+//     are saved (windows.go).
 
 // Limits of the gate.
 const (
@@ -76,7 +78,7 @@ func (b *Broker) maintainOnce(ctx context.Context, compacted map[topicPartition]
 			if b.bytes(at) <= last+max(b.cfg.CompactBytes/int64(t.Partitions), last/2) {
 				continue
 			}
-			if err := b.compact(ctx, at); err != nil {
+			if err := b.compact(ctx, at, t.ID); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("compact %s-%d: %w", at.topic, at.id, err))
 				continue
 			}
@@ -127,7 +129,7 @@ func (b *Broker) bytes(at topicPartition) int64 {
 
 // compact holds new transactions on a partition back, waits for those that are open on it to end,
 // compacts, and opens the gate. Requests to other partitions only wait while kfake compacts.
-func (b *Broker) compact(ctx context.Context, at topicPartition) error {
+func (b *Broker) compact(ctx context.Context, at topicPartition, topicID string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ClientID("weir-maintenance"))
 	if err != nil {
 		return err
@@ -150,6 +152,9 @@ func (b *Broker) compact(ctx context.Context, at topicPartition) error {
 		}
 	}
 	b.gate.admit(at, nil)
+	if err := b.journal.producers.saveWindows(b.cfg.Dir, at.topic, topicID, at.id); err != nil {
+		return err
+	}
 	if err := linkPartition(b.cfg.Dir, at); err != nil {
 		return err
 	}

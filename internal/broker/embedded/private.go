@@ -25,7 +25,7 @@ const (
 // directory are not the broker's, and keep their modes.
 var ownEntries = []string{
 	lockFile, joinedFile, addrFile, uncleanFile, dataDir, floorsFile, reserveFile,
-	linkingDir, linkedDir, doneDir, "commit-intent.*", "transactions*", // journals
+	linkingDir, linkedDir, doneDir, windowsDir, "commit-intent.*", "transactions*", // journals
 	"registry.addr", "state", // of the registry and the pipelines
 }
 

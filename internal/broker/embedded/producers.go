@@ -39,7 +39,7 @@ func newProducers(l *loop) (p *producers, err error) {
 		field(info, "txStart") != reflect.TypeFor[time.Time]() || field(info, "txParts") != l.topics.Type() {
 		return nil, errors.New("unsupported version of kfake: pidinfo has other fields")
 	}
-	return p, nil
+	return p, checkWindows(info)
 }
 
 // liveProducer is the state of a producer in the running broker.

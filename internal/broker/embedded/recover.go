@@ -20,8 +20,8 @@ import (
 //  2. Torn tails of segments, indexes and state logs are truncated.
 //  3. Each transaction is either restored or ended (see decide). One that is ended gets its control
 //     records, group offsets and producer state, which are logged as the broker would have.
-//  4. The windows by which the broker drops a producer's duplicate batches are rebuilt from the
-//     segments.
+//  4. The windows by which the broker drops a producer's duplicate batches are rebuilt from those
+//     that were saved before batches were removed, and from the segments.
 //  5. Snapshots of all partitions and the session file are written, from which kfake loads the
 //     transactions that are restored. Without them it would abort these.
 //  6. Everything is synced, and the journal is rewritten.
@@ -46,6 +46,9 @@ func recoverDir(dir string, log *slog.Logger) ([]*transaction, error) {
 	}
 	if err := restoreFloors(dir); err != nil {
 		return nil, fmt.Errorf("restore offsets of empty partitions: %w", err)
+	}
+	if err := dropWindows(dir); err != nil {
+		return nil, fmt.Errorf("remove sequence numbers of deleted topics: %w", err)
 	}
 	if unclean {
 		if err := syncDirectory(dir); err != nil {
@@ -118,7 +121,18 @@ func (r *recovery) run(dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	topics, err := readTopics(r.data)
+	if err != nil {
+		return fmt.Errorf("read topics.json: %w", err)
+	}
+	ids := make(map[string]string)
+	for _, t := range topics {
+		ids[t.Name] = t.ID
+	}
 	for i := range all {
+		if err := r.readWindows(dir, ids, &all[i]); err != nil {
+			return fmt.Errorf("read saved sequence numbers: %w", err)
+		}
 		if err := r.scan(&all[i]); err != nil {
 			return fmt.Errorf("partition %s-%d: %w", all[i].topic, all[i].id, err)
 		}

@@ -84,9 +84,12 @@ func (b *Broker) applyRetention(topics []topicState) {
 			continue
 		}
 		for id := range t.Partitions {
-			first, to, more := b.loop.retain(&t, id, now)
+			first, to, more, err := b.retain(&t, id, now)
 			for more {
-				_, to, more = b.loop.retain(&t, id, now)
+				_, to, more, err = b.retain(&t, id, now)
+			}
+			if err != nil {
+				b.cfg.Logger.Warn("retention postponed: cannot save the sequence numbers of producers", "part", "broker", "topic", t.Name, "partition", id, "err", err)
 			}
 			if to > first {
 				b.cfg.Logger.Info("retention deleted records", "part", "broker", "topic", t.Name, "partition", id, "from", first, "before", to)
@@ -110,8 +113,10 @@ func (t *topicState) deletes() bool {
 }
 
 // retain deletes up to sliceSegments expired segments of a partition. It returns the log start
-// offset before and after, and whether more segments may have expired.
-func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64, more bool) {
+// offset before and after, and whether more segments may have expired. Without the windows of
+// producers, it deletes nothing.
+func (b *Broker) retain(t *topicState, id int32, now time.Time) (from, to int64, more bool, err error) {
+	l := b.loop
 	l.do(func() {
 		p := l.partition(t.Name, id)
 		if !p.IsValid() {
@@ -121,15 +126,20 @@ func (l *loop) retain(t *topicState, id int32, now time.Time) (from, to int64, m
 		from = start.Int()
 		segments := segmentsOf(p)
 		n := expired(segments, p.FieldByName("lastStableOffset").Int(), l.limits(t.Name), now)
-		more = n > sliceSegments
 		to = from
-		if n = min(n, sliceSegments); n > 0 {
-			to = segments[n-1].end
-			start.SetInt(to)
-			kfakeTrim(l.cluster, p.Addr().UnsafePointer())
+		if n == 0 {
+			return
 		}
+		saved := savedWindows{TopicID: t.ID, Windows: b.journal.producers.windows(t.Name, id)}
+		if err = saved.write(b.cfg.Dir, t.Name, id); err != nil {
+			return
+		}
+		more = n > sliceSegments
+		to = segments[min(n, sliceSegments)-1].end
+		start.SetInt(to)
+		kfakeTrim(l.cluster, p.Addr().UnsafePointer())
 	})
-	return from, to, more
+	return from, to, more, err
 }
 
 // limits returns a topic's retention, from its configuration or the broker's.
