@@ -54,7 +54,7 @@ func aggregateEntries(op *plan.Aggregate) []movedEntry {
 	case op.Window == nil:
 		return append(all, keyedEntry(distincts, 0, keys, skipDistinct), keyedEntry(stampsOf, 0, keys, nil))
 	case op.Window.Kind == plan.Session && op.Window.Sliced:
-		return append(all, keyedEntry(parts, 0, keys, nil), keyedEntry(timers, 0, keys, nil))
+		return append(all, keyedEntry(parts, 0, keys, nil), keyedEntry(timers, 0, keys, nil), keyedEntry(sets, 0, keys, skipDistinct))
 	}
 	return append(all, keyedEntry(distincts, 0, keys, skipDistinct), keyedEntry(partialSlices, 0, keys, func(r *reader) { r.int64() }))
 }

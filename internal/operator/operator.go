@@ -21,6 +21,7 @@
 //	aggregator.go        keys and accumulators of a group, common to all aggregations
 //	window_aggregate.go  aggregation in windows
 //	session_window.go    aggregation in session windows
+//	session_distinct.go  DISTINCT aggregates in session windows
 //	group_aggregate.go   aggregation without windows: groups whose row is updated
 //	over.go              OVER aggregates
 //	lag.go               LAG

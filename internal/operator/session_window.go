@@ -42,6 +42,7 @@ type sessionWindow struct {
 	watermark int64
 	fired     int64
 	open      []part
+	distincts []bool   // whether each function is DISTINCT; nil if none is
 	lineage   *lineage // by the times of rows
 }
 
@@ -50,13 +51,17 @@ type part struct {
 	lane       lane
 	start, end int64 // end is the last row's time plus the gap
 	link       int64 // time from which the part touches parts of other lanes; maxWatermark if it doesn't
-	value      []byte
+	// sets are the sets of DISTINCT values whose union is that of the part: each is named by the time
+	// of the row that began it. Empty without DISTINCT.
+	sets  []int64
+	value []byte
 }
 
 // State entries. Older versions stored sessions without lanes under groups.
 const (
 	parts  = 1
 	timers = 2
+	sets   = 3 // DISTINCT values, by function, key, value, set and lane
 )
 
 func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
@@ -65,6 +70,14 @@ func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
 		at: op.Keys[op.Window.End], lineage: b.task.newLineage(),
 	}
 	s.countRows(b.task, b.rel)
+	for i, a := range s.aggs {
+		if a.Distinct && s.distincts == nil {
+			s.distincts = make([]bool, len(s.aggs))
+		}
+		if a.Distinct {
+			s.distincts[i] = true
+		}
+	}
 	s.rollback()
 	return s
 }
@@ -105,8 +118,15 @@ func (s *sessionWindow) row(r *rowBatch, i int) {
 	for _, o := range touching {
 		value = s.mergeStates(value, o.value)
 		joined.start, joined.end, joined.link = min(joined.start, o.start), max(joined.end, o.end), min(joined.link, o.link)
+		joined.sets = append(joined.sets, o.sets...)
 	}
-	joined.value = s.accumulate(nil, value, r.Batch, i, nil)
+	if s.distincts != nil && len(joined.sets) == 0 {
+		joined.sets = []int64{at}
+	}
+	joined.value = s.accumulate(nil, value, r.Batch, i, func(agg int) bool {
+		s.remember(&joined, s.distinctKey(r.Batch, i, agg))
+		return false // DISTINCT values are counted at the end of the session
+	})
 	kept = append(kept, joined)
 	s.open = kept
 	slices.SortFunc(s.open, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
@@ -153,7 +173,14 @@ func (s *sessionWindow) load(key []byte) {
 	}
 	in := &reader{b: slices.Clone(v)}
 	for len(in.b) > 0 && in.err == nil {
-		s.open = append(s.open, part{lane(in.varint()), in.int64(), in.int64(), in.int64(), in.bytes()})
+		o := part{lane: lane(in.varint()), start: in.int64(), end: in.int64(), link: in.int64()}
+		if s.distincts != nil {
+			for range in.count() {
+				o.sets = append(o.sets, in.int64())
+			}
+		}
+		o.value = in.bytes()
+		s.open = append(s.open, o)
 	}
 	if in.err != nil {
 		s.task.fail(errState)
@@ -188,7 +215,14 @@ func (s *sessionWindow) save(key []byte) {
 	s.value = s.value[:0]
 	for _, o := range s.open {
 		s.value = binary.AppendVarint(s.value, int64(o.lane))
-		s.value = appendBytes(appendInt(appendInt(appendInt(s.value, o.start), o.end), o.link), o.value)
+		s.value = appendInt(appendInt(appendInt(s.value, o.start), o.end), o.link)
+		if s.distincts != nil {
+			s.value = binary.AppendUvarint(s.value, uint64(len(o.sets)))
+			for _, set := range o.sets {
+				s.value = appendInt(s.value, set)
+			}
+		}
+		s.value = appendBytes(s.value, o.value)
 	}
 	s.task.store.Put(s.rel.State+parts, 0, key, s.value)
 }
@@ -273,6 +307,9 @@ func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSessi
 		}
 		for _, o := range together {
 			whole.value = s.mergeStates(whole.value, o.value)
+		}
+		if s.distincts != nil {
+			whole.value = s.countDistinct(key, together, whole.value)
 		}
 		*due = append(*due, dueSession{string(key), whole})
 	}

@@ -361,14 +361,7 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 		}
 		return p.aliased(r, t.Alias, t.Name[len(t.Name)-1].Name, t)
 	case *sql.Derived:
-		if t.Lateral {
-			return nil, nil, sql.Errorf(t, "LATERAL is not supported")
-		}
-		r, err := p.query(t.Query)
-		if err != nil {
-			return nil, nil, err
-		}
-		return p.aliased(r, t.Alias, "", t)
+		return p.derived(t)
 	case *sql.WindowTable:
 		r, err := p.windowTable(t)
 		if err != nil {
@@ -386,6 +379,15 @@ func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {
 		return nil, nil, sql.Errorf(t, "UNNEST must follow a table").WithHint("write FROM t CROSS JOIN UNNEST(t.a) AS u (x)")
 	}
 	return nil, nil, sql.Errorf(t, "this table is not supported")
+}
+
+// derived binds a subquery in FROM.
+func (p *planner) derived(d *sql.Derived) (*Relation, *scope, error) {
+	r, err := p.query(d.Query)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.aliased(r, d.Alias, "", d)
 }
 
 func (p *planner) aliased(r *Relation, a sql.Alias, name string, where sql.Node) (*Relation, *scope, error) {

@@ -33,7 +33,17 @@ func (p *planner) fromTree(tables []sql.TableRef) (*joinTree, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, next := range tables[1:] {
+	for i, next := range tables[1:] {
+		if d, ok := next.(*sql.Derived); ok && d.Lateral {
+			before := tables[0]
+			if i > 0 {
+				before = nil
+			}
+			if tree, err = p.lateral(next, InnerJoin, tree, before, d); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if u, ok := next.(*sql.Unnest); ok {
 			if tree, err = p.expanded(&sql.Join{Pos: u.Pos, Kind: "CROSS", Right: u}, tree); err != nil {
 				return nil, err
@@ -69,14 +79,16 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 	if _, ok := j.Right.(*sql.Unnest); ok {
 		return p.expanded(j, left)
 	}
-	right, err := p.tree(j.Right)
+	tree, err := p.joinOf(j, left)
 	if err != nil {
 		return nil, err
 	}
-	tree := joined(j, joinKinds[j.Kind], left, right)
 	columns := j.Using
+	if tree.table != nil && (j.Natural || len(columns) > 0) {
+		return nil, sql.Errorf(j, "USING and NATURAL are not supported with a LATERAL Top-N").WithHint("write ON TRUE")
+	}
 	if j.Natural {
-		if columns, err = natural(j, left.sc, right.sc); err != nil {
+		if columns, err = natural(j, tree.left.sc, tree.right.sc); err != nil {
 			return nil, err
 		}
 	}
@@ -91,9 +103,25 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 		return nil, err
 	}
 	for _, part := range conjuncts(cond) {
+		if tree.table != nil { // a LATERAL Top-N, which is not a join
+			tree.addFilter(part)
+			continue
+		}
 		tree.addOn(part)
 	}
 	return tree, nil
+}
+
+// joinOf joins a tree with the right table of a JOIN, without its condition.
+func (p *planner) joinOf(j *sql.Join, left *joinTree) (*joinTree, error) {
+	if d, ok := j.Right.(*sql.Derived); ok && d.Lateral {
+		return p.lateral(j, joinKinds[j.Kind], left, j.Left, d)
+	}
+	right, err := p.tree(j.Right)
+	if err != nil {
+		return nil, err
+	}
+	return joined(j, joinKinds[j.Kind], left, right), nil
 }
 
 // natural returns the columns that both sides have, in the order of the left one.

@@ -111,11 +111,6 @@ func (p *planner) checkSessions() error {
 		if !a.Window.Sliced {
 			err = errors.New("a SESSION window must be grouped directly: a view over it that is read twice, or an expression over its start or end below the GROUP BY, is not supported")
 		}
-		for _, g := range a.Aggs {
-			if g.Distinct {
-				err = errors.New("DISTINCT in a SESSION window is not supported: group by the value too, and count the groups in a second query")
-			}
-		}
 	})
 	return err
 }

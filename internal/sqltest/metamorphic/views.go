@@ -239,7 +239,7 @@ func (g *generator) windowQuery(r *relation, time bool) (query string, keys []st
 		items, group = append(items, "window_time AS wt"), append(group, "window_time")
 	}
 	for range 1 + g.IntN(3) {
-		items = append(items, g.aggregate(r, !session, false, true)+" AS "+g.name("c"))
+		items = append(items, g.aggregate(r, true, false, true)+" AS "+g.name("c"))
 	}
 	having := ""
 	if g.chance(15) {

@@ -26,11 +26,11 @@ INSERT INTO sorted_windows SELECT device_id, window_start, COUNT(*) FROM TABLE(T
 CREATE VIEW in_order AS SELECT * FROM readings ORDER BY ts;
 INSERT INTO windows_of_sorted SELECT device_id, window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE in_order, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY device_id, window_start, window_end;
 INSERT INTO of_both SELECT x, n FROM (SELECT device_id AS x, n, ts FROM readings UNION ALL SELECT sensor, n, ts FROM readings) ORDER BY ts;
-INSERT INTO highest SELECT n, device_id FROM readings ORDER BY n DESC LIMIT 3;
-INSERT INTO next_highest SELECT n, device_id FROM readings ORDER BY 1 DESC LIMIT 3 OFFSET 2;
+INSERT INTO highest SELECT n, device_id FROM readings WHERE n IS NOT NULL ORDER BY n DESC LIMIT 3;
+INSERT INTO next_highest SELECT n, device_id FROM readings WHERE n IS NOT NULL ORDER BY 1 DESC LIMIT 3 OFFSET 2;
 INSERT INTO dearest SELECT device_id, n FROM readings WHERE n IS NOT NULL ORDER BY price DESC, `value` FETCH FIRST 4 ROWS ONLY;
 INSERT INTO newest SELECT device_id, n FROM readings ORDER BY ts DESC, n DESC LIMIT 1;
-INSERT INTO oldest SELECT device_id, n FROM readings ORDER BY ts, n LIMIT 2;
+INSERT INTO oldest SELECT device_id, n FROM readings WHERE n IS NOT NULL ORDER BY ts, n LIMIT 2;
 INSERT INTO busiest SELECT device_id, COUNT(*) AS c FROM readings GROUP BY device_id ORDER BY c DESC, MAX(n) LIMIT 2;
 INSERT INTO of_busiest SELECT sensor, COUNT(*) FROM (SELECT device_id, sensor FROM readings GROUP BY device_id, sensor ORDER BY COUNT(*) DESC, device_id LIMIT 3) GROUP BY sensor;
 INSERT INTO distinct_first SELECT DISTINCT device_id, n FROM readings WHERE n IS NOT NULL ORDER BY n, device_id LIMIT 3;
