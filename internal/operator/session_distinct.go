@@ -33,7 +33,8 @@ func appendSet(dst []byte, set int64, of lane) []byte {
 	return binary.BigEndian.AppendUint64(ordered(dst, set), uint64(of)) //nolint:gosec // lanes are not negative
 }
 
-// countDistinct adds the DISTINCT values of a session's parts to its accumulators, and deletes them.
+// countDistinct adds the DISTINCT values of a session's parts to its accumulators, and deletes
+// them.
 func (s *sessionWindow) countDistinct(key []byte, together []part, value []byte) []byte {
 	names := make(map[string]bool)
 	for _, p := range together {

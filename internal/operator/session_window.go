@@ -51,8 +51,8 @@ type part struct {
 	lane       lane
 	start, end int64 // end is the last row's time plus the gap
 	link       int64 // time from which the part touches parts of other lanes; maxWatermark if it doesn't
-	// sets are the sets of DISTINCT values whose union is that of the part: each is named by the time
-	// of the row that began it. Empty without DISTINCT.
+	// sets are the sets of DISTINCT values whose union is that of the part: each is named by the
+	// time of the row that began it. Empty without DISTINCT.
 	sets  []int64
 	value []byte
 }

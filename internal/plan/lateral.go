@@ -40,8 +40,8 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 	return tree, nil
 }
 
-// lateralRows binds a LATERAL query that is a SELECT of rows. on are its conditions over the columns
-// of the tables before it and its own.
+// lateralRows binds a LATERAL query that is a SELECT of rows. on are its conditions over the
+// columns of the tables before it and its own.
 func (p *planner) lateralRows(left *joinTree, d *sql.Derived, s *sql.Select) (right *joinTree, on []expr.Node, err error) {
 	border := len(left.sc.cols)
 	rows, _, on, err := p.inner(left, d.Query, nil)
@@ -86,13 +86,14 @@ func renameAll(all []string, d *sql.Derived) error {
 	return nil
 }
 
-// lateralTopN binds a Top-N for each of the distinct keys of a table, which is one for each group of
-// the table:
+// lateralTopN binds a Top-N for each of the distinct keys of a table, which is one for each group
+// of the table:
 //
-//	(SELECT DISTINCT k FROM t) AS a, LATERAL (SELECT … FROM t WHERE k = a.k ORDER BY … LIMIT n) AS b
+//	(SELECT DISTINCT k FROM t) AS a,
+//	LATERAL (SELECT … FROM t WHERE k = a.k ORDER BY … LIMIT n) AS b
 func (p *planner) lateralTopN(kind JoinKind, left *joinTree, before sql.TableRef, d *sql.Derived, s *sql.Select) (*joinTree, error) {
-	unsupported := sql.Errorf(d, "LIMIT in a LATERAL query that uses columns of the tables before it is not supported here").
-		WithHint("it works for each key of the same table, FROM (SELECT DISTINCT k FROM t) AS a, LATERAL (SELECT … FROM t WHERE k = a.k ORDER BY … LIMIT n); otherwise number the rows with ROW_NUMBER() OVER (PARTITION BY k ORDER BY …) and join. Flink does not support this either")
+	unsupported := sql.Errorf(d, "LIMIT in a LATERAL query that uses columns of the tables before it is not supported").
+		WithHint("it works for each key of the same table, FROM (SELECT DISTINCT k FROM t) AS a, LATERAL (SELECT … FROM t WHERE k = a.k ORDER BY … LIMIT n); otherwise number the rows with ROW_NUMBER() OVER (PARTITION BY k ORDER BY …) and join them; Flink does not support this either")
 	limit, err := limitOf(d.Query)
 	if err != nil {
 		return nil, err

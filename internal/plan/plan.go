@@ -37,6 +37,7 @@
 //	bind_order.go        ORDER BY and LIMIT of queries
 //	subquery.go          IN (SELECT …) and EXISTS
 //	scalar_subquery.go   queries as values
+//	lateral.go           LATERAL queries
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
