@@ -62,6 +62,7 @@ INSERT INTO u SELECT CAST(AVG(CHAR_LENGTH(d)) OVER (PARTITION BY d ORDER BY ts) 
 SET 'table.local-time-zone' = 'UTC+8';
 SET 'weir.watermark.max-ahead' = '1 h';
 INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
+CREATE VIEW l AS SELECT d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY d ORDER BY ts DESC) AS n FROM r) WHERE n = 1; INSERT INTO u SELECT r.d FROM r JOIN l FOR SYSTEM_TIME AS OF r.ts AS l ON r.d = l.d;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -69,7 +70,7 @@ INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
 	}
 	want := map[string]int{
 		"dead-letters": 1, "group-changes": 5, "variance": 5, "window-offsets": 6, "late-rows": 6, "watermarks": 6, "first-and-last": 6,
-		"sessions-again": 7, "lookup-deletes": 8, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
+		"sessions-again": 7, "lookup-deletes": 8, "lookup-order": 20, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
 		"key-partitioning": 14, "local-times": 19,
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/sql"
 )
@@ -77,20 +78,11 @@ func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *sc
 	if left.Updating {
 		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))
 	}
-	found, table, err := p.resolve(right)
+	versions, pk, rightScope, err := p.versionsOf(right)
 	if err != nil {
 		return nil, nil, err
 	}
-	if table != nil {
-		found = p.scan(table) // its upserts are the versions
-		found.Op.(*Scan).Versions = table.Upsert
-	}
-	versions, rightScope, err := p.aliased(found, right.Alias, right.Name[len(right.Name)-1].Name, right)
-	if err != nil {
-		return nil, nil, err
-	}
-	p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it removes the previous version as well", right.Name[len(right.Name)-1].Name)
-	j := &TemporalJoin{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols)}
+	j := &TemporalJoin{Outer: t.Kind == "LEFT", RightColumns: len(versions.Cols), Right: pk}
 	if err := j.times(right, left, sc, versions); err != nil {
 		return nil, nil, err
 	}
@@ -103,24 +95,146 @@ func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *sc
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := j.keys(t, cond, n, versions); err != nil {
+	keys := &joinBinding{planner: p, left: left, right: versions}
+	if err := j.keys(t, cond, keys); err != nil {
 		return nil, nil, err
 	}
+	left = keys.left
 	local := left.Hash == versions.Hash && left.Hash != "" && slices.Equal(left.Keyed, j.Left) && slices.Equal(versions.Keyed, j.Right)
 	if !local {
+		updating := versions.Updating || isUpsertScan(versions)
 		left, versions = p.exchange(left, j.Left), p.exchange(versions, j.Right)
-		versions.Updating = true
+		versions.Updating = updating
 	}
-	cols := slices.Clone(both.cols)
-	for i := n; i < len(cols); i++ {
+	cols := slices.Concat(left.Cols, versions.Cols)
+	for i := len(left.Cols); i < len(cols); i++ {
 		cols[i].Rowtime = false
 		cols[i].Type = cols[i].Type.Nullable(j.Outer || !cols[i].Type.NotNull)
 	}
 	r := p.relation(j, cols, left, versions)
 	r.Updating = false
 	r.Keyed, r.Hash = left.Keyed, left.Hash
-	both.cols = cols
+	keys.left = left
+	r = keys.withoutExtra(r)
+	both.cols = slices.Clone(both.cols)
+	for i, c := range r.Cols {
+		both.cols[i].Type, both.cols[i].Rowtime = c.Type, c.Rowtime
+	}
 	return r, both, nil
+}
+
+// versionsOf returns the versions of a table or view, one a row, and the columns of its key. The
+// upserts of a table are its versions, and those of a view that keeps the last row of each key by
+// time are the rows that it reads.
+func (p *planner) versionsOf(right *sql.TableName) (versions *Relation, key []int, sc *scope, err error) {
+	name := right.Name[len(right.Name)-1].Name
+	found, table, err := p.resolve(right)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if table != nil {
+		found = p.scan(table)
+		p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it removes the previous version as well", name)
+	}
+	aliased, sc, err := p.aliased(found, right.Alias, name, right)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var projections []*Relation
+	r := aliased
+	for isProjection(r) {
+		projections = append(projections, r)
+		r = r.Inputs[0]
+	}
+	var number expr.Node // replaces the row number in projections
+	switch op := r.Op.(type) {
+	case *Scan:
+		op.Versions, key = op.Table.Upsert, op.Table.PrimaryKey
+		if !op.Table.Upsert {
+			return nil, nil, nil, versionedError(right)
+		}
+	case *Normalize:
+		r, key = p.scan(op.Table), op.Table.PrimaryKey
+		r.Op.(*Scan).Versions = true //nolint:forcetypeassert // of a table
+		p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it removes the previous version as well", op.Table.Name)
+	case *Rank:
+		if !op.keepsLast(r.Inputs[0]) {
+			return nil, nil, nil, versionedError(right)
+		}
+		number = &expr.Const{Value: int64(1), T: notNull(column.BigInt)}
+		key, r = op.Partition, r.Inputs[0]
+		if _, exchange := r.Op.(*Exchange); exchange {
+			r = r.Inputs[0]
+		}
+		p.differ(right, "lookup-order", "each row that view %s reads is a version from its time on; in Flink a row that arrives after a later one of its key is none", name)
+	case *Filter:
+		return nil, nil, nil, sql.Errorf(right, "a versioned view with a condition after its deduplication is not supported").
+			WithHint("write the condition in the WHERE of the query that numbers the rows, or of the join")
+	default:
+		return nil, nil, nil, versionedError(right)
+	}
+	if number == nil && slices.ContainsFunc(projections, computes) {
+		return nil, nil, nil, sql.Errorf(right, "a versioned view that computes columns of an upsert-kafka table is not supported").WithHint("compute them in the query with the join")
+	}
+	for _, above := range slices.Backward(projections) {
+		r, key = p.projectVersions(r, above, key, number)
+		if key == nil {
+			return nil, nil, nil, sql.Errorf(right, "the view lacks a column of its key").WithHint("select the primary key, or the columns of PARTITION BY")
+		}
+	}
+	sc.cols = r.Cols
+	return r, key, sc, nil
+}
+
+func versionedError(where sql.Node) error {
+	return sql.Errorf(where, "FOR SYSTEM_TIME AS OF requires an upsert-kafka table with PRIMARY KEY and WATERMARK, or a view of the last row of each key by time").
+		WithHint("for example changed_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed_at AS changed_at; or SELECT … FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS n FROM t) WHERE n = 1")
+}
+
+func isProjection(r *Relation) bool {
+	_, ok := r.Op.(*Project)
+	return ok
+}
+
+// computes reports whether a projection has columns that are not its input's.
+func computes(r *Relation) bool {
+	return slices.ContainsFunc(r.Op.(*Project).Exprs, func(n expr.Node) bool { //nolint:forcetypeassert // the caller passes projections
+		_, plain := n.(*expr.Col)
+		return !plain
+	})
+}
+
+func isUpsertScan(r *Relation) bool {
+	scan, ok := origin(r).(*Scan)
+	return ok && scan.Table.Upsert
+}
+
+// keepsLast reports whether the Rank is a deduplication that keeps the last row by time.
+func (k *Rank) keepsLast(in *Relation) bool {
+	return !in.Updating && k.End < 0 && k.Limit == 1 && len(k.Order) == 1 && k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
+}
+
+// projectVersions applies a view's projection to its versions. number is the value of the row
+// number, which they lack; nil if they have none.
+func (p *planner) projectVersions(r, projection *Relation, key []int, number expr.Node) (*Relation, []int) {
+	exprs := slices.Clone(projection.Op.(*Project).Exprs) //nolint:forcetypeassert // the caller passes projections
+	place := make(map[int]int)
+	for i, n := range exprs {
+		if number != nil {
+			exprs[i] = expr.Replace(n, func(n expr.Node) expr.Node {
+				if c, ok := n.(*expr.Col); ok && c.Index >= len(r.Cols) {
+					return number
+				}
+				return n
+			})
+		}
+		if c, ok := exprs[i].(*expr.Col); ok {
+			if _, seen := place[c.Index]; !seen {
+				place[c.Index] = i
+			}
+		}
+	}
+	return p.project(r, names(projection.Cols), exprs), through(key, place)
 }
 
 // times finds the time columns of both sides.
@@ -138,9 +252,8 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 	}
 	j.LeftTime = i
 	j.RightTime = slices.IndexFunc(versions.Cols, func(c Column) bool { return c.Rowtime })
-	if scan, ok := versions.Op.(*Scan); !ok || !scan.Table.Upsert || j.RightTime < 0 {
-		return sql.Errorf(right, "FOR SYSTEM_TIME AS OF requires an upsert-kafka table with PRIMARY KEY and WATERMARK").
-			WithHint("for example changed_at TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', WATERMARK FOR changed_at AS changed_at")
+	if j.RightTime < 0 {
+		return versionedError(right)
 	}
 	if left.Cols[i].Type.Kind != versions.Cols[j.RightTime].Type.Kind {
 		return sql.Errorf(right.AsOf, "%s is %s but the other table's %s is %s: they must have the same type", left.Cols[i].Name, left.Cols[i].Type,
@@ -149,43 +262,35 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 	return nil
 }
 
-// keys splits the condition into one equality per primary key column and a residual condition.
-func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, n int, versions *Relation) error {
-	pk := versions.Op.(*Scan).Table.PrimaryKey
-	j.Right = pk
-	j.Left = make([]int, len(pk))
-	found := make([]bool, len(pk))
+// keys splits the condition into one equality per column of the versions' key and a residual
+// condition. An expression that is compared with a column of the key becomes a column of the left
+// side.
+func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, b *joinBinding) error {
+	border := len(b.left.Cols)
+	equal := make([]expr.Node, len(j.Right))
 	var rest []expr.Node
 	for _, part := range conjuncts(cond) {
-		l, r, ok := equality(part, n)
-		k := slices.Index(pk, r-n)
-		if !ok || k < 0 || found[k] {
+		k := -1
+		l, r, ok := equalSides(part, border)
+		if c, isColumn := r.(*expr.Col); ok && isColumn {
+			k = slices.Index(j.Right, c.Index-border)
+		}
+		if k < 0 || equal[k] != nil {
 			rest = append(rest, part)
 			continue
 		}
-		j.Left[k], found[k] = l, true
+		if equal[k] = l; l.Type().Class() == column.Floats { // NaN has a key but is not equal
+			rest = append(rest, part)
+		}
 	}
-	if i := slices.Index(found, false); i >= 0 {
-		name := versions.Cols[pk[i]].Name
-		return sql.Errorf(t.On, "ON must equate a column with %s of the primary key", name).WithHint("both must have the same type")
+	if i := slices.Index(equal, nil); i >= 0 {
+		name := b.right.Cols[j.Right[i]].Name
+		return sql.Errorf(t.On, "ON must equate a value of the left table with %s of the primary key", name).WithHint("both must have the same type")
+	}
+	b.left, j.Left = b.withKeys(b.left, equal, 0)
+	for i, part := range rest {
+		rest[i] = b.afterExtra(part, border)
 	}
 	j.Cond = conjunction(rest)
 	return nil
-}
-
-// equality parses left column = right column, in either order. Right columns start at border.
-func equality(n expr.Node, border int) (left, right int, ok bool) {
-	c, isCall := n.(*expr.Call)
-	if !isCall || c.F.Name != "=" {
-		return 0, 0, false
-	}
-	l, lok := c.Args[0].(*expr.Col)
-	r, rok := c.Args[1].(*expr.Col)
-	if !lok || !rok {
-		return 0, 0, false
-	}
-	if l.Index >= border {
-		l, r = r, l
-	}
-	return l.Index, r.Index, l.Index < border && r.Index >= border
 }

@@ -6,7 +6,7 @@ CREATE TABLE from_values (device STRING, v INT, name STRING) WITH ('connector' =
 CREATE TABLE ranges (device STRING, v INT, level STRING) WITH ('connector' = 'kafka', 'topic' = 'ranges', 'value.format' = 'json');
 CREATE TABLE in_ (device STRING, v INT) WITH ('connector' = 'kafka', 'topic' = 'in_', 'value.format' = 'json');
 CREATE TABLE in_rows (device STRING, v INT) WITH ('connector' = 'kafka', 'topic' = 'in_rows', 'value.format' = 'json');
-CREATE TABLE not_in (device STRING, v INT) WITH ('connector' = 'kafka', 'topic' = 'not_in', 'value.format' = 'json');
+CREATE TABLE not_in (v INT, PRIMARY KEY (v) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'not_in', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE sited (device STRING, site STRING, country STRING, PRIMARY KEY (device) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'sited', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE per_country (country STRING, n BIGINT, PRIMARY KEY (country) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'per_country', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE elsewhere (device STRING, site STRING, PRIMARY KEY (device) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'elsewhere', 'key.format' = 'json', 'value.format' = 'json');
@@ -16,9 +16,9 @@ INSERT INTO inner_ SELECT r.device, r.v, t.name FROM readings AS r JOIN (VALUES 
 INSERT INTO left_ SELECT COALESCE(r.device, '?'), r.v, n.name, n.n FROM readings AS r LEFT JOIN names AS n ON n.device = r.device AND n.n <> 3;
 INSERT INTO from_values SELECT r.device, r.v, n.name FROM names AS n JOIN readings AS r USING (device) WHERE n.n + r.v > 4;
 INSERT INTO ranges WITH levels (low, high, level) AS (VALUES (0, 3, 'low'), (3, 7, 'middle'), (7, 100, 'high')) SELECT r.device, r.v, UPPER(l.level) FROM readings AS r, levels AS l WHERE r.v >= l.low AND r.v < l.high;
-INSERT INTO in_ SELECT device, v FROM readings WHERE device IN (VALUES ('a'), ('c')) OR v = 5;
+INSERT INTO in_ SELECT device, v FROM readings WHERE device IN (VALUES ('a'), ('c')) AND v > 1;
 INSERT INTO in_rows SELECT device, v FROM readings WHERE (device, v) IN (VALUES ('a', 1), ('b', 5), ('b', 7));
-INSERT INTO not_in SELECT device, v FROM readings WHERE v NOT IN (VALUES (1), (5));
+INSERT INTO not_in SELECT v FROM readings WHERE v NOT IN (VALUES (1), (5));
 INSERT INTO sited SELECT d.device, d.site, c.country FROM devices AS d JOIN countries AS c ON c.site = d.site;
 INSERT INTO per_country SELECT c.country, COUNT(*) FROM devices AS d JOIN countries AS c ON c.site = d.site GROUP BY c.country;
 INSERT INTO elsewhere SELECT device, site FROM devices AS d WHERE NOT EXISTS (SELECT 1 FROM countries AS c WHERE c.site = d.site);
