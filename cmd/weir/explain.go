@@ -13,7 +13,7 @@ func newExplain() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "explain FILE",
-		Short: "Show how a pipeline runs: relations, stages, topics, state",
+		Short: "Show how a pipeline runs: relations, stages, topics, and what state and exchanges cost",
 		Example: `  weir explain per_minute.sql
   weir explain per_minute.sql -o svg > plan.svg     # a drawing for any browser
   weir explain device_stats -o dot                  # a bundled pipeline, for Graphviz
@@ -35,7 +35,7 @@ func newExplain() *cobra.Command {
 			}
 			switch format {
 			case "text":
-				fmt.Fprint(cmd.OutOrStdout(), program.Text())
+				fmt.Fprint(cmd.OutOrStdout(), program.Text(), program.CostText())
 			case "dot":
 				fmt.Fprint(cmd.OutOrStdout(), program.Dot())
 			case "svg":

@@ -73,6 +73,7 @@ type relationJSON struct {
 	Columns  []columnJSON `json:"columns,omitempty"`
 	Updating bool         `json:"updating,omitempty"`
 	State    string       `json:"state,omitempty"`
+	Costs    []Cost       `json:"costs,omitempty"` // of its exchange or state
 }
 
 type columnJSON struct {
@@ -86,7 +87,7 @@ func (p *Program) MarshalJSON() ([]byte, error) {
 	for _, s := range p.Stages {
 		stage := stageJSON{Name: s.Name, Topics: s.Topics(), Changelog: s.Changelog}
 		for _, r := range s.Relations {
-			n := relationJSON{ID: r.ID, Op: r.Op.Name(), Does: r.Describe(), Inputs: []int{}, Updating: r.Updating}
+			n := relationJSON{ID: r.ID, Op: r.Op.Name(), Does: r.Describe(), Inputs: []int{}, Updating: r.Updating, Costs: r.Costs()}
 			for _, in := range r.Inputs {
 				n.Inputs = append(n.Inputs, in.ID)
 			}

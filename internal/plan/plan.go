@@ -52,6 +52,7 @@
 //	preview.go           a bare query, for a preview
 //	difference.go        differences from Flink, for weir check
 //	explain.go           plans as text, JSON and graph
+//	cost.go              what exchanges and states store
 //	svg.go               plans as drawings
 //
 // Semantics are those of Flink 2.x. Unsupported features are rejected by name, with their position.
