@@ -10,7 +10,7 @@ import (
 func (g *generator) join(r *relation) string {
 	other := oneOf(g, g.relations)
 	kind := oneOf(g, []string{"JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"})
-	make := oneOf(g, []func(a, b *relation, kind string) (string, *relation){g.windowJoin, g.intervalJoin, g.allJoin, g.semiJoin})
+	make := oneOf(g, []func(a, b *relation, kind string) (string, *relation){g.windowJoin, g.intervalJoin, g.allJoin, g.semiJoin, g.scalarQuery, g.valuesJoin})
 	query, to := make(r, other, kind)
 	if query == "" {
 		return ""
@@ -168,4 +168,46 @@ func (g *generator) semiJoin(a, b *relation, _ string) (string, *relation) {
 	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + a.name + " AS a WHERE " + cond,
 		&relation{ties: true, updating: not != "" || a.updating || b.updating}
+}
+
+// scalarQuery generates a query that uses another one as a value: of all rows, or of those that
+// correspond to a row.
+func (g *generator) scalarQuery(a, b *relation, _ string) (string, *relation) {
+	columns := g.side(a, false)
+	c := intColumn(b)
+	if c == "" || len(columns) == 0 {
+		return "", nil
+	}
+	value := "SELECT " + oneOf(g, []string{"MAX(b." + c + ")", "MIN(b." + c + ")", "COUNT(*)", "COALESCE(SUM(b." + c + "), -1)"}) + " FROM " + b.name + " AS b"
+	if equal := g.equalities(a, b); equal != "" && g.chance(60) {
+		value += " WHERE " + equal
+	}
+	g.features["query as a value"] = true
+	return "SELECT " + strings.Join(columns, ", ") + ", (" + value + ") AS " + g.name("v") + " FROM " + a.name + " AS a" + g.whereOf(a), &relation{ties: true, updating: true}
+}
+
+// valuesJoin generates a join with constant rows.
+func (g *generator) valuesJoin(a, _ *relation, kind string) (string, *relation) {
+	columns := g.side(a, false)
+	c := intColumn(a)
+	if c == "" || len(columns) == 0 {
+		return "", nil
+	}
+	if kind = strings.Replace(kind, "RIGHT", "LEFT", 1); kind == "FULL JOIN" {
+		kind = "JOIN"
+	}
+	on := "a." + c + oneOf(g, []string{" = v.k", " > v.k", " + v.k > 1 AND v.k <> 2"})
+	g.features["join with VALUES"] = true
+	return "SELECT " + strings.Join(columns, ", ") + ", v.t AS " + g.name("v") + " FROM " + a.name + " AS a " + kind + " (VALUES (-1, 'x'), (0, 'y'), (2, 'z')) AS v (k, t) ON " + on,
+		&relation{ties: true, updating: kind != "JOIN" || a.updating}
+}
+
+// intColumn returns a column of integers; "" if there is none.
+func intColumn(r *relation) string {
+	for _, c := range r.cols {
+		if c.is("int") {
+			return c.name
+		}
+	}
+	return ""
 }
