@@ -121,6 +121,11 @@ func (p *planner) lateralTopN(kind JoinKind, left *joinTree, before sql.TableRef
 	if err != nil {
 		return nil, err
 	}
+	for _, o := range order {
+		if !selects(s, o.Expr) {
+			return nil, sql.Errorf(o.Expr, "ORDER BY of a LATERAL query must be one of the columns that it selects").WithHint("add it to the SELECT; Flink does not support this either")
+		}
+	}
 	number := &sql.Call{Pos: d.Query.Limit.At(), Name: "ROW_NUMBER", Over: &sql.WindowSpec{Pos: d.Query.OrderBy[0].Expr.At(), PartitionBy: partition, OrderBy: order}}
 	ranked.Items = append(append(ranked.Items, s.Items...), sql.SelectItem{Expr: number, Alias: &sql.Ident{Pos: number.Pos, Name: "row number"}})
 	r, err := p.selectCore(&ranked)
@@ -214,6 +219,15 @@ func (p *planner) correlatedKeys(left *joinTree, s *sql.Select, keys []string) (
 		return nil, nil
 	}
 	return columns, nil
+}
+
+// selects reports whether an expression is an item of a SELECT, or a column of its *.
+func selects(s *sql.Select, e sql.Expr) bool {
+	return slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool {
+		_, star := it.Expr.(*sql.Star)
+		_, column := e.(*sql.ColumnRef)
+		return star && column || sql.FormatExpr(it.Expr) == sql.FormatExpr(e)
+	})
 }
 
 // orderOf returns the items of ORDER BY with the expressions that they mean.

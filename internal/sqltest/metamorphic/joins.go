@@ -140,7 +140,12 @@ func (g *generator) allJoin(a, b *relation, kind string) (string, *relation) {
 		return "", nil
 	}
 	g.features["regular join"] = true
-	return fmt.Sprintf("SELECT %s FROM %s AS a %s %s AS b ON %s%s%s", strings.Join(g.both(a, b, false), ", "), a.name, kind, b.name, equal, g.moreConditions(a, b), g.whereOf(a)),
+	right := b.name + " AS b ON " + equal + g.moreConditions(a, b)
+	if (kind == "JOIN" || kind == "LEFT JOIN") && g.chance(25) {
+		g.features["LATERAL"] = true
+		right = fmt.Sprintf("LATERAL (SELECT * FROM %s AS b WHERE %s%s) AS b ON TRUE", b.name, equal, g.moreConditions(a, b))
+	}
+	return fmt.Sprintf("SELECT %s FROM %s AS a %s %s%s", strings.Join(g.both(a, b, false), ", "), a.name, kind, right, g.whereOf(a)),
 		&relation{ties: true, updating: kind != "JOIN" || a.updating || b.updating}
 }
 
