@@ -73,7 +73,7 @@ func (*TemporalJoin) matchesNulls() bool      { return false }
 func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *scope, error) {
 	right := t.Right.(*sql.TableName)
 	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
-		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON")
+		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON").WithHint("exchange the sides of the join; Flink does not support this either")
 	}
 	if left.Updating {
 		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))
@@ -248,7 +248,7 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 		return err
 	}
 	if !left.Cols[i].Rowtime {
-		return sql.Errorf(right.AsOf, "%s has no watermark, so no version would ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE")
+		return sql.Errorf(right.AsOf, "%s has no watermark, so no version would ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE; Flink does not support this either")
 	}
 	j.LeftTime = i
 	j.RightTime = slices.IndexFunc(versions.Cols, func(c Column) bool { return c.Rowtime })
@@ -285,7 +285,7 @@ func (j *TemporalJoin) keys(t *sql.Join, cond expr.Node, b *joinBinding) error {
 	}
 	if i := slices.Index(equal, nil); i >= 0 {
 		name := b.right.Cols[j.Right[i]].Name
-		return sql.Errorf(t.On, "ON must equate a value of the left table with %s of the primary key", name).WithHint("both must have the same type")
+		return sql.Errorf(t.On, "ON must equate a value of the left table with %s of the primary key", name).WithHint("both must have the same type; Flink does not support this either")
 	}
 	b.left, j.Left = b.withKeys(b.left, equal, 0)
 	for i, part := range rest {

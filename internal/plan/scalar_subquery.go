@@ -44,7 +44,7 @@ func (p *planner) scalar(q *sql.Subquery, sc *scope) (*scalar, error) {
 		return nil, err
 	}
 	if n := len(r.Cols) - len(keys); n != 1 {
-		return nil, sql.Errorf(q, "a query as a value must have one column, got %d", n)
+		return nil, sql.Errorf(q, "a query as a value must have one column, got %d", n).WithHint("write a query for each column; Flink does not support this either")
 	}
 	single := singleRow(r)
 	if r.Key != nil {
