@@ -28,7 +28,12 @@ func (j *RegularJoin) Reads(r *Relation, input int, need func(int)) { j.reads(r,
 func (*RegularJoin) Stateful() bool { return true }
 
 // Signature implements Op.
-func (j *RegularJoin) Signature(r *Relation) string { return j.signature(r) }
+func (j *RegularJoin) Signature(r *Relation) string {
+	if j.Broadcast {
+		return j.signature(r) + "; in every task"
+	}
+	return j.signature(r)
+}
 
 // matchesNulls holds with Broadcast, since rows with NULL in the columns by which the left input is
 // partitioned are joined, too.
