@@ -36,8 +36,8 @@ VAR_POP VAR_SAMP VERSIONING WATERMARK WATERMARKS WHEN WHENEVER WHERE WIDTH_BUCKE
 QUARTERS WEEKS
 `)
 
-// reservedByFlink lists words that Flink 2.2 reserves as well. Weir accepts them as names; formatted
-// SQL quotes them, so that Flink accepts it, too.
+// reservedByFlink lists words that Flink 2.2 reserves as well. Weir accepts them as names;
+// formatted SQL quotes them, so that Flink accepts it, too.
 var reservedByFlink = wordSet(`
 ARRAY_CONCAT_AGG BUCKETS CONTAINS_SUBSTR CONTINUOUS DATETIME DATETIME_TRUNC DATE_TRUNC DISTRIBUTED DISTRIBUTION DOT
 FRESHNESS FRIDAY GROUP_CONCAT HASH INCLUDE JSON_SCOPE MATERIALIZED MODELS MODIFY MONDAY ORDINAL PROCEDURES REFRESH
