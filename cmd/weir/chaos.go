@@ -43,6 +43,7 @@ Kinds of faults:
 		Example: `  weir chaos                                     # ten minutes against the embedded broker
   weir chaos --duration 2m --faults broker-kill,engine-kill,endtxn-held
   weir chaos --seed 7 --faults accident          # the same faults in the same order
+  weir chaos --pipeline joins --duration 5m
   weir kafka up --brokers 3 --data-dir .weir-chaos
   weir chaos --on kafka --data-dir .weir-chaos --duration 30m -o json`,
 		Args: noArgs,
@@ -54,7 +55,7 @@ Kinds of faults:
 			if len(page) > 0 {
 				return chaosPage(cmd.OutOrStdout(), page)
 			}
-			if err := chaos.CheckKinds(cfg.Faults); err != nil {
+			if err := errors.Join(chaos.CheckKinds(cfg.Faults), chaos.CheckPipeline(cfg.Pipeline)); err != nil {
 				return usage(err)
 			}
 			if !cmd.Flags().Changed("seed") {
@@ -101,6 +102,7 @@ Kinds of faults:
 	f.Uint64Var(&cfg.Seed, "seed", 0, "determines the faults and their order (default: random, and printed)")
 	f.DurationVar(&cfg.Duration, "duration", 10*time.Minute, "how long to inject faults")
 	f.StringSliceVar(&cfg.Faults, "faults", nil, "kinds of faults (default: all)")
+	f.StringVar(&cfg.Pipeline, "pipeline", chaos.PipelineGroups, "pipeline under test: groups (windows and groups of readings) or joins (of two streams: of equal windows, within an interval, and of all rows)")
 	f.Float64Var(&cfg.Rate, "rate", 3000, "readings per second of all producers")
 	f.IntVar(&cfg.Devices, "devices", 100, "devices per producer")
 	f.DurationVar(&cfg.VerifyEvery, "verify-every", 5*time.Minute, "interval of the checks during the run")

@@ -36,6 +36,32 @@ func TestChaos(t *testing.T) {
 	}
 }
 
+// The same for a pipeline of joins, whose rows equal an offline recomputation from both sources.
+func TestChaosJoins(t *testing.T) {
+	duration := "20s"
+	if testing.Short() {
+		duration = "8s"
+	}
+	dir := t.TempDir()
+	stdout := must(t, "chaos", "--pipeline", "joins", "--data-dir", dir, "--duration", duration, "--rate", "1500", "--devices", "40", "-o", "json",
+		"--faults", "producer-kill,engine-kill,engines-kill,broker-kill")
+	var r chaos.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	t.Logf("seed %d: %v, %d and %d readings, %d rows of joins", r.Seed, r.ByKind(), r.Final.Audit.Records, r.Final.Planned.Records, r.Final.Joined)
+	if !r.Clean() || len(r.Faults) < 2 || min(r.Final.Audit.Records, r.Final.Planned.Records) < 500 || r.Final.Joined < 500 {
+		t.Errorf("the run proves too little: %s", stdout)
+	}
+}
+
+func TestChaosRefusesUnknownPipeline(t *testing.T) {
+	code, _, stderr := do(t, "chaos", "--pipeline", "windows", "--data-dir", t.TempDir())
+	if code != exitUsage || !strings.Contains(stderr, `"windows"`) || !strings.Contains(stderr, "joins") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
 func TestChaosRefusesUnknownFaults(t *testing.T) {
 	code, _, stderr := do(t, "chaos", "--faults", "engine-kill,flood", "--data-dir", t.TempDir())
 	if code != exitUsage || !strings.Contains(stderr, `"flood"`) || !strings.Contains(stderr, "net-half-open") {

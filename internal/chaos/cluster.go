@@ -43,9 +43,13 @@ func (c *upCluster) size() int        { return 1 }
 func (c *upCluster) direct() []string { return []string{c.listen} }
 
 func (c *upCluster) start(ctx context.Context) error {
+	rate := c.Rate / producers
+	if c.flow.joins() {
+		rate = 1 // its readings are not those of the flow
+	}
 	c.up = c.member("up", []string{
 		"up", "--data-dir", c.dir, "--listen", c.listen, "--advertise", c.proxies[0].listen, "--devices", fmt.Sprint(c.Devices), "--device-prefix", "up-",
-		"--rate", fmt.Sprint(c.Rate / producers), "--repeats", "0.01", "--pipeline", c.file("chaos.sql"), "--admin-listen", "none",
+		"--rate", fmt.Sprint(rate), "--repeats", "0.01", "--pipeline", c.file("chaos.sql"), "--admin-listen", "none",
 	})
 	if err := c.up.up(); err != nil {
 		return err

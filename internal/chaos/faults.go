@@ -199,7 +199,7 @@ func (l *leaderMoves) Heal(context.Context) error {
 
 func (l *leaderMoves) move(ctx context.Context) error {
 	admin := kadm.NewClient(l.run.client)
-	topics, err := admin.ListTopics(ctx, flowTopics()...)
+	topics, err := admin.ListTopics(ctx, l.run.flow.topics()...)
 	if err != nil {
 		return fmt.Errorf("list leaders: %w", err)
 	}

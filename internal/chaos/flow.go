@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -141,7 +143,53 @@ func (e *exits) list() map[string]int {
 	return maps.Clone(e.all)
 }
 
-// Names of the flow's pipeline and topics.
+// flow is a pipeline under test and the topics around it.
+type flow struct {
+	name    string
+	sources []string // topics of the readings
+	results string   // topic to which every commit of the pipeline writes some records
+	others  []string // topics of further results
+	sql     func(bounded bool) string
+}
+
+// pipelines lists the pipelines that a run can test; the first is the default.
+var pipelines = []flow{
+	{name: flowName, sources: []string{"sensor_data_tx"}, results: flowDevices, others: []string{flowWindows, flowSensors}, sql: func(bool) string { return flowSQL }},
+	{name: joinsName, sources: []string{joinsMeasured, joinsPlanned}, results: joinsTotals, others: []string{joinsWindows, joinsNear, joinsPairs}, sql: joinsSQL},
+}
+
+// The names that Config.Pipeline accepts.
+const (
+	PipelineGroups = "groups"
+	PipelineJoins  = joinsName
+)
+
+// pipelineNamed returns the pipeline of a name; the first if it is empty.
+func pipelineNamed(name string) (flow, error) {
+	switch name {
+	case "", PipelineGroups:
+		return pipelines[0], nil
+	case PipelineJoins:
+		return pipelines[1], nil
+	}
+	return flow{}, fmt.Errorf("unknown pipeline %q: choose %s or %s", name, PipelineGroups, PipelineJoins)
+}
+
+// CheckPipeline returns an error for an unknown name of a pipeline.
+func CheckPipeline(name string) error {
+	_, err := pipelineNamed(name)
+	return err
+}
+
+// joins reports whether the flow is that of joins.
+func (f flow) joins() bool { return f.name == joinsName }
+
+// watched returns topics to which every commit of the flow writes some records.
+func (f flow) watched() []string { return append(slices.Clone(f.sources), f.results) }
+
+func (f flow) topics() []string { return append(f.watched(), f.others...) }
+
+// Names of the pipeline of groups and its topics.
 const (
 	flowName    = "chaos"
 	flowWindows = flowName + ".windows"
@@ -198,8 +246,17 @@ const (
 	flowTx      = 8 * time.Second
 )
 
-// producerArgs returns the arguments of a producer of the flow.
+// producerArgs returns the arguments of a producer of the flow. Those of joins send to a topic
+// each, in order of event time, so that no reading is late.
 func (r *run) producerArgs(i int) []string {
+	if r.flow.joins() {
+		start := time.Date(2026, 5, 1, 0, 0, 0, 300_000_000*i, time.UTC)
+		return []string{
+			"produce", "--brokers", r.clients(), "--topic", r.flow.sources[i], "--devices", fmt.Sprint(r.Devices), "--name", fmt.Sprintf("joins-%d", i),
+			"--start", start.Format(time.RFC3339Nano), "--seed", fmt.Sprint(r.Seed), "--rate", fmt.Sprint(r.Rate / producers), "--mark",
+			"--ack-log", r.ackLog(i), "--transaction-timeout", flowTx.String(),
+		}
+	}
 	return []string{
 		"produce", "--brokers", r.clients(), "--devices", fmt.Sprint(r.Devices), "--device-prefix", fmt.Sprintf("p%d-", i), "--name", fmt.Sprintf("chaos-%d", i),
 		"--seed", fmt.Sprint(r.Seed + uint64(i)), "--rate", fmt.Sprint(r.Rate / producers), "--repeats", "0.01", "--out-of-order", "0.005", "--mark", //nolint:gosec // small
@@ -233,8 +290,15 @@ func (r *run) drain(ctx context.Context) error {
 	if err := r.cluster.rest(ctx); err != nil {
 		return err
 	}
+	last := append(r.engineArgs("e0"), "--until-end")
+	if r.flow.joins() { // bounded sources close all windows
+		if err := os.WriteFile(r.file("chaos.sql"), []byte(r.flow.sql(true)), 0o600); err != nil {
+			return err
+		}
+		last = r.engineArgs("e0")
+	}
 	for try := 0; ; try++ {
-		p, err := r.Weir.start(r.Dir, "last", append(r.engineArgs("e0"), "--until-end")...)
+		p, err := r.Weir.start(r.Dir, "last", last...)
 		if err != nil {
 			return err
 		}

@@ -22,33 +22,53 @@ type Oracle struct {
 	Broker broker.Config
 	Acks   []string      // acknowledgement logs
 	Stats  bool          // device_stats is computed as well
+	Joins  bool          // the pipeline is that of joins, not that of groups
 	Wait   time.Duration // how long transactions may stay open; default 60 s
 }
 
 // Verdict is the result of the oracle.
 type Verdict struct {
 	Audit  *audit.Report `json:"audit"`
-	Groups int           `json:"groups"`          // compared with a separate computation
-	Wrong  []string      `json:"wrong,omitempty"` // wrong groups
+	Groups int           `json:"groups"`           // compared with a separate computation
+	Joined int           `json:"joined,omitempty"` // rows of joins compared with a separate computation
+	Wrong  []string      `json:"wrong,omitempty"`  // wrong groups and rows of joins
+
+	// Planned is the checker's report on the second source of the joins.
+	Planned *audit.Report `json:"planned,omitempty"`
 }
 
 // Clean reports whether everything is correct.
-func (v *Verdict) Clean() bool { return v.Audit.Clean() && len(v.Wrong) == 0 }
+func (v *Verdict) Clean() bool {
+	return len(v.Wrong) == 0 && !slices.ContainsFunc(v.audits(), func(r *audit.Report) bool { return !r.Clean() })
+}
+
+// audits returns the checker's reports, one per source.
+func (v *Verdict) audits() []*audit.Report {
+	if v.Planned == nil {
+		return []*audit.Report{v.Audit}
+	}
+	return []*audit.Report{v.Audit, v.Planned}
+}
 
 // Findings returns examples of what is wrong.
 func (v *Verdict) Findings() []string {
 	var all []string
-	for _, f := range v.Audit.Findings {
-		all = append(all, fmt.Sprintf("%s %s: %s", f.Check, f.Problem, f.Where))
-	}
-	if len(all) == 0 && !v.Audit.Clean() {
-		all = append(all, "the checker reports failures without an example")
+	for _, r := range v.audits() {
+		for _, f := range r.Findings {
+			all = append(all, fmt.Sprintf("%s %s: %s", f.Check, f.Problem, f.Where))
+		}
+		if len(all) == 0 && !r.Clean() {
+			all = append(all, "the checker reports failures without an example")
+		}
 	}
 	return append(all, v.Wrong...)
 }
 
 // Check checks a running flow: C1 to C6 and C8 for the readings and the windows.
 func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
+	if o.Joins {
+		return o.checkSources(ctx)
+	}
 	c := audit.Config{
 		Broker: o.Broker, Acks: o.Acks, Wait: o.Wait,
 		Windows: audit.WindowConfig{Topic: flowWindows, Size: flowWindow, Late: flowName + ".late", DLQ: flowName + ".dlq", Delay: flowDelay},
@@ -63,12 +83,35 @@ func (o Oracle) Check(ctx context.Context) (*Verdict, error) {
 	return &Verdict{Audit: r}, nil
 }
 
+// checkSources checks the sources of the joins: C1 to C3, C6 and C8.
+func (o Oracle) checkSources(ctx context.Context) (*Verdict, error) {
+	v := &Verdict{}
+	for i, report := range []**audit.Report{&v.Audit, &v.Planned} {
+		c := audit.Config{
+			Broker: o.Broker, Topic: pipelines[1].sources[i], Wait: o.Wait,
+			StatsTopic: "no-stats", DLQTopic: "no-dead-letters", Group: "no-group",
+		}
+		if i < len(o.Acks) {
+			c.Acks = o.Acks[i : i+1]
+		}
+		var err error
+		if *report, err = audit.Verify(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
 // Final checks a flow at rest: everything that Check does, and that the pipeline has processed all
 // readings and its groups equal an offline recomputation.
 func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
 	v, err := o.Check(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if o.Joins {
+		v.Joined, v.Wrong, err = o.checkJoins(ctx)
+		return v, err
 	}
 	want, err := o.recompute(ctx)
 	if err != nil {
@@ -157,7 +200,7 @@ func (r *run) verifyWhileItRuns(ctx context.Context) {
 }
 
 func (r *run) oracle() Oracle {
-	return Oracle{Broker: r.direct(), Acks: r.acks(), Stats: true}
+	return Oracle{Broker: r.direct(), Acks: r.acks(), Stats: true, Joins: r.flow.joins()}
 }
 
 // judge determines the final verdict.
@@ -179,7 +222,7 @@ func (r *run) judge(ctx context.Context) error {
 			r.fail("at the end: C8 transaction of %q (producer %d) is open for %s", t.TransactionalID, t.ProducerID, time.Duration(t.Age).Round(time.Second))
 		}
 	}
-	if r.report.Final.Audit.Records == 0 {
+	if v.Audit.Records == 0 || r.flow.joins() && v.Joined == 0 {
 		return errors.New("no readings were written: the run proves nothing")
 	}
 	return nil

@@ -252,6 +252,7 @@ func (w *world) countUncommitted() {
 func TestOutcomeCompare(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rows := []row{{Key: "a", Value: 3, TS: at}, {Key: "a", Value: 4, TS: at.Add(time.Second)}, {Key: "b", Value: 5, TS: at}, {Key: "b", Value: 1, TS: endOfTime}}
+	near := joinedRow{"near", "a", 4, 3}
 	first := windowKey{"a", "2026-03-01 12:00:00"}
 	for _, test := range []struct {
 		name              string
@@ -266,6 +267,9 @@ func TestOutcomeCompare(t *testing.T) {
 		{"group missing", func(o outcome) { delete(o.groups, "totals/a") }, false, true},
 		{"group lagging", func(o outcome) { o.groups["totals/a"] = figure{1, 3} }, false, true},
 		{"group ahead", func(o outcome) { o.groups["totals/a"] = figure{3, 11} }, false, false},
+		{"row of a join missing", func(o outcome) { delete(o.joined, near) }, false, true},
+		{"row of a join twice", func(o outcome) { o.joined[near]++ }, false, false},
+		{"row of a join altered", func(o outcome) { delete(o.joined, near); o.joined[joinedRow{"near", "a", 4, 13}]++ }, false, false},
 		{"group of nothing", func(o outcome) { o.groups["classes/6"] = figure{1, 6} }, false, false},
 	} {
 		actual := expect(rows, false)

@@ -1,12 +1,15 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/audit"
 )
 
 // WritePage writes the results of runs as one Markdown page. It includes failed runs, with their
@@ -36,8 +39,10 @@ func writeTotals(b *strings.Builder, all []*Report) {
 		took += r.Took
 		faults += int64(len(r.Faults))
 		if v := r.Final; v != nil {
-			readings, lost = readings+v.Audit.Records, lost+v.Audit.Lost
-			duplicated, torn = duplicated+v.Audit.Duplicated, torn+v.Audit.Torn
+			for _, a := range v.audits() {
+				readings, lost = readings+a.Records, lost+a.Lost
+				duplicated, torn = duplicated+a.Duplicated, torn+a.Torn
+			}
 		}
 		if !r.Clean() {
 			failed++
@@ -57,6 +62,7 @@ func writeRuns(b *strings.Builder, all []*Report) {
 	}
 	line("", func(r *Report) string { return r.Cluster })
 	line("---", func(*Report) string { return "---" })
+	line("pipeline", func(r *Report) string { return cmp.Or(r.Pipeline, PipelineGroups) })
 	line("started", func(r *Report) string { return r.Began.Format("2006-01-02 15:04 UTC") })
 	line("seed", func(r *Report) string { return fmt.Sprintf("`%d`", r.Seed) })
 	line("versions", func(r *Report) string { return r.versions() })
@@ -70,13 +76,13 @@ func writeRuns(b *strings.Builder, all []*Report) {
 			return value(r.Final)
 		}
 	}
-	line("readings verified", final(func(v *Verdict) string { return thousands(v.Audit.Records) }))
-	line("of these, in acknowledgement logs", final(func(v *Verdict) string { return thousands(v.Audit.Acknowledged) }))
-	line("lost", final(func(v *Verdict) string { return thousands(v.Audit.Lost) }))
-	line("duplicated", final(func(v *Verdict) string { return thousands(v.Audit.Duplicated) }))
-	line("out of order", final(func(v *Verdict) string { return thousands(v.Audit.Reordered) }))
+	line("readings verified", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.Records }) }))
+	line("of these, in acknowledgement logs", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.Acknowledged }) }))
+	line("lost", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.Lost }) }))
+	line("duplicated", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.Duplicated }) }))
+	line("out of order", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.Reordered }) }))
 	line("transactions: total, torn", final(func(v *Verdict) string {
-		return fmt.Sprintf("%s, %d", thousands(v.Audit.Transactions), v.Audit.Torn)
+		return v.total(func(a *audit.Report) int64 { return a.Transactions }) + ", " + v.total(func(a *audit.Report) int64 { return a.Torn })
 	}))
 	line("windows: total, wrong", final(func(v *Verdict) string {
 		if v.Audit.Windows == nil {
@@ -84,8 +90,19 @@ func writeRuns(b *strings.Builder, all []*Report) {
 		}
 		return fmt.Sprintf("%s, %d", thousands(v.Audit.Windows.Results), v.Audit.Windows.Mismatch)
 	}))
-	line("groups: total, wrong", final(func(v *Verdict) string { return fmt.Sprintf("%d, %d", v.Groups, len(v.Wrong)) }))
-	line("open transactions at the end", final(func(v *Verdict) string { return fmt.Sprint(v.Audit.OpenTransactions) }))
+	line("groups: total, wrong", final(func(v *Verdict) string {
+		if v.Groups == 0 {
+			return "not checked"
+		}
+		return fmt.Sprintf("%d, %d", v.Groups, len(v.Wrong))
+	}))
+	line("rows of joins: total, wrong", final(func(v *Verdict) string {
+		if v.Joined == 0 {
+			return "not checked"
+		}
+		return fmt.Sprintf("%s, %d", thousands(int64(v.Joined)), len(v.Wrong))
+	}))
+	line("open transactions at the end", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.OpenTransactions }) }))
 	line("checks during the run", func(r *Report) string {
 		return fmt.Sprintf("%d completed, %d interrupted", r.ChecksDone, r.ChecksBroken)
 	})
@@ -102,6 +119,15 @@ func writeRuns(b *strings.Builder, all []*Report) {
 	b.WriteString("\nRecovery time runs from the start of a fault to the next commit on every partition of readings and results, so it includes the fault itself. " +
 		"A stall is a period in which a partition had no new records for a read_committed consumer. " +
 		"A check is interrupted if a fault prevents it from completing; it is repeated later.\n\n")
+}
+
+// total returns the sum of a count over the sources.
+func (v *Verdict) total(count func(*audit.Report) int64) string {
+	var sum int64
+	for _, a := range v.audits() {
+		sum += count(a)
+	}
+	return thousands(sum)
 }
 
 func (r *Report) versions() string {

@@ -21,6 +21,7 @@ type Report struct {
 	Seed     uint64            `json:"seed"`
 	Versions map[string]string `json:"versions"`
 	Cluster  string            `json:"cluster"`
+	Pipeline string            `json:"pipeline,omitempty"` // PipelineJoins; otherwise that of groups
 	Began    time.Time         `json:"began"`
 	Took     time.Duration     `json:"took_ns"` // duration of the faults, without start and shutdown
 	Rate     float64           `json:"rate"`    // requested readings per second
@@ -139,6 +140,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	if v := r.Final; v != nil {
 		a := v.Audit
 		fmt.Fprintf(w, "readings: %d verified, %d lost, %d duplicated, %d out of order; %d transactions, %d torn\n", a.Records, a.Lost, a.Duplicated, a.Reordered, a.Transactions, a.Torn)
+		if p := v.Planned; p != nil {
+			fmt.Fprintf(w, "second source: %d verified, %d lost, %d duplicated, %d out of order; %d transactions, %d torn\n", p.Records, p.Lost, p.Duplicated, p.Reordered, p.Transactions, p.Torn)
+			fmt.Fprintf(w, "rows of joins: %d checked, %d wrong\n", v.Joined, len(v.Wrong))
+		}
 		if a.Windows != nil {
 			fmt.Fprintf(w, "windows: %d checked; groups: %d checked, %d wrong\n", a.Windows.Results, v.Groups, len(v.Wrong))
 		}

@@ -36,8 +36,11 @@ const (
 // partition.
 var endOfTime = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pipelineSQL returns the stateful pipeline of an accident: windows and groups by the source's key,
-// and groups by another key through a repartition topic.
+// joinTables lists the tables that joins of the source with itself write to.
+var joinTables = []string{"same_window", "near", "same_value"}
+
+// pipelineSQL returns the stateful pipeline of an accident: windows, groups and joins by the
+// source's key, and groups by another key through a repartition topic.
 func pipelineSQL(name string, bounded bool) string {
 	mode := ""
 	if bounded {
@@ -72,14 +75,31 @@ CREATE TABLE classes (
   'connector' = 'upsert-kafka', 'topic' = '$NAME.classes', 'key.format' = 'raw', 'value.format' = 'json',
   'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '$NAME-c'
 );
+$JOINED
 EXECUTE STATEMENT SET
 BEGIN
 INSERT INTO windows SELECT k, window_start, COUNT(*), SUM(v)
 FROM TABLE(TUMBLE(TABLE rows_in, DESCRIPTOR(ts), INTERVAL '10' SECOND)) GROUP BY k, window_start, window_end;
 INSERT INTO totals SELECT k, COUNT(*), SUM(v) FROM rows_in GROUP BY k;
 INSERT INTO classes SELECT k, COUNT(*), SUM(v) FROM (SELECT CAST(MOD(v, 7) AS STRING) AS k, v FROM rows_in) GROUP BY k;
+INSERT INTO same_window SELECT a.k, a.v, b.v
+FROM (SELECT * FROM TABLE(TUMBLE(TABLE rows_in, DESCRIPTOR(ts), INTERVAL '10' SECOND)) WHERE MOD(v, 5) = 0) AS a
+JOIN (SELECT * FROM TABLE(TUMBLE(TABLE rows_in, DESCRIPTOR(ts), INTERVAL '10' SECOND)) WHERE MOD(v, 5) = 2) AS b
+ON a.k = b.k AND a.window_start = b.window_start AND a.window_end = b.window_end;
+INSERT INTO near SELECT a.k, a.v, b.v
+FROM rows_in AS a JOIN (SELECT * FROM rows_in WHERE MOD(v, 5) = 3) AS b ON a.k = b.k AND a.ts BETWEEN b.ts - INTERVAL '1' SECOND AND b.ts + INTERVAL '1' SECOND;
+INSERT INTO same_value SELECT a.k, a.v, b.v FROM rows_in AS a JOIN rows_in AS b ON a.k = b.k AND MOD(a.v, 100) = MOD(b.v, 100);
 END;
 `
+	joined := ""
+	for _, table := range joinTables {
+		joined += fmt.Sprintf(`CREATE TABLE %s (k STRING, a BIGINT, b BIGINT) WITH (
+  'connector' = 'kafka', 'topic' = '$NAME.%s', 'key.format' = 'raw', 'key.fields' = 'k', 'value.format' = 'json',
+  'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '$NAME-%s'
+);
+`, table, table, table)
+	}
+	text = strings.Replace(text, "$JOINED\n", joined, 1)
 	return strings.NewReplacer("$NAME", name, "$MODE", mode).Replace(text)
 }
 
@@ -102,10 +122,17 @@ type windowKey struct {
 type outcome struct {
 	windows map[windowKey][]figure // more than one figure per window is a duplicate
 	groups  map[string]figure      // of both tables: totals/KEY and classes/KEY
+	joined  map[joinedRow]int      // how often each row of a join was written
+}
+
+// joinedRow is a row of a join of the source with itself.
+type joinedRow struct {
+	table, key string
+	a, b       int64
 }
 
 func newOutcome() outcome {
-	return outcome{windows: make(map[windowKey][]figure), groups: make(map[string]figure)}
+	return outcome{windows: make(map[windowKey][]figure), groups: make(map[string]figure), joined: make(map[joinedRow]int)}
 }
 
 // expect computes the expected output, without sharing code with the engine. If the source has
@@ -125,7 +152,35 @@ func expect(rows []row, ended bool) outcome {
 		}
 		o.windows[w][0] = o.windows[w][0].plus(r.Value)
 	}
+	byKey := make(map[string][]row)
+	for _, r := range rows {
+		byKey[r.Key] = append(byKey[r.Key], r)
+	}
+	for key, all := range byKey {
+		for _, a := range all {
+			for _, b := range all {
+				for _, table := range joinedIn(a, b, ended) {
+					o.joined[joinedRow{table, key, a.Value, b.Value}]++
+				}
+			}
+		}
+	}
 	return o
+}
+
+// joinedIn returns the tables to which two rows of a key are written together.
+func joinedIn(a, b row, ended bool) (tables []string) {
+	closed := ended || a.TS.Before(endOfTime)
+	if closed && a.Value%5 == 0 && b.Value%5 == 2 && a.TS.Truncate(rowWindow).Equal(b.TS.Truncate(rowWindow)) {
+		tables = append(tables, "same_window")
+	}
+	if b.Value%5 == 3 && a.TS.Sub(b.TS).Abs() <= time.Second {
+		tables = append(tables, "near")
+	}
+	if a.Value%100 == b.Value%100 {
+		tables = append(tables, "same_value")
+	}
+	return tables
 }
 
 // readOutcome reads the pipeline's output.
@@ -147,6 +202,22 @@ func readOutcome(ctx context.Context, at broker.Config, name string) (outcome, e
 	})
 	if err != nil {
 		return o, err
+	}
+	for _, table := range joinTables {
+		err := broker.ReadAll(ctx, at, name+"."+table, nil, func(r *kgo.Record) error {
+			var row struct {
+				K    string `json:"k"`
+				A, B int64
+			}
+			if err := json.Unmarshal(r.Value, &row); err != nil {
+				return fmt.Errorf("read row of %s %q: %w", table, r.Value, err)
+			}
+			o.joined[joinedRow{table, row.K, row.A, row.B}]++
+			return nil
+		})
+		if err != nil {
+			return o, err
+		}
 	}
 	for _, table := range []string{"totals", "classes"} {
 		err := broker.ReadAll(ctx, at, name+"."+table, nil, func(r *kgo.Record) error {
@@ -199,6 +270,16 @@ func (o outcome) compare(actual outcome, partial bool) []string {
 	for _, g := range slices.Sorted(maps.Keys(o.groups)) {
 		if _, ok := actual.groups[g]; !ok && !partial {
 			say("%s is missing, expected %v", g, o.groups[g])
+		}
+	}
+	for r, n := range actual.joined {
+		if n > o.joined[r] {
+			say("row %v was written %d times, expected %d", r, n, o.joined[r])
+		}
+	}
+	for r, n := range o.joined {
+		if actual.joined[r] < n && !partial {
+			say("row %v was written %d times, expected %d", r, actual.joined[r], n)
 		}
 	}
 	return wrong

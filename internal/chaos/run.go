@@ -8,6 +8,7 @@
 //	fault.go     kinds of faults; faults.go has kills, pauses, elections and disks, network.go the
 //	             proxies
 //	watch.go     a reader that measures when commits become visible
+//	joins.go     another pipeline, of joins, and an offline recomputation of its rows
 //	oracle.go    the verdict: weir verify's checker, and an offline recomputation of the groups
 //	report.go    the results of a run, as JSON and as text
 //	accident.go  operator accidents; accidents.go has their kinds, scene.go the pipeline that they
@@ -44,6 +45,7 @@ type Config struct {
 	Seed     uint64        // determines the faults and their order
 	Duration time.Duration // of the faults, excluding start and shutdown
 	Faults   []string      // names of kinds; default: all
+	Pipeline string        // PipelineGroups or PipelineJoins; default: groups
 	Rate     float64       // readings per second of all producers; default 3000
 	Devices  int           // per producer; default 100
 
@@ -70,6 +72,7 @@ const logDiskSize = "8g"
 
 type run struct {
 	Config
+	flow      flow
 	rng       *rand.Rand
 	client    *kgo.Client // bypasses the proxies
 	cluster   cluster
@@ -110,8 +113,12 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	flow, err := pipelineNamed(c.Pipeline)
+	if err != nil {
+		return nil, err
+	}
 	r := &run{
-		Config: c, rng: rand.New(rand.NewPCG(c.Seed, 0)), //nolint:gosec // faults need no secrets
+		Config: c, flow: flow, rng: rand.New(rand.NewPCG(c.Seed, 0)), //nolint:gosec // faults need no secrets
 		noDisk: make(map[string]string), exits: &exits{}, report: newReport(c),
 	}
 	r.accidents = &bag[Accident]{all: Accidents(), rng: r.rng}
@@ -151,13 +158,16 @@ func (r *run) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := os.WriteFile(r.file("chaos.sql"), []byte(flowSQL), 0o600); err != nil {
+	if err := os.WriteFile(r.file("chaos.sql"), []byte(r.flow.sql(false)), 0o600); err != nil {
 		return err
 	}
 	if err := r.makeCluster(); err != nil {
 		return err
 	}
 	r.report.Cluster = r.cluster.name()
+	if r.flow.joins() {
+		r.report.Pipeline = PipelineJoins
+	}
 	r.mount(r.stateDisk(), "64m")
 	if r.Kafka == nil {
 		r.mount(r.logDisk(), logDiskSize)
@@ -173,7 +183,11 @@ func (r *run) start(ctx context.Context) error {
 		if err := r.checkEmpty(ctx); err != nil {
 			return err
 		}
+	}
+	if r.Kafka != nil || r.flow.joins() {
 		r.producers = append(r.producers, r.member("p1", r.producerArgs(1)))
+	}
+	if r.Kafka != nil && !r.flow.joins() {
 		r.others = append(r.others, r.member("stats", []string{
 			"consume", "--brokers", r.clients(), "--instance", "stats", "--state-dir", r.file("state-stats"),
 			"--session-timeout", flowSession.String(), "--transaction-timeout", flowTx.String(),
@@ -188,7 +202,7 @@ func (r *run) start(ctx context.Context) error {
 			}
 		}
 	}
-	r.watcher, err = watch(ctx, r.direct(), r.Logger)
+	r.watcher, err = watch(ctx, r.direct(), r.flow, r.Logger)
 	return err
 }
 
@@ -235,14 +249,14 @@ func (r *run) mount(dir, size string) {
 // checkEmpty refuses a cluster that already has readings: the run could not attribute gaps in them,
 // and its accidents must not hit other users' topics.
 func (r *run) checkEmpty(ctx context.Context) error {
-	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, "sensor_data_tx")
+	ends, err := kadm.NewClient(r.client).ListEndOffsets(ctx, r.flow.sources...)
 	if err != nil {
 		return fmt.Errorf("inspect the cluster: %w", err)
 	}
 	used := false
 	ends.Each(func(o kadm.ListedOffset) { used = used || o.Offset > 0 })
 	if used {
-		return errors.New("topic sensor_data_tx of this cluster already has records: chaos needs a separate cluster (weir kafka up --data-dir .weir-chaos)")
+		return fmt.Errorf("topic %s of this cluster already has records: chaos needs a separate cluster (weir kafka up --data-dir .weir-chaos)", r.flow.sources[0])
 	}
 	return nil
 }
@@ -383,8 +397,6 @@ func (r *run) close(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-
-func flowTopics() []string { return []string{"sensor_data_tx", flowWindows, flowDevices, flowSensors} }
 
 func (r *run) acks() []string {
 	all, err := filepath.Glob(r.file("acks-*.ndjson"))

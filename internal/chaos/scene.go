@@ -370,6 +370,9 @@ func (s *scene) lag(ctx context.Context) string {
 // end.
 func (s *scene) openTransactions(ctx context.Context) ([]string, error) {
 	topics := []string{s.topic("windows"), s.topic("totals"), s.topic("classes"), s.topic("late"), s.topic("dlq")}
+	for _, table := range joinTables {
+		topics = append(topics, s.topic(table))
+	}
 	stable, err := s.admin.ListCommittedOffsets(ctx, topics...)
 	if err == nil {
 		err = stable.Error()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // watcher reads readings and results like any read_committed consumer, but bypasses the proxies,
 // and records when commits become visible.
 type watcher struct {
+	flow   flow
 	client *kgo.Client
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -33,12 +35,9 @@ type partition struct {
 	id    int32
 }
 
-// watched returns topics to which every commit of the flow writes some records.
-func watched() []string { return []string{"sensor_data_tx", flowDevices} }
-
-func watch(ctx context.Context, at broker.Config, log *slog.Logger) (*watcher, error) {
-	w := &watcher{next: make(map[partition]int64), seen: make(map[partition]time.Time), done: make(chan struct{})}
-	client, err := broker.Connect(ctx, at, kgo.ConsumeTopics(watched()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+func watch(ctx context.Context, at broker.Config, f flow, log *slog.Logger) (*watcher, error) {
+	w := &watcher{flow: f, next: make(map[partition]int64), seen: make(map[partition]time.Time), done: make(chan struct{})}
+	client, err := broker.Connect(ctx, at, kgo.ConsumeTopics(f.watched()...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(5*time.Second))
 	if err != nil {
 		return nil, err
@@ -69,7 +68,7 @@ func (w *watcher) take(fetches kgo.Fetches, log *slog.Logger) {
 		}
 		w.seen[p] = now
 		w.next[p] = f.Records[len(f.Records)-1].Offset + 1
-		if f.Topic == watched()[0] {
+		if slices.Contains(w.flow.sources, f.Topic) {
 			w.readings += int64(len(f.Records))
 		}
 	})
@@ -103,7 +102,7 @@ func (w *watcher) longestStall() time.Duration {
 func (w *watcher) ends(ctx context.Context, client *kgo.Client) (map[partition]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, recoverLimit)
 	defer cancel()
-	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, watched()...)
+	listed, err := kadm.NewClient(client).ListEndOffsets(ctx, w.flow.watched()...)
 	if err == nil {
 		err = listed.Error()
 	}
@@ -150,7 +149,7 @@ func (w *watcher) awaitFirst(ctx context.Context, limit time.Duration) error {
 	deadline := time.Now().Add(limit)
 	for {
 		ends, err := w.ends(ctx, w.client)
-		if err == nil && len(ends) > len(watched()) {
+		if err == nil && len(ends) > len(w.flow.watched()) {
 			_, err = w.awaitBeyond(ctx, map[partition]int64{}, time.Now(), limit)
 			behind, _ := w.behind(zeroes(ends))
 			if err == nil && len(behind) == 0 {
