@@ -11,6 +11,7 @@ import (
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
 )
 
 // State entries of joins: the rows of each input.
@@ -151,13 +152,10 @@ const pageRows = 256
 // each calls fn with the rows of an input whose keys start with prefix, in the order of their keys
 // from a key on, until fn returns false.
 func (j *joiner) each(in int, window int64, prefix, from []byte, fn func(row *joinRow) bool) {
-	page := make([]joinRow, 0, 8)
+	page, end := make([]joinRow, 0, 8), state.PrefixEnd(prefix)
 	for {
 		page = page[:0]
-		j.task.store.ScanRange(j.entry(in), window, from, nil, func(key, value []byte) bool {
-			if !bytes.HasPrefix(key, prefix) {
-				return false
-			}
+		j.task.store.ScanRange(j.entry(in), window, from, end, func(key, value []byte) bool {
 			row := joinRow{key: bytes.Clone(key)}
 			if !row.decode(value) {
 				j.task.fail(errState)

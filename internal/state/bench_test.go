@@ -234,9 +234,10 @@ func million(b *testing.B, cfg Config, rows uint64) *Store {
 
 func joinKey(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i*0x9E3779B97F4A7C15) }
 
-// BenchmarkRestore applies changelog records of new entries.
+// BenchmarkRestore applies changelog records of a million entries: in memory, to a copy with a cache
+// for all of them, and to one with a cache for a tenth.
 func BenchmarkRestore(b *testing.B) {
-	stores(b, func(b *testing.B, s *Store) {
+	restore := func(b *testing.B, s *Store) {
 		key := make([]byte, prefixLen+8)
 		value := make([]byte, 40)
 		n := uint64(0)
@@ -248,6 +249,15 @@ func BenchmarkRestore(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
+	}
+	stores(b, restore)
+	b.Run("disk-cold", func(b *testing.B) {
+		s, err := Open(Config{Dir: b.TempDir(), CacheBytes: 16 << 20})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		restore(b, s)
 	})
 }
 

@@ -89,3 +89,30 @@ func TestWarmAfterEviction(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryIsBounded writes a state that is many times as large as its cache, and reads it by
+// range.
+func TestMemoryIsBounded(t *testing.T) {
+	const cache, keys = 4 << 20, 100_000
+	s, err := Open(Config{Dir: "/state", CacheBytes: cache, fs: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	// Half of the memtables are written, the others wait for a flush.
+	const blocks, memTables, other = 8 << 20, 4 * minMemTable, 1 << 20
+	const limit = cache + maxHeld + blocks + memTables + other
+	for from := 0; from < keys; from += 5000 {
+		for i := from; i < from+5000; i++ {
+			s.Put(1, 0, joinKey(uint64(i)), make([]byte, 200))
+		}
+		s.ScanPrefix(1, 0, joinKey(uint64(from/2)), func(_, _ []byte) bool { return true })
+		commit(t, s)
+		if s.bytes > cache {
+			t.Fatalf("%d entries: %d bytes in the cache, want at most %d", from, s.bytes, cache)
+		}
+		if got := s.Bytes(); got > limit {
+			t.Fatalf("%d entries: %d bytes, want at most %d", from, got, limit)
+		}
+	}
+}

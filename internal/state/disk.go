@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	memTableBytes = 16 << 20
-	flushEvery    = 10 * time.Second // bounds what is replayed after a crash
-	maxPending    = 4 << 20          // bytes of restored records per batch
+	minMemTable = 1 << 20 // bytes
+	maxMemTable = 16 << 20
+	flushEvery  = 10 * time.Second // bounds what is replayed after a crash
+	maxPending  = 4 << 20          // bytes of restored records per batch
 )
 
 // metaKey is shorter than every entry's key and sorts before them.
@@ -209,7 +210,7 @@ func (d *disk) scan(op uint16, window int64, from, to []byte, fn func(key, value
 	if to != nil {
 		upper = appendKey(nil, op, window, to)
 	} else {
-		upper = prefixEnd(lower[:prefixLen])
+		upper = PrefixEnd(lower[:prefixLen])
 	}
 	return d.iterate(lower, upper, func(it *pebble.Iterator) {
 		for ok := it.First(); ok; ok = it.Next() {
@@ -249,7 +250,7 @@ func (d *disk) windows(fn func(op uint16, window int64)) error {
 				return
 			}
 			fn(op, window)
-			end := prefixEnd(it.Key()[:prefixLen])
+			end := PrefixEnd(it.Key()[:prefixLen])
 			if end == nil {
 				return
 			}
@@ -325,13 +326,14 @@ func (d *disk) report(err error) {
 }
 
 func (d *disk) options() *pebble.Options {
+	memTable := min(max(d.cfg.CacheBytes/4, minMemTable), maxMemTable)
 	o := &pebble.Options{
 		FS:                 newOnceFS(d.cfg.fs, d.report),
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
-		MemTableSize:       memTableBytes,
+		MemTableSize:       uint64(memTable), //nolint:gosec // at most maxMemTable
 		// Memtables count towards the cache: one being written and one being flushed.
-		CacheSize:    min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20) + 2*memTableBytes,
+		CacheSize:    min(max(d.cfg.CacheBytes/4, 8<<20), 64<<20) + 2*memTable,
 		MaxOpenFiles: 500,
 		// The built-in check of file sizes ends the process from a goroutine; see verifyTables.
 		DisableConsistencyCheck:    true,

@@ -38,9 +38,9 @@ func EntryOf(key []byte) (op uint16, ok bool) {
 	return op, err == nil
 }
 
-// prefixEnd returns the smallest byte string greater than all that start with prefix, or nil if
+// PrefixEnd returns the smallest byte string greater than all that start with prefix, or nil if
 // there is none.
-func prefixEnd(prefix []byte) []byte {
+func PrefixEnd(prefix []byte) []byte {
 	end := append([]byte(nil), prefix...)
 	for i := len(end) - 1; i >= 0; i-- {
 		if end[i]++; end[i] != 0 {

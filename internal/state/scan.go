@@ -30,7 +30,7 @@ func (s *Store) Scan(op uint16, window int64, fn func(key, value []byte) bool) {
 
 // ScanPrefix is like Scan for the keys that start with prefix, at the cost of ScanRange.
 func (s *Store) ScanPrefix(op uint16, window int64, prefix []byte, fn func(key, value []byte) bool) {
-	s.ScanRange(op, window, prefix, prefixEnd(prefix), fn)
+	s.ScanRange(op, window, prefix, PrefixEnd(prefix), fn)
 }
 
 // ScanRange is like Scan for the keys in [from, to); a nil to is unbounded. It costs O(log n) for a

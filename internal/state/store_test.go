@@ -34,8 +34,8 @@ func TestPrefixEnd(t *testing.T) {
 	for _, test := range []struct{ prefix, want []byte }{
 		{[]byte{1, 2}, []byte{1, 3}}, {[]byte{1, 0xff}, []byte{2}}, {[]byte{0xff, 0xff}, nil},
 	} {
-		if got := prefixEnd(test.prefix); !bytes.Equal(got, test.want) {
-			t.Errorf("prefixEnd(%x) = %x, want %x", test.prefix, got, test.want)
+		if got := PrefixEnd(test.prefix); !bytes.Equal(got, test.want) {
+			t.Errorf("PrefixEnd(%x) = %x, want %x", test.prefix, got, test.want)
 		}
 	}
 }
