@@ -234,8 +234,8 @@ func million(b *testing.B, cfg Config, rows uint64) *Store {
 
 func joinKey(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i*0x9E3779B97F4A7C15) }
 
-// BenchmarkRestore applies changelog records of a million entries: in memory, to a copy with a cache
-// for all of them, and to one with a cache for a tenth.
+// BenchmarkRestore applies changelog records of a million entries: in memory, to a copy with a
+// cache for all of them, and to one with a cache for a tenth.
 func BenchmarkRestore(b *testing.B) {
 	restore := func(b *testing.B, s *Store) {
 		key := make([]byte, prefixLen+8)
