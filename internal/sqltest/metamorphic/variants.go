@@ -29,6 +29,7 @@ type Variant struct {
 	// Wall makes the time column a TIMESTAMP with the local time of the session's zone. The windows
 	// are the same.
 	Wall bool
+	TTL  bool // state expires, but later than the rows end
 }
 
 // Plainest is the variant that all others are compared with: one partition, one batch, without keys
@@ -50,6 +51,7 @@ func (v Variant) String() string {
 	add(v.MaxFired > 0, "at most %d windows per firing", v.MaxFired)
 	add(v.Plain, "no rewrites")
 	add(v.Wall, "local times")
+	add(v.TTL, "a TTL")
 	return strings.Join(parts, ", ")
 }
 
@@ -71,6 +73,7 @@ func variantsOf(c Case, r *rand.Rand) []Variant {
 			Options: dryrun.Options{Partitions: int32(pick(1, 3, 4)), Batch: pick(0, 0, 1, 3, 7), Crash: r.IntN(3) == 0, MaxFired: pick(0, 0, 1, 2)}, //nolint:gosec // small number
 			Keys:    []Keys{Declared, Undeclared, Anywhere}[i%3],
 			Plain:   r.IntN(4) == 0,
+			TTL:     r.IntN(3) == 0,
 			Step:    pick(0, 1, 2, 5),
 		}
 		if r.IntN(2) == 0 {
@@ -124,6 +127,9 @@ func (v Variant) apply(c Case) ([]sql.Statement, []Send) {
 		}
 	case Anywhere:
 		statements = append([]sql.Statement{&sql.Set{Key: "weir.key-partitioning", Value: "any"}}, statements...)
+	}
+	if v.TTL {
+		statements = append([]sql.Statement{&sql.Set{Key: "table.exec.state.ttl", Value: "100000 d"}}, statements...)
 	}
 	if v.Wall {
 		sends = slices.Clone(sends)
