@@ -12,6 +12,7 @@ import (
 // resumed with the next changes, when its task exists.
 func TestTakeChanges(t *testing.T) {
 	s := &session{
+		p:       newPipeline(Config{}),
 		stages:  map[string][]*plan.Stage{"readings": {{Name: "stage1"}}},
 		changed: make(map[taskID]bool), assigned: make(map[topicPartition]*assignment),
 	}
