@@ -262,7 +262,8 @@ func (t *trial) start(ctx context.Context, args ...string) (*process, error) {
 // wait waits until the process ends, and returns its peak resident memory.
 func (p *process) wait(ctx context.Context) (peakKB int64, err error) {
 	for {
-		// Maxrss is no use: a child shares this process's memory until its exec, and inherits its peak.
+		// Maxrss is no use: a child shares this process's memory until its exec, and inherits its
+		// peak.
 		peakKB = max(peakKB, usage.PeakKB(p.cmd.Process.Pid))
 		select {
 		case <-p.ended:
