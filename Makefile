@@ -16,7 +16,7 @@ LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEa
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -172,6 +172,12 @@ clients: check-deps ## test the clients of others on the embedded broker: Java, 
 
 test-flink: check-deps ## send a million readings through Flink while its processes and three brokers are killed
 	WEIR_TEST_FLINK_READINGS=1000000 go test -count 1 -timeout 60m -v -run TestFlinkSurvivesKills ./cmd/weir
+
+OLD ?= HEAD~1
+upgrade: ## upgrade and downgrade the processes of a pipeline one by one under load, from and to version OLD (HEAD~1), and verify
+	@dir=$$(mktemp -d) && trap 'git worktree remove --force '$$dir'/src; rm -rf '$$dir EXIT && \
+	git worktree add -q --detach $$dir/src $(OLD) && (cd $$dir/src && go build -o $$dir/weir ./cmd/weir) && \
+	WEIR_OLD_BINARY=$$dir/weir go test -count 1 -v -run '^TestRollingUpgrade$$' ./cmd/weir
 
 clean: ## remove what build and lint have created
 	rm -rf $(BIN)
