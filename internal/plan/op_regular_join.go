@@ -35,9 +35,7 @@ func (j *RegularJoin) Signature(r *Relation) string {
 	return j.signature(r)
 }
 
-// matchesNulls holds with Broadcast, since rows with NULL in the columns by which the left input is
-// partitioned are joined, too.
-func (j *RegularJoin) matchesNulls() bool { return j.Broadcast }
+func (*RegularJoin) matchesNulls() bool { return false }
 
 // copies holds for inner joins as well: a row that the join has emitted and that comes back may
 // match the same rows again.
@@ -53,6 +51,9 @@ func (b *joinBinding) regularJoin() *Relation {
 		b.place(b.on.Left, b.on.Right)
 	}
 	r := b.relation(j)
+	if j.Broadcast && r.Hash != exchanged { // the join has no keys by which it could check the topic's partitions
+		r.Keyed, r.Hash = nil, ""
+	}
 	for i := range r.Cols { // rows come in any order of their times
 		r.Cols[i].Rowtime, r.Cols[i].Window, r.Cols[i].Role = false, nil, NoRole
 	}

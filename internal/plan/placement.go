@@ -27,6 +27,9 @@ type Placement struct {
 // on it.
 func (r *Relation) Placement(input int) *Placement {
 	in := r.Inputs[input]
+	if j, ok := r.Op.(*RegularJoin); ok && j.Broadcast {
+		return nil
+	}
 	if !r.Op.Stateful() || in.Keyed == nil || in.Hash == "" || in.Hash == exchanged {
 		return nil
 	}
