@@ -93,7 +93,8 @@ func TestLeapIsEmittedInParts(t *testing.T) {
 }
 
 // A pipeline that was stopped before all due windows were emitted may have read its inputs to the
-// end. Its next run emits these windows before it ends, even if the group assigns its partitions late.
+// end. Its next run emits these windows before it ends, even if the group assigns its partitions
+// late.
 func TestDueWindowsOfUnassignedPartitions(t *testing.T) {
 	for _, bounded := range []bool{true, false} {
 		t.Run(fmt.Sprintf("bounded %t", bounded), func(t *testing.T) { testLateAssignment(t, bounded) })

@@ -184,13 +184,11 @@ func (j *intervalJoin) resume() {
 }
 
 // forwardProgress forwards the watermark for the rows that the join emits, whose times are behind
-// that of the inputs.
+// that of the inputs, once no bucket is due, see base.forwardWatermark.
 func (j *intervalJoin) forwardProgress() {
-	watermark, idle := j.delayed(), j.idle
-	if bucket, due := j.due(); due {
-		watermark, idle = min(watermark, bucket-1), false
+	if !j.pending() {
+		j.forwardWatermark(max(j.counters.watermark, j.delayed()), j.idle)
 	}
-	j.forwardWatermark(max(j.counters.watermark, watermark), idle)
 }
 
 func (j *intervalJoin) delayed() int64 {

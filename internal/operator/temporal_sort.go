@@ -65,23 +65,17 @@ func (s *temporalSort) advance(_ int, watermark int64, idle bool) {
 	s.forwardProgress()
 }
 
-// due returns the time of the first waiting row if the watermark has passed it.
-func (s *temporalSort) due() (at int64, ok bool) {
-	bucket, some := s.task.store.FirstWindow(s.buffer.rows)
-	if !some || bucket > s.now {
-		return 0, false
+// pending reports whether the watermark has passed the first waiting row.
+func (s *temporalSort) pending() (due bool) {
+	bucket, ok := s.task.store.FirstWindow(s.buffer.rows)
+	if !ok || bucket > s.now {
+		return false
 	}
 	s.task.store.Scan(s.buffer.rows, bucket, func(key, _ []byte) bool {
-		at = unordered(key)
-		ok = at <= s.now
+		due = unordered(key) <= s.now
 		return false
 	})
-	return at, ok
-}
-
-func (s *temporalSort) pending() bool {
-	_, ok := s.due()
-	return ok
+	return due
 }
 
 func (s *temporalSort) resume() {
@@ -91,14 +85,11 @@ func (s *temporalSort) resume() {
 	}
 }
 
-// forwardProgress forwards the watermark before the first row that is due: downstream operators
-// must not treat it as late.
+// forwardProgress forwards the watermark once no row is due, see base.forwardWatermark.
 func (s *temporalSort) forwardProgress() {
-	if at, ok := s.due(); ok {
-		s.forwardWatermark(max(s.counters.watermark, at-1), false)
-		return
+	if !s.pending() {
+		s.forwardWatermark(s.now, s.idle)
 	}
-	s.forwardWatermark(s.now, s.idle)
 }
 
 // fire emits the rows that are due, up to the transaction's limit. It copies a page of them at a

@@ -74,14 +74,11 @@ func (j *windowJoin) resume() {
 	}
 }
 
-// forwardProgress forwards the watermark before the first window that is due: downstream operators
-// must not treat its rows as late.
+// forwardProgress forwards the watermark once no window is due, see base.forwardWatermark.
 func (j *windowJoin) forwardProgress() {
-	if end, ok := j.due(); ok {
-		j.forwardWatermark(max(j.counters.watermark, j.clock.last(end-millisecond)-1), false)
-		return
+	if !j.pending() {
+		j.forwardWatermark(j.now, j.idle)
 	}
-	j.forwardWatermark(j.now, j.idle)
 }
 
 // fire emits the windows that are due, up to the transaction's limit.
