@@ -106,9 +106,6 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 		}
 	}
 	left, right = p.castTo(s, left, cols), p.castTo(s, right, cols)
-	if left.Updating || right.Updating {
-		return nil, sql.Errorf(s, "%s of updating rows is not supported", s.Op).WithHint("write each side to the sink with its own INSERT in a statement set")
-	}
 	if s.Op != "UNION" {
 		return p.intersection(s, cols, left, right)
 	}
@@ -125,6 +122,7 @@ func (p *planner) union(cols []Column, left, right *Relation) *Relation {
 	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
 		u.Keyed, u.Hash = left.Keyed, left.Hash
 	}
+	u.Multiset, u.Scattered = u.Updating, u.Updating // a key of one side may be one of the other, too
 	return u
 }
 
