@@ -27,23 +27,29 @@ const (
 	partitions   = 4
 )
 
-// serve is the broker's process. It prints its address, and compacts nothing.
+// serve is the broker's process.
 func serve(dir string) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	b, err := embedded.Open(embedded.Config{
-		Dir: dir, StoredBytes: -1, MaintainEvery: -1,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err == nil {
-		fmt.Println(b.Addr())
-		<-ctx.Done()
-		err = b.Close()
-	}
+	err := serveUntil(ctx, dir)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: broker:", err)
 		os.Exit(1)
 	}
+}
+
+// serveUntil prints the broker's address, and serves until ctx is done. It compacts nothing.
+func serveUntil(ctx context.Context, dir string) error {
+	b, err := embedded.Open(embedded.Config{
+		Dir: dir, StoredBytes: -1, MaintainEvery: -1,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println(b.Addr())
+	<-ctx.Done()
+	return b.Close()
 }
 
 // server is the broker's process.

@@ -118,7 +118,7 @@ func (x *expiringTask) send(topic string, rows ...[2]string) {
 
 // entries counts the entries of operators, except for a number that does not belong to a key.
 func (x *expiringTask) entries() (n int) {
-	for op := uint16(watermarkEntry + 1); int(op) < x.store.Operators(); op++ {
+	for op := watermarkEntry + 1; int(op) < x.store.Operators(); op++ {
 		for _, window := range x.store.Windows(op) {
 			x.store.Scan(op, window, func(key, _ []byte) bool {
 				if !bytes.Equal(key, nextKey) {
