@@ -186,3 +186,34 @@ func TestKeysOfAllPartitioners(t *testing.T) {
 		}
 	}
 }
+
+// Rows without a key are in any partition. A join that keeps them does not rely on it, but a group
+// of the joined rows does.
+func TestNullKeysBehindJoins(t *testing.T) {
+	const query = "INSERT INTO results SELECT CAST(c AS STRING), CAST(COUNT(*) AS STRING) FROM (SELECT device_id, COUNT(*) AS c FROM (SELECT r.device_id FROM %s) GROUP BY device_id) GROUP BY CAST(c AS STRING);"
+	for name, joined := range map[string]string{
+		"lookup":  "readings AS r LEFT JOIN devices FOR SYSTEM_TIME AS OF r.ts AS d ON r.device_id = d.device_id",
+		"regular": "readings AS r LEFT JOIN (SELECT device_id FROM readings GROUP BY device_id HAVING COUNT(*) > 9) AS d ON r.device_id = d.device_id",
+		"anti":    "readings AS r WHERE NOT EXISTS (SELECT 1 FROM readings AS d WHERE d.device_id = r.device_id AND d.v > r.v)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := keyedCluster(t, "raw", placements["java"])
+			for partition := range int32(4) {
+				produceGiven(t, at, []*kgo.Record{{Topic: "readings", Partition: partition, Value: []byte(`{"room":"r0","v":0,"ts":"2026-01-01T00:00:40Z"}`)}})
+			}
+			sql := strings.Replace(fmt.Sprintf(keyedTables, "raw"), "'value.format'", "'value.fields-include' = 'EXCEPT_KEY', 'value.format'", 1) + fmt.Sprintf(query, joined)
+			err := runKeyed(t, at, "keyed", sql)
+			var misplaced *operator.MisplacedRecordError
+			if !errors.As(err, &misplaced) || !misplaced.Null {
+				t.Fatalf("%v, want a MisplacedRecordError of a NULL key; results %v", err, counts(t, at, "results"))
+			}
+			if err := runKeyed(t, at, "any", "SET 'weir.key-partitioning' = 'any';"+sql); err != nil {
+				t.Fatal(err)
+			}
+			if got := counts(t, at, "results"); got["4"] != `{"device_id":"4","x":"1"}` || got["1"] == `{"device_id":"1","x":"4"}` {
+				t.Errorf("groups by their number of rows: %v, want one group of the 4 rows without a key", got)
+			}
+		})
+	}
+}

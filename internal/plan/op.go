@@ -43,6 +43,8 @@ type Op interface {
 	dropsLate() bool
 	// matchesNulls reports whether NULL keys match each other.
 	matchesNulls() bool
+	// dropsNulls reports whether rows of an input with NULL keys are dropped.
+	dropsNulls(input int) bool
 }
 
 // opDefaults provides the methods of a stateless operator that rewrites don't see through.
@@ -57,6 +59,7 @@ func (opDefaults) forwardsWindow(*Relation, *Window) bool                     { 
 func (opDefaults) copies(int) bool                                            { return false }
 func (opDefaults) dropsLate() bool                                            { return false }
 func (opDefaults) matchesNulls() bool                                         { return true }
+func (opDefaults) dropsNulls(int) bool                                        { return false }
 
 // Describe returns a one-line description of the relation.
 func (r *Relation) Describe() string { return r.Op.Describe(r) }

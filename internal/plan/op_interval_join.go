@@ -44,6 +44,8 @@ func (*IntervalJoin) matchesNulls() bool      { return false }
 func (j *IntervalJoin) copies(input int) bool { return j.Kind.Keeps(input) }
 func (*IntervalJoin) dropsLate() bool         { return true }
 
+func (j *IntervalJoin) dropsNulls(input int) bool { return j.dropsUnmatched(input) }
+
 // intervalJoin returns the join as an interval join; nil if its condition doesn't bound the
 // difference of two rowtimes on both sides.
 func (b *joinBinding) intervalJoin() *Relation {

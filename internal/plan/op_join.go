@@ -38,6 +38,10 @@ type JoinOn struct {
 	Cond        expr.Node // over the columns of both inputs; nil is true
 }
 
+// dropsUnmatched reports whether rows of an input are dropped if one of their columns that must be
+// equal is NULL.
+func (on *JoinOn) dropsUnmatched(input int) bool { return len(on.Left) > 0 && !on.Kind.Keeps(input) }
+
 // describe returns the condition as text.
 func (j *JoinOn) describe(r *Relation) string {
 	left, right := r.Inputs[0].Cols, r.Inputs[1].Cols

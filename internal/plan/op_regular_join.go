@@ -37,6 +37,8 @@ func (j *RegularJoin) Signature(r *Relation) string {
 
 func (*RegularJoin) matchesNulls() bool { return false }
 
+func (j *RegularJoin) dropsNulls(input int) bool { return j.dropsUnmatched(input) }
+
 // copies holds for inner joins as well: a row that the join has emitted and that comes back may
 // match the same rows again.
 func (*RegularJoin) copies(int) bool { return true }

@@ -68,6 +68,8 @@ func (*TemporalJoin) Signature(r *Relation) string {
 func (j *TemporalJoin) copies(input int) bool { return j.Outer && input == 0 }
 func (*TemporalJoin) matchesNulls() bool      { return false }
 
+func (j *TemporalJoin) dropsNulls(input int) bool { return input == 1 || !j.Outer }
+
 // lookup binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
 // is joined with the version of the right row that was valid at its time.
 func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *scope, error) {

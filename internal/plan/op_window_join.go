@@ -41,6 +41,8 @@ func (*WindowJoin) matchesNulls() bool      { return false }
 func (j *WindowJoin) copies(input int) bool { return j.Kind.Keeps(input) }
 func (*WindowJoin) dropsLate() bool         { return true }
 
+func (j *WindowJoin) dropsNulls(input int) bool { return j.dropsUnmatched(input) }
+
 // windowJoin returns the join as a window join; nil if its condition doesn't equate the windows of
 // both sides.
 func (b *joinBinding) windowJoin() (*Relation, error) {

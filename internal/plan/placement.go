@@ -37,7 +37,31 @@ func (r *Relation) Placement(input int) *Placement {
 	if len(tables) == 0 {
 		return nil
 	}
-	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: r.Op.matchesNulls()}
+	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: r.Op.matchesNulls() || r.nullsMeet && !r.Op.dropsNulls(input)}
+}
+
+// placeNulls marks joins that keep rows with NULL keys for a relation above them that combines such
+// rows without an exchange: a join itself does not rely on their partitions.
+func (p *planner) placeNulls() {
+	p.program.visit(func(r *Relation) {
+		if r.Op.Stateful() && r.Op.matchesNulls() {
+			for _, in := range r.Inputs {
+				in.placeNulls()
+			}
+		}
+	})
+}
+
+func (r *Relation) placeNulls() {
+	if len(r.Keyed) == 0 || r.Hash == exchanged || r.nullsMeet {
+		return
+	}
+	r.nullsMeet = !r.Op.matchesNulls()
+	for i, in := range r.Inputs {
+		if !r.Op.dropsNulls(i) {
+			in.placeNulls()
+		}
+	}
 }
 
 // Home returns the placement of a relation's state for an input: the partition of a topic's key,

@@ -158,6 +158,7 @@ func (p *planner) finish() (*Program, error) {
 		return nil, err
 	}
 	p.expire()
+	p.placeNulls()
 	p.differPlacements()
 	return p.program, nil
 }

@@ -55,6 +55,10 @@ type Relation struct {
 	// equal values in the same partition.
 	Hash string
 
+	// nullsMeet marks joins whose rows with NULL keys meet in a relation above them, which relies
+	// on their partitions. See planner.placeNulls.
+	nullsMeet bool
+
 	// Needed marks the columns that are read; others are not computed.
 	Needed []bool
 
