@@ -25,6 +25,7 @@ type intervalJoin struct {
 	bucket  int64 // length of a bucket
 	delay   int64 // maximum lag of emitted rows behind the watermark of the inputs
 	between []byte
+	done    progress
 }
 
 // bucketsPerInterval determines the length of a bucket: more buckets cost each row more lookups,
@@ -38,8 +39,16 @@ func newIntervalJoin(b base, op *plan.IntervalJoin) (node, error) {
 	if op.Kind != plan.InnerJoin {
 		j.delay += j.bucket
 	}
+	j.done.rollback(&j.base)
 	return j, nil
 }
+
+func (j *intervalJoin) rollback() {
+	j.joiner.rollback()
+	j.done.rollback(&j.base)
+}
+
+func (j *intervalJoin) finishTransaction() { j.done.finishTransaction(&j.base, j.pending()) }
 
 func intervalJoinEntries(op *plan.IntervalJoin) []movedEntry { return joinEntries(&op.JoinOn) }
 
@@ -153,7 +162,7 @@ func (j *intervalJoin) advance(in int, watermark int64, idle bool) {
 	if !j.task.restoring {
 		j.fire()
 	}
-	j.forwardProgress()
+	j.done.forward(&j.base, j.pending(), j.delayed(), j.idle)
 }
 
 // due returns the first bucket whose rows have no further matches.
@@ -179,18 +188,12 @@ func (j *intervalJoin) pending() bool {
 func (j *intervalJoin) resume() {
 	if j.pending() {
 		j.fire()
-		j.forwardProgress()
+		j.done.forward(&j.base, j.pending(), j.delayed(), j.idle)
 	}
 }
 
-// forwardProgress forwards the watermark for the rows that the join emits, whose times are behind
-// that of the inputs, once no bucket is due, see base.forwardWatermark.
-func (j *intervalJoin) forwardProgress() {
-	if !j.pending() {
-		j.forwardWatermark(max(j.counters.watermark, j.delayed()), j.idle)
-	}
-}
-
+// delayed returns the watermark of the rows that the join emits, whose times are behind that of the
+// inputs.
 func (j *intervalJoin) delayed() int64 {
 	if j.now == minWatermark || j.now == maxWatermark {
 		return j.now

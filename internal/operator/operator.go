@@ -213,9 +213,8 @@ func (b *base) emit(r *rowBatch) {
 	}
 }
 
-// forwardWatermark forwards a watermark to the downstream operators. An operator that still has
-// rows to emit for its own watermark, in later transactions, does not forward it yet, nor any
-// watermark in between: a session downstream could end although one of these rows would extend it.
+// forwardWatermark forwards a watermark to the downstream operators. See progress for those that
+// may still have rows to emit for it.
 func (b *base) forwardWatermark(watermark int64, idle bool) {
 	b.counters.watermark, b.counters.idle = watermark, idle
 	for _, e := range b.outs {

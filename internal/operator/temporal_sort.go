@@ -20,6 +20,7 @@ type temporalSort struct {
 	out    rowBatch
 	now    int64
 	idle   bool
+	done   progress
 	key    []byte
 }
 
@@ -35,6 +36,7 @@ func temporalSortEntries(*plan.TemporalSort) []movedEntry {
 
 func (s *temporalSort) rollback() {
 	s.now, s.idle = minWatermark, false
+	s.done.rollback(&s.base)
 	s.out.clear()
 	s.buffer.rollback()
 }
@@ -62,7 +64,7 @@ func (s *temporalSort) advance(_ int, watermark int64, idle bool) {
 	if !s.task.restoring {
 		s.fire()
 	}
-	s.forwardProgress()
+	s.done.forward(&s.base, s.pending(), s.now, s.idle)
 }
 
 // pending reports whether the watermark has passed the first waiting row.
@@ -81,14 +83,7 @@ func (s *temporalSort) pending() (due bool) {
 func (s *temporalSort) resume() {
 	if s.pending() {
 		s.fire()
-		s.forwardProgress()
-	}
-}
-
-// forwardProgress forwards the watermark once no row is due, see base.forwardWatermark.
-func (s *temporalSort) forwardProgress() {
-	if !s.pending() {
-		s.forwardWatermark(s.now, s.idle)
+		s.done.forward(&s.base, s.pending(), s.now, s.idle)
 	}
 }
 
@@ -144,4 +139,7 @@ func (s *temporalSort) deliver() {
 	s.out.clear()
 }
 
-func (s *temporalSort) finishTransaction() { s.buffer.finishTransaction() }
+func (s *temporalSort) finishTransaction() {
+	s.buffer.finishTransaction()
+	s.done.finishTransaction(&s.base, s.pending())
+}

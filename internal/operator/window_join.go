@@ -14,11 +14,21 @@ type windowJoin struct {
 	joiner
 	op    *plan.WindowJoin
 	clock clock
+	done  progress
 }
 
 func newWindowJoin(b base, op *plan.WindowJoin) (node, error) {
-	return &windowJoin{joiner: newJoiner(b, &op.JoinOn), op: op, clock: clock{op.Window.Zone}}, nil
+	j := &windowJoin{joiner: newJoiner(b, &op.JoinOn), op: op, clock: clock{op.Window.Zone}}
+	j.done.rollback(&j.base)
+	return j, nil
 }
+
+func (j *windowJoin) rollback() {
+	j.joiner.rollback()
+	j.done.rollback(&j.base)
+}
+
+func (j *windowJoin) finishTransaction() { j.done.finishTransaction(&j.base, j.pending()) }
 
 func windowJoinEntries(op *plan.WindowJoin) []movedEntry { return joinEntries(&op.JoinOn) }
 
@@ -49,7 +59,7 @@ func (j *windowJoin) advance(in int, watermark int64, idle bool) {
 	if !j.task.restoring {
 		j.fire()
 	}
-	j.forwardProgress()
+	j.done.forward(&j.base, j.pending(), j.now, j.idle)
 }
 
 // due returns the first window that the watermark has passed.
@@ -70,14 +80,7 @@ func (j *windowJoin) pending() bool {
 func (j *windowJoin) resume() {
 	if j.pending() {
 		j.fire()
-		j.forwardProgress()
-	}
-}
-
-// forwardProgress forwards the watermark once no window is due, see base.forwardWatermark.
-func (j *windowJoin) forwardProgress() {
-	if !j.pending() {
-		j.forwardWatermark(j.now, j.idle)
+		j.done.forward(&j.base, j.pending(), j.now, j.idle)
 	}
 }
 

@@ -160,8 +160,11 @@ func useWallTime(t *sql.CreateTable) {
 
 // canWall reports whether a case uses row times only for windows over local time.
 func canWall(c Case) bool {
-	if !strings.Contains(c.SQL, "ts TIMESTAMP_LTZ(3)") || !strings.Contains(c.SQL, "DESCRIPTOR(ts)") {
+	if !strings.Contains(c.SQL, "DESCRIPTOR(ts)") || strings.Contains(c.SQL, "ORDER BY ts") {
 		return false
+	}
+	if tables := strings.Count(c.SQL, "ts TIMESTAMP_LTZ(3)"); tables == 0 || tables > strings.Count(c.SQL, "WATERMARK FOR ts") {
+		return false // ts is written to a table
 	}
 	rest := strings.NewReplacer("ts TIMESTAMP_LTZ(3)", "", "WATERMARK FOR ts AS ts -", "", "DESCRIPTOR(ts)", "", "ts, ", "", "ts\n", "").Replace(c.SQL)
 	for _, word := range []string{" ts", "(ts", ".ts", "SESSION", "window_time", "OVER", "SYSTEM_TIME", "mid"} {
