@@ -26,6 +26,7 @@
 //	over.go              OVER aggregates
 //	lag.go               LAG
 //	time_buffer.go       rows that wait for the watermark
+//	progress.go          watermarks held back while rows are due
 //	expiry.go            state that is dropped when it has not changed for a time
 //	touched.go           what a transaction has changed
 //	first_row.go         deduplication that keeps the first row

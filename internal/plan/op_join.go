@@ -40,7 +40,7 @@ type JoinOn struct {
 
 // dropsUnmatched reports whether rows of an input are dropped if one of their columns that must be
 // equal is NULL.
-func (on *JoinOn) dropsUnmatched(input int) bool { return len(on.Left) > 0 && !on.Kind.Keeps(input) }
+func (j *JoinOn) dropsUnmatched(input int) bool { return len(j.Left) > 0 && !j.Kind.Keeps(input) }
 
 // describe returns the condition as text.
 func (j *JoinOn) describe(r *Relation) string {
