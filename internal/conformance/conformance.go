@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -68,7 +69,7 @@ func (l *Lab) Run(ctx context.Context, file, test, name string) (*Outcome, error
 }
 
 // runOver runs a pipeline over records that are already assigned to partitions.
-func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (*Outcome, error) {
+func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, name string) (out *Outcome, err error) {
 	parsed := func() *sql.Script {
 		s, _ := sql.Parse(text) // the caller has compiled it
 		return s
@@ -78,6 +79,7 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	if err != nil {
 		return nil, fmt.Errorf("compile with other topics: %w", err)
 	}
+	defer func() { err = errors.Join(err, l.deleteTopics(ctx, name)) }()
 	if err := l.prepare(ctx, onWeir, onFlink, inputs, name); err != nil {
 		return nil, fmt.Errorf("prepare topics: %w", err)
 	}
@@ -90,7 +92,7 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	if err := l.runFlink(ctx, onFlink, name); err != nil {
 		return nil, fmt.Errorf("run on Flink: %w", err)
 	}
-	out := &Outcome{Inputs: len(inputs)}
+	out = &Outcome{Inputs: len(inputs)}
 	for i, sink := range onWeir.sinks {
 		diff, err := l.compare(ctx, program, sink, onFlink.sinks[i])
 		if err != nil {
@@ -99,6 +101,27 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 		out.Tables = append(out.Tables, diff)
 	}
 	return out, nil
+}
+
+// deleteTopics deletes the topics of a pipeline: a single broker with thousands of partitions takes
+// ever longer to make the next ones available.
+func (l *Lab) deleteTopics(ctx context.Context, name string) error {
+	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	all, err := admin.ListTopics(ctx)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(all.Names(), func(topic string) bool { return !strings.HasPrefix(topic, name+".") })
+	deleted, err := admin.DeleteTopics(ctx, names...)
+	if err != nil {
+		return err
+	}
+	return deleted.Error()
 }
 
 // prepare creates the topics and writes the inputs. Input topics get as many partitions as the rows

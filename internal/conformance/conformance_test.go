@@ -200,7 +200,7 @@ func testPipelines(t *testing.T, l *Lab) {
 				})
 				t.Run(filepath.Base(filepath.Dir(test))+"/"+name+"/dealt", func(t *testing.T) {
 					t.Parallel()
-					testDealt(t, l, k, file, test, fmt.Sprintf("%s.%s.%s.dealt", run, filepath.Base(filepath.Dir(file)), name))
+					testDealt(t, l, k, file, test, fmt.Sprintf("%s.dealt.%s.%s", run, filepath.Base(filepath.Dir(file)), name))
 				})
 			}
 		}
