@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"weir.example/weir/internal/broker"
@@ -287,6 +289,55 @@ func TestTopics(t *testing.T) {
 				t.Errorf("%s was not applied: %s %v", c.name, text, err)
 			}
 		}
+	}
+}
+
+// A topic that another client creates between the plan and its creation may have fewer partitions.
+func TestTopicCreatedByAnother(t *testing.T) {
+	for name, create := range map[string]func(context.Context, *kadm.Client, []broker.Topic) error{
+		"ensure": broker.EnsureTopics,
+		"apply": func(ctx context.Context, admin *kadm.Client, topics []broker.Topic) error {
+			plan, err := broker.PlanTopics(ctx, admin, topics)
+			if err != nil {
+				return err
+			}
+			return plan.Apply(ctx, admin, false)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := kfake.NewCluster(kfake.NumBrokers(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(c.Close)
+			at := broker.Config{Brokers: c.ListenAddrs()}
+			admin, other := kadm.NewClient(connect(t, at)), kadm.NewClient(connect(t, at))
+			var nested atomic.Bool
+			c.ControlKey(kmsg.CreateTopics.Int16(), func(kmsg.Request) (kmsg.Response, error, bool) {
+				if nested.Swap(true) {
+					return nil, nil, false // the other client's
+				}
+				c.SleepControl(func() {
+					if _, err := other.CreateTopic(t.Context(), 1, 1, nil, "a"); err != nil {
+						t.Error(err)
+					}
+				})
+				return nil, nil, false
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if err := create(ctx, admin, parse(t, "- {name: a, partitions: 3, keyed: false}")); err != nil {
+				t.Fatal(err)
+			}
+			topics, err := admin.ListTopics(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int{"ensure": 1, "apply": 3}[name]
+			if n := len(topics["a"].Partitions); n != want {
+				t.Errorf("%d partitions, want %d", n, want)
+			}
+		})
 	}
 }
 

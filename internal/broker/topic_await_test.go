@@ -24,7 +24,7 @@ func TestAwaitLeadersIsStopped(t *testing.T) {
 	defer client.Close()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	err = (&TopicChanges{Topic: "none"}).await(ctx, kadm.NewClient(client))
+	err = (&TopicChanges{Topic: "none"}).await(ctx, kadm.NewClient(client), 1)
 	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "leader yet") {
 		t.Errorf("got %v", err)
 	}

@@ -30,6 +30,7 @@ type TopicChanges struct {
 	Changes []Change `json:"changes"`
 
 	declared Topic
+	missing  bool // create it only if it is missing, see EnsureTopics
 	brokers  []int32
 	current  kadm.TopicDetail
 }
@@ -274,12 +275,13 @@ func (tp *TopicChanges) create(ctx context.Context, admin *kadm.Client) error {
 	if err != nil {
 		return fmt.Errorf("create it: %w %s", err, made.ErrMessage)
 	}
-	return tp.await(ctx, admin)
+	return tp.await(ctx, admin, int(tp.declared.Partitions))
 }
 
-// again handles a topic that another client has created since the plan.
+// again handles a topic that another client has created since the plan, perhaps with other
+// partitions.
 func (tp *TopicChanges) again(ctx context.Context, admin *kadm.Client) error {
-	if err := tp.await(ctx, admin); err != nil {
+	if err := tp.await(ctx, admin, 1); err != nil || tp.missing {
 		return err
 	}
 	plan, err := PlanTopics(ctx, admin, []Topic{tp.declared})
@@ -289,13 +291,13 @@ func (tp *TopicChanges) again(ctx context.Context, admin *kadm.Client) error {
 	return plan.Apply(ctx, admin, false)
 }
 
-// await waits until every partition of the topic has a leader.
-func (tp *TopicChanges) await(ctx context.Context, admin *kadm.Client) error {
+// await waits until the topic has so many partitions, and each has a leader.
+func (tp *TopicChanges) await(ctx context.Context, admin *kadm.Client, partitions int) error {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
 		topics, err := admin.ListTopics(limited, tp.Topic)
-		if err == nil && led(topics[tp.Topic], int(tp.declared.Partitions)) {
+		if err == nil && led(topics[tp.Topic], partitions) {
 			return nil
 		}
 		if retry.Sleep(limited, 20*time.Millisecond) != nil {
@@ -390,7 +392,7 @@ func EnsureTopics(ctx context.Context, admin *kadm.Client, declared []Topic) err
 	}
 	missing := &TopicPlan{}
 	for _, t := range plan.Topics {
-		if t.Create {
+		if t.missing = true; t.Create {
 			missing.Topics = append(missing.Topics, t)
 		}
 	}
