@@ -180,15 +180,19 @@ func testPipelines(t *testing.T, l *Lab) {
 					if k[name] != "" {
 						t.Errorf("%s is listed in testdata/known, and Flink runs it", name)
 					}
+					dependent := readDealing(t)
 					of := &golden{Hash: c.hash, Tables: make(map[string][]string)}
 					for _, d := range out.Tables {
-						of.Tables[d.Table] = d.All
+						at, differs := name+"."+d.Table, d.String()
+						varies := k[at] != "" && dependent[name+dealtTables+d.Table] != "" // Flink's rows, between runs
+						if !varies || *update {
+							of.Tables[d.Table] = d.All
+						}
 						queries.Add(1)
 						rows.Add(int64(d.Rows))
 						identical.Add(int64(d.Identical))
-						at, differs := name+"."+d.Table, d.String()
 						switch {
-						case differs != "" && k[at] != "":
+						case varies, differs != "" && k[at] != "":
 							others.Add(1)
 						case differs != "":
 							t.Error("\n" + differs)
