@@ -83,7 +83,7 @@ func (s *scene) open(ctx context.Context) error {
 }
 
 func (s *scene) connect(ctx context.Context) (err error) {
-	s.client, err = broker.Connect(ctx, s.broker, kgo.RecordRetries(1000), kgo.ProducerLinger(0))
+	s.client, err = broker.Connect(ctx, s.broker, kgo.RecordRetries(1000), kgo.UnknownTopicRetries(-1), kgo.ProducerLinger(0)) // send limits the time
 	if err != nil {
 		return err
 	}
