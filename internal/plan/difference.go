@@ -98,12 +98,12 @@ func (p *planner) differLate(where sql.Node, which string) {
 
 // differRows records rows that Flink would not write to an append-only table.
 func (p *planner) differRows(where sql.Node, r *Relation) {
-	if a, ok := r.Op.(*Aggregate); ok && a.Window == nil && len(a.Aggs) == 0 {
-		p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink rejects this because it treats them as updating rows")
-	}
-	for _, in := range r.Inputs {
-		p.differRows(where, in)
-	}
+	r.descend(func(r *Relation) bool {
+		if a, ok := r.Op.(*Aggregate); ok && a.Window == nil && len(a.Aggs) == 0 {
+			p.differ(where, "distinct-rows", "rows of DISTINCT or UNION are written to a table without a key; Flink rejects this because it treats them as updating rows")
+		}
+		return true
+	})
 }
 
 // differOver records differences of functions with OVER.

@@ -375,9 +375,11 @@ func numberCondition(n expr.Node, place int) (op string, k int64, ok bool) {
 }
 
 // findPending reports whether a Rank below r has no limit.
-func findPending(r *Relation) bool {
-	if rank, ok := r.Op.(*Rank); ok && rank.Limit == pending {
-		return true
-	}
-	return slices.ContainsFunc(r.Inputs, findPending)
+func findPending(r *Relation) (found bool) {
+	r.descend(func(r *Relation) bool {
+		rank, ok := r.Op.(*Rank)
+		found = found || ok && rank.Limit == pending
+		return !found
+	})
+	return found
 }

@@ -73,19 +73,13 @@ func (b *joinBinding) broadcasts() bool {
 		return false
 	}
 	topics := make(map[string]bool)
-	var down func(*Relation)
-	down = func(r *Relation) {
+	b.left.descend(func(r *Relation) bool {
 		if scan, ok := r.Op.(*Scan); ok {
 			topics[scan.Table.Kafka.Topic] = true
 		}
-		if _, ends := r.Op.(*Exchange); ends {
-			return
-		}
-		for _, in := range r.Inputs {
-			down(in)
-		}
-	}
-	down(b.left)
+		_, exchange := r.Op.(*Exchange)
+		return !exchange
+	})
 	return len(topics) <= 1
 }
 

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -264,14 +263,16 @@ func auxiliary(name string) (kind WindowKind, role Role) {
 }
 
 // findSession reports whether r reads the rows of an ungrouped SESSION window.
-func findSession(r *Relation) bool {
-	switch op := r.Op.(type) {
-	case *Window:
-		return op.Kind == Session
-	case *Aggregate:
-		if op.Window != nil {
+func findSession(r *Relation) (found bool) {
+	r.descend(func(r *Relation) bool {
+		switch op := r.Op.(type) {
+		case *Window:
+			found = found || op.Kind == Session
 			return false
+		case *Aggregate:
+			return op.Window == nil
 		}
-	}
-	return slices.ContainsFunc(r.Inputs, findSession)
+		return true
+	})
+	return found
 }

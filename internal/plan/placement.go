@@ -40,8 +40,8 @@ func (r *Relation) Placement(input int) *Placement {
 	return &Placement{Columns: in.Keyed, Tables: tables, Nulls: r.Op.matchesNulls() || r.nullsMeet && !r.Op.dropsNulls(input)}
 }
 
-// placeNulls marks joins that keep rows with NULL keys for a relation above them that combines such
-// rows without an exchange: a join itself does not rely on their partitions.
+// placeNulls marks relations that pass rows with NULL keys to a relation above them that combines
+// such rows without an exchange: a join among them does not rely on their partitions itself.
 func (p *planner) placeNulls() {
 	p.program.visit(func(r *Relation) {
 		if r.Op.Stateful() && r.Op.matchesNulls() {
@@ -56,7 +56,7 @@ func (r *Relation) placeNulls() {
 	if len(r.Keyed) == 0 || r.Hash == exchanged || r.nullsMeet {
 		return
 	}
-	r.nullsMeet = !r.Op.matchesNulls()
+	r.nullsMeet = true
 	for i, in := range r.Inputs {
 		if !r.Op.dropsNulls(i) {
 			in.placeNulls()
@@ -81,43 +81,31 @@ func (r *Relation) Home(input int) *Placement {
 
 // hashedBy returns a table read by the relation whose keys are encoded as in hash; nil if there is
 // none.
-func (r *Relation) hashedBy(hash string) *Table {
-	switch op := r.Op.(type) {
-	case *Scan:
-		if op.Table.Kafka.Key.Name != "" && op.Table.Kafka.Key.hash() == hash {
-			return op.Table
+func (r *Relation) hashedBy(hash string) (table *Table) {
+	r.descend(func(r *Relation) bool {
+		scan, ok := r.Op.(*Scan)
+		if ok && table == nil && scan.Table.Kafka.Key.Name != "" && scan.Table.Kafka.Key.hash() == hash {
+			table = scan.Table
 		}
-		return nil
-	case *Exchange:
-		return nil
-	}
-	for _, in := range r.Inputs {
-		if t := in.hashedBy(hash); t != nil {
-			return t
-		}
-	}
-	return nil
+		_, exchange := r.Op.(*Exchange)
+		return !exchange && table == nil
+	})
+	return table
 }
 
 // tablesBelow returns the tables whose rows reach a relation through stateless operators.
-func tablesBelow(r *Relation) []*Table {
-	switch op := r.Op.(type) {
-	case *Scan:
-		return []*Table{op.Table}
-	case *Exchange:
-		return nil
-	}
-	if r.Op.Stateful() {
-		return nil
-	}
-	var all []*Table
-	for _, in := range r.Inputs {
-		for _, t := range tablesBelow(in) {
-			if !slices.Contains(all, t) {
-				all = append(all, t)
+func tablesBelow(r *Relation) (all []*Table) {
+	r.descend(func(r *Relation) bool {
+		switch op := r.Op.(type) {
+		case *Scan:
+			if !slices.Contains(all, op.Table) {
+				all = append(all, op.Table)
 			}
+		case *Exchange:
+			return false
 		}
-	}
+		return !r.Op.Stateful()
+	})
 	return all
 }
 

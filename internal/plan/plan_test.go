@@ -50,3 +50,46 @@ func signatures(p *Program) string {
 	}
 	return b.String()
 }
+
+// TestSharedViews compiles views that each read the one before twice. Planning visits each relation
+// a limited number of times: once for each path to it, it would not end.
+func TestSharedViews(t *testing.T) {
+	var views strings.Builder
+	views.WriteString("CREATE VIEW v0 AS SELECT device_id AS d, n FROM readings;\n")
+	const count = 64
+	for i := 1; i <= count; i++ {
+		fmt.Fprintf(&views, "CREATE VIEW v%d AS SELECT d, n FROM v%[2]d UNION ALL SELECT d, n + 1 FROM v%[2]d;\n", i, i-1)
+	}
+	last := fmt.Sprintf("v%d", count)
+	for _, query := range []string{
+		"INSERT INTO s1 SELECT d FROM " + last,
+		"INSERT INTO u2 SELECT d, COUNT(*) FROM " + last + " GROUP BY d",
+		"INSERT INTO u2 SELECT d, COUNT(*) FROM " + last + " WHERE n > (SELECT MAX(n) FROM readings) GROUP BY d",
+		"INSERT INTO u2 SELECT a.d, COUNT(*) FROM " + last + " AS a LEFT JOIN " + last + " AS b ON a.d = b.d GROUP BY a.d",
+	} {
+		p, err := Compile(tables+"SET 'table.exec.state.ttl' = '1 h';\n"+views.String()+query, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := p.Continue(p); len(again.Lost) > 0 {
+			t.Errorf("%s: the same plan loses state %v", query, again.Lost)
+		}
+		unions := 0
+		p.visit(func(r *Relation) {
+			if _, ok := r.Op.(*Union); ok {
+				unions++
+			}
+			for i := range r.Inputs {
+				if home := r.Home(i); home != nil && home.Tables[0].Name != "readings" {
+					t.Errorf("%s: state of %s is placed by the keys of %s", query, r.Describe(), home.Tables[0].Name)
+				}
+			}
+			if r.State > 0 && len(r.Costs()) == 0 {
+				t.Errorf("%s: no costs of %s", query, r.Describe())
+			}
+		})
+		if unions != count {
+			t.Errorf("%s: %d unions, expected %d", query, unions, count)
+		}
+	}
+}

@@ -55,8 +55,8 @@ type Relation struct {
 	// equal values in the same partition.
 	Hash string
 
-	// nullsMeet marks joins whose rows with NULL keys meet in a relation above them, which relies
-	// on their partitions. See planner.placeNulls.
+	// nullsMeet marks relations whose rows with NULL keys meet in a relation above them, which
+	// relies on their partitions. See planner.placeNulls.
 	nullsMeet bool
 
 	// Needed marks the columns that are read; others are not computed.
@@ -111,6 +111,26 @@ func position(all []expr.Node, n expr.Node) int {
 // subset reports whether all columns are in another list.
 func subset(columns, of []int) bool {
 	return !slices.ContainsFunc(columns, func(c int) bool { return !slices.Contains(of, c) })
+}
+
+// descend calls fn once for the relation and for the inputs of each relation for which it returns
+// true.
+func (r *Relation) descend(fn func(*Relation) bool) {
+	seen := make(map[*Relation]bool)
+	var down func(*Relation)
+	down = func(r *Relation) {
+		if seen[r] {
+			return
+		}
+		seen[r] = true
+		if !fn(r) {
+			return
+		}
+		for _, in := range r.Inputs {
+			down(in)
+		}
+	}
+	down(r)
 }
 
 // visit calls fn once for each relation that a sink depends on, inputs first.

@@ -58,11 +58,16 @@ func (r *Relation) EventTime() bool {
 
 // Dated reports whether the relation's rows are those of tables with a watermark.
 func (r *Relation) Dated() bool {
-	switch op := r.Op.(type) {
-	case *Scan:
-		return op.Table.Watermark != nil
-	case *Filter, *Project, *Unnest, *Union, *Exchange, *Window, *Normalize:
-		return r.EventTime()
-	}
-	return false
+	dated := true
+	r.descend(func(r *Relation) bool {
+		switch op := r.Op.(type) {
+		case *Scan:
+			dated = dated && op.Table.Watermark != nil
+		case *Filter, *Project, *Unnest, *Union, *Exchange, *Window, *Normalize:
+		default:
+			dated = false
+		}
+		return dated
+	})
+	return dated
 }

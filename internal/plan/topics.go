@@ -108,7 +108,7 @@ func (p *planner) checkLoops() error {
 	feeds := make(map[string][]string) // topic -> topics that get a row for each of its rows
 	for _, sink := range p.program.Sinks {
 		to := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // a sink is an INSERT
-		for _, from := range p.program.copied(sink.Inputs[0], false) {
+		for _, from := range p.program.copied(sink.Inputs[0]) {
 			feeds[from] = append(feeds[from], to)
 		}
 	}
@@ -131,20 +131,32 @@ func (p *planner) checkLoops() error {
 	return nil
 }
 
-// copied returns the topics of which every row yields a row of r, for as long as rows arrive. late
-// means that rows which are late are dropped afterwards. It must be called before filters are
-// pushed into scans.
-func (p *Program) copied(r *Relation, late bool) []string {
-	if scan, ok := r.Op.(*Scan); ok && !scan.Table.Bounded && (!late || p.renewsTime(scan.Table)) {
-		return []string{scan.Table.Kafka.Topic}
+// copied returns the topics of which every row yields a row of r, for as long as rows arrive. It
+// must be called before filters are pushed into scans.
+func (p *Program) copied(r *Relation) (topics []string) {
+	type path struct {
+		to   *Relation
+		late bool // late rows are dropped after it
 	}
-	var all []string
-	for i, in := range r.Inputs {
-		if r.Op.copies(i) {
-			all = append(all, p.copied(in, late || r.Op.dropsLate())...)
+	seen := make(map[path]bool)
+	var down func(path)
+	down = func(at path) {
+		if seen[at] {
+			return
+		}
+		seen[at] = true
+		op := at.to.Op
+		if scan, ok := op.(*Scan); ok && !scan.Table.Bounded && (!at.late || p.renewsTime(scan.Table)) {
+			topics = append(topics, scan.Table.Kafka.Topic)
+		}
+		for i, in := range at.to.Inputs {
+			if op.copies(i) {
+				down(path{in, at.late || op.dropsLate()})
+			}
 		}
 	}
-	return all
+	down(path{to: r})
+	return topics
 }
 
 // renewsTime reports whether rows that the pipeline writes to a table's topic get a new time: that
