@@ -13,6 +13,9 @@ import (
 // rowLimit is the LIMIT and OFFSET of a query: the rows numbered first to last pass.
 type rowLimit struct{ first, last int64 }
 
+// arranges reports whether a query has an ORDER BY, LIMIT or OFFSET.
+func arranges(q *sql.Query) bool { return len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil }
+
 // limitOf returns the limit of a query; nil without one.
 func limitOf(q *sql.Query) (*rowLimit, error) {
 	if q.Limit == nil && q.Offset == nil {

@@ -34,7 +34,7 @@ func (p *planner) wholeQuery(q *sql.Query, sorted bool) (*Relation, error) {
 			inner[c.Name.Name] = v
 		}
 	}
-	if len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil {
+	if arranges(q) {
 		return p.arranged(q, sorted)
 	}
 	if inner, ok := q.Body.(*sql.Query); ok {

@@ -26,7 +26,7 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 	switch {
 	case !plain || s.Distinct:
 		return nil, err
-	case len(d.Query.OrderBy) > 0 || d.Query.Limit != nil || d.Query.Offset != nil:
+	case arranges(d.Query):
 		return p.lateralTopN(kind, left, before, d, s)
 	}
 	right, on, err := p.lateralRows(left, d, s)
@@ -156,7 +156,7 @@ func distinctKeys(d *sql.Derived) (keys []string, table *sql.TableName) {
 		return nil, nil
 	}
 	s, ok := d.Query.Body.(*sql.Select)
-	if !ok || len(d.Query.With)+len(d.Query.OrderBy) > 0 || d.Query.Limit != nil || d.Query.Offset != nil || len(s.From) != 1 || s.Where != nil || s.Having != nil || s.Qualify != nil || s.Distinct == (len(s.GroupBy) > 0) {
+	if !ok || len(d.Query.With) > 0 || arranges(d.Query) || len(s.From) != 1 || s.Where != nil || s.Having != nil || s.Qualify != nil || s.Distinct == (len(s.GroupBy) > 0) {
 		return nil, nil
 	}
 	if table, ok = s.From[0].(*sql.TableName); !ok || table.AsOf != nil {

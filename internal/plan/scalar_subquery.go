@@ -89,7 +89,7 @@ func emptyValue(where sql.Node, r *Relation, keys int) (expr.Node, error) {
 // soleSelect returns a query that is a SELECT with one item other than *.
 func soleSelect(q *sql.Query) (*sql.Select, bool) {
 	s, ok := q.Body.(*sql.Select)
-	if !ok || len(q.With) > 0 || len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil || len(s.From) == 0 || len(s.Items) != 1 {
+	if !ok || len(q.With) > 0 || arranges(q) || len(s.From) == 0 || len(s.Items) != 1 {
 		return nil, false
 	}
 	_, star := s.Items[0].Expr.(*sql.Star)

@@ -65,7 +65,7 @@ func isSubquery(e sql.Expr) bool {
 
 // listOf returns x IN (VALUES (a), (b)) as x IN (a, b).
 func listOf(e *sql.In) (*sql.In, bool) {
-	if e.Query == nil || len(e.Query.With) > 0 || len(e.Query.OrderBy) > 0 || e.Query.Limit != nil || e.Query.Offset != nil {
+	if e.Query == nil || len(e.Query.With) > 0 || arranges(e.Query) {
 		return nil, false
 	}
 	v, ok := e.Query.Body.(*sql.Values)
@@ -175,8 +175,7 @@ func (p *planner) inner(tree *joinTree, q *sql.Query, items []sql.SelectItem) (i
 // stars or limits.
 func plainSelect(q *sql.Query) (*sql.Select, bool) {
 	s, ok := q.Body.(*sql.Select)
-	if !ok || len(q.With) > 0 || len(q.OrderBy) > 0 || q.Limit != nil || q.Offset != nil ||
-		len(s.From) == 0 || len(s.GroupBy) > 0 || s.Having != nil || s.Qualify != nil {
+	if !ok || len(q.With) > 0 || arranges(q) || len(s.From) == 0 || len(s.GroupBy) > 0 || s.Having != nil || s.Qualify != nil {
 		return nil, false
 	}
 	plain := true
