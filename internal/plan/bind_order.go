@@ -97,17 +97,17 @@ func (p *planner) orderedBody(q *sql.Query) (r *Relation, keys []SortKey, width 
 	width = len(r.Cols) - hidden
 	next := width
 	for _, o := range q.OrderBy {
-		n, ordinal := ordinalOf(o.Expr)
-		switch {
-		case !ordinal:
-			next++
-			if n = sameItem(r, next-1, width) + 1; n == 0 {
-				n = next
-			}
-		case n < 1 || n > width:
-			return nil, nil, 0, errOrdinal(o.Expr, n, width)
+		c, ordinal, err := columnAt(o.Expr, width)
+		if err != nil {
+			return nil, nil, 0, err
 		}
-		key, err := sortKey(o, n-1, r.Cols[n-1].Type)
+		if !ordinal {
+			if c = sameItem(r, next, width); c < 0 {
+				c = next
+			}
+			next++
+		}
+		key, err := sortKey(o, c, r.Cols[c].Type)
 		if err != nil {
 			return nil, nil, 0, err
 		}
@@ -133,21 +133,21 @@ func (p *planner) orderedOutput(q *sql.Query, r *Relation) (ordered *Relation, k
 	exprs, all := r.first(width), names(r.Cols)
 	b := &binder{planner: p, scope: scopeOf("", r)}
 	for _, o := range q.OrderBy {
-		n, ordinal := ordinalOf(o.Expr)
-		switch {
-		case !ordinal:
+		c, ordinal, err := columnAt(o.Expr, width)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		if !ordinal {
 			e, err := b.bind(o.Expr)
 			if err != nil {
 				return nil, nil, 0, err
 			}
-			if n = position(exprs, e) + 1; n == 0 {
+			if c = position(exprs, e); c < 0 {
+				c = len(exprs)
 				exprs, all = append(exprs, e), append(all, e.String())
-				n = len(exprs)
 			}
-		case n < 1 || n > width:
-			return nil, nil, 0, errOrdinal(o.Expr, n, width)
 		}
-		key, err := sortKey(o, n-1, exprs[n-1].Type())
+		key, err := sortKey(o, c, exprs[c].Type())
 		if err != nil {
 			return nil, nil, 0, err
 		}
@@ -169,8 +169,14 @@ func ordinalOf(e sql.Expr) (n int, ok bool) {
 	return n, err == nil
 }
 
-func errOrdinal(e sql.Expr, n, width int) error {
-	return sql.Errorf(e, "ORDER BY %d: the query has %d column(s)", n, width)
+// columnAt returns the position of the column that a number in ORDER BY means, of the first width
+// columns. ordinal is false for other expressions.
+func columnAt(e sql.Expr, width int) (column int, ordinal bool, err error) {
+	n, ordinal := ordinalOf(e)
+	if ordinal && (n < 1 || n > width) {
+		return 0, true, sql.Errorf(e, "ORDER BY %d: the query has %d column(s)", n, width)
+	}
+	return n - 1, ordinal, nil
 }
 
 // byName returns the item of SELECT that a name in ORDER BY means, or the name itself.

@@ -233,18 +233,18 @@ func selects(s *sql.Select, e sql.Expr) bool {
 // orderOf returns the items of ORDER BY with the expressions that they mean.
 func orderOf(s *sql.Select, items []sql.OrderItem) ([]sql.OrderItem, error) {
 	all := slices.Clone(items)
+	star := slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool { _, star := it.Expr.(*sql.Star); return star })
 	for i, o := range items {
-		n, ordinal := ordinalOf(o.Expr)
-		star := slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool { _, star := it.Expr.(*sql.Star); return star })
+		c, ordinal, err := columnAt(o.Expr, len(s.Items))
 		switch {
 		case !ordinal:
 			all[i].Expr = byName(s, o.Expr)
 		case star:
 			return nil, sql.Errorf(o.Expr, "ORDER BY a number is not supported with *").WithHint("write the name of the column")
-		case n < 1 || n > len(s.Items):
-			return nil, errOrdinal(o.Expr, n, len(s.Items))
+		case err != nil:
+			return nil, err
 		default:
-			all[i].Expr = s.Items[n-1].Expr
+			all[i].Expr = s.Items[c].Expr
 		}
 	}
 	return all, nil
