@@ -318,14 +318,25 @@ func sideOf(n expr.Node, border int) side {
 
 // shifted returns an expression with the positions of its columns moved.
 func shifted(n expr.Node, by int) expr.Node {
-	return expr.Replace(n, func(n expr.Node) expr.Node {
-		c, ok := n.(*expr.Col)
-		if !ok {
-			return n
-		}
+	return renumbered(n, func(c int) int { return c + by })
+}
+
+// renumbered changes the position of each column of an expression.
+func renumbered(n expr.Node, to func(int) int) expr.Node {
+	return replaceColumns(n, func(c *expr.Col) expr.Node {
 		moved := *c
-		moved.Index += by
+		moved.Index = to(c.Index)
 		return &moved
+	})
+}
+
+// replaceColumns replaces each column of an expression.
+func replaceColumns(n expr.Node, with func(*expr.Col) expr.Node) expr.Node {
+	return expr.Replace(n, func(n expr.Node) expr.Node {
+		if c, ok := n.(*expr.Col); ok {
+			return with(c)
+		}
+		return n
 	})
 }
 
@@ -454,14 +465,11 @@ func (b *joinBinding) withKeys(in *Relation, keys []expr.Node, at int) (*Relatio
 // afterExtra moves the columns of the right side in a condition past the columns that were added to
 // the left one.
 func (b *joinBinding) afterExtra(n expr.Node, border int) expr.Node {
-	return expr.Replace(n, func(n expr.Node) expr.Node {
-		c, ok := n.(*expr.Col)
-		if !ok || c.Index < border {
-			return n
+	return renumbered(n, func(c int) int {
+		if c < border {
+			return c
 		}
-		moved := *c
-		moved.Index += b.extra[0]
-		return &moved
+		return c + b.extra[0]
 	})
 }
 

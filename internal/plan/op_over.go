@@ -124,11 +124,11 @@ func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Rel
 	p.differOver(first, o.over)
 	exprs := itemExprs(items)
 	for i, e := range exprs {
-		exprs[i] = expr.Replace(e, func(n expr.Node) expr.Node {
-			if c, ok := n.(*expr.Col); ok && c.Index >= aggregateColumns {
+		exprs[i] = replaceColumns(e, func(c *expr.Col) expr.Node {
+			if c.Index >= aggregateColumns {
 				return r.col(len(in.Cols) + c.Index - aggregateColumns)
 			}
-			return n
+			return c
 		})
 	}
 	return p.project(r, itemNames(items), exprs), nil

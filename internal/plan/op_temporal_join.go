@@ -223,11 +223,11 @@ func (p *planner) projectVersions(r, projection *Relation, key []int, number exp
 	place := make(map[int]int)
 	for i, n := range exprs {
 		if number != nil {
-			exprs[i] = expr.Replace(n, func(n expr.Node) expr.Node {
-				if c, ok := n.(*expr.Col); ok && c.Index >= len(r.Cols) {
+			exprs[i] = replaceColumns(n, func(c *expr.Col) expr.Node {
+				if c.Index >= len(r.Cols) {
 					return number
 				}
-				return n
+				return c
 			})
 		}
 		if c, ok := exprs[i].(*expr.Col); ok {

@@ -84,11 +84,7 @@ func isConst(n expr.Node) bool {
 // constantRows returns the rows of a relation that is computed from VALUES alone.
 func constantRows(r *Relation) (rows [][]any, ok bool) {
 	compute := func(n expr.Node, row []any) (any, bool) {
-		k, ok := expr.Fold(expr.Replace(n, func(n expr.Node) expr.Node {
-			c, isColumn := n.(*expr.Col)
-			if !isColumn {
-				return n
-			}
+		k, ok := expr.Fold(replaceColumns(n, func(c *expr.Col) expr.Node {
 			return &expr.Const{Value: row[c.Index], T: c.T}
 		})).(*expr.Const)
 		if !ok {
@@ -204,30 +200,20 @@ func (b *joinBinding) valuesJoin(on []expr.Node) (*Relation, error) {
 		return nil, sql.Errorf(b.where, "a join that keeps rows of VALUES without a match is not supported").
 			WithHint("write the rows to the topic of an upsert-kafka table, and join that")
 	}
-	n, m := len(stream.Cols), len(constant.Cols)
+	width := len(stream.Cols) + len(constant.Cols)
+	swap := func(c int) int { return (c + len(stream.Cols)) % width } // from constant, stream to stream, constant
 	cond := conjunction(on)
 	if swapped && cond != nil {
-		cond = expr.Replace(cond, func(node expr.Node) expr.Node {
-			c, ok := node.(*expr.Col)
-			if !ok {
-				return node
-			}
-			moved := *c
-			if moved.Index += n; c.Index >= m {
-				moved.Index = c.Index - m
-			}
-			return &moved
-		})
+		cond = renumbered(cond, swap)
 	}
 	j := &ValuesJoin{Kind: kind, Rows: rows, Cols: constant.Cols, Cond: cond}
 	r := b.valuesRelation(j, stream)
 	if !swapped {
 		return r, nil
 	}
-	exprs, named := make([]expr.Node, 0, n+m), make([]string, 0, n+m)
-	for i := range n + m {
-		c := (i + n) % (n + m)
-		exprs, named = append(exprs, r.col(c)), append(named, r.Cols[c].Name)
+	exprs, named := make([]expr.Node, width), make([]string, width)
+	for i := range width {
+		exprs[i], named[i] = r.col(swap(i)), r.Cols[swap(i)].Name
 	}
 	return b.planner.project(r, named, exprs), nil
 }

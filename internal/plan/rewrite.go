@@ -78,12 +78,7 @@ func readsWindow(n expr.Node, r *Relation) bool {
 
 // substitute replaces references to the columns of a projection with its expressions.
 func substitute(n expr.Node, exprs []expr.Node) expr.Node {
-	return expr.Replace(n, func(n expr.Node) expr.Node {
-		if c, ok := n.(*expr.Col); ok {
-			return exprs[c.Index]
-		}
-		return n
-	})
+	return replaceColumns(n, func(c *expr.Col) expr.Node { return exprs[c.Index] })
 }
 
 // deferWindows lets an aggregate assemble windows from slices, so that each row is aggregated once

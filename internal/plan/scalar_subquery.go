@@ -70,11 +70,7 @@ func emptyValue(where sql.Node, r *Relation, keys int) (expr.Node, error) {
 			return nil, sql.Errorf(where, "a query as a value that aggregates can use other columns only in aggregates")
 		}
 	}
-	n := expr.Fold(expr.Replace(project.Exprs[0], func(n expr.Node) expr.Node {
-		c, ok := n.(*expr.Col)
-		if !ok {
-			return n
-		}
+	n := expr.Fold(replaceColumns(project.Exprs[0], func(c *expr.Col) expr.Node {
 		if aggregate.Op.(*Aggregate).Aggs[c.Index-keys].Name == "COUNT" { //nolint:forcetypeassert // below the projection of a GROUP BY
 			return &expr.Const{Value: int64(0), T: c.T}
 		}
