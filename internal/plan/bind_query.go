@@ -198,6 +198,12 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")
 	}
+	for _, h := range s.Hints {
+		if err := refuseHint(h, "SELECT", "STATE_TTL"); err != nil {
+			return nil, err
+		}
+		return nil, sql.Errorf(h, "the hint STATE_TTL is not supported").WithHint("SET 'table.exec.state.ttl' = '1 d' applies to the whole file")
+	}
 	tree, err := p.fromTree(s.From)
 	if err != nil {
 		return nil, err
@@ -415,8 +421,11 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(t.Hints) > 0 {
-		return nil, nil, sql.Errorf(t, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
+	for _, h := range t.Hints {
+		if err := refuseHint(h, "a table's name", "OPTIONS"); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, sql.Errorf(h, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
 	}
 	for _, inner := range slices.Backward(p.with) {
 		if v := inner[name]; v != nil {

@@ -39,6 +39,7 @@
 //	scalar_subquery.go   queries as values
 //	lateral.go           LATERAL queries
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
+//	hint.go              hints between /*+ and */
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions

@@ -181,6 +181,7 @@ type Values struct {
 // Select is one SELECT without ORDER BY.
 type Select struct {
 	Pos
+	Hints    []Hint
 	Distinct bool
 	Items    []SelectItem
 	From     []TableRef // joined by commas
@@ -215,6 +216,15 @@ func (*SetOp) queryBody()  {}
 func (*Values) queryBody() {}
 func (*Select) queryBody() {}
 
+// Hint is one of the hints between /*+ and */, after SELECT or after a table's name. It has either
+// options, as in OPTIONS('a' = 'b'), or arguments, as in BROADCAST(t1, 't2'), or neither.
+type Hint struct {
+	Pos
+	Name    string // as written
+	Options []Option
+	Args    []Ident
+}
+
 // TableRef is *TableName, *Derived, *Join, *WindowTable or *Unnest.
 type TableRef interface {
 	Node
@@ -232,7 +242,7 @@ type TableName struct {
 	Pos
 	Name  []Ident
 	AsOf  Expr
-	Hints []Option // of /*+ OPTIONS(…) */
+	Hints []Hint
 	Alias Alias
 }
 

@@ -125,9 +125,7 @@ func (p *parser) valuesRow() []Expr {
 func (p *parser) selectCore() *Select {
 	s := &Select{Pos: p.peek().Pos}
 	p.expectWord("SELECT")
-	if p.peek().kind == hintToken {
-		panic(Errorf(p.peek(), "a query hint is not supported").WithHint("remove it; in place of STATE_TTL, SET 'table.exec.state.ttl' = '1 d' applies to the whole file"))
-	}
+	s.Hints = p.hints()
 	if p.words("DISTINCT") {
 		s.Distinct = true
 	} else {
@@ -365,12 +363,7 @@ func (p *parser) tablePrimary() TableRef {
 		panic(p.unexpected("a table's name"))
 	}
 	t := &TableName{Pos: at.Pos, Name: p.path()}
-	if p.peek().kind == hintToken {
-		p.next()
-		p.expectWord("OPTIONS")
-		t.Hints = p.options()
-		p.expectSymbol("*/")
-	}
+	t.Hints = p.hints()
 	if p.words("FOR", "SYSTEM_TIME") {
 		p.expectWord("AS", "OF")
 		t.AsOf = p.expr()

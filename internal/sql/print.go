@@ -191,6 +191,27 @@ func (p *printer) options(options []Option) {
 	p.put(")")
 }
 
+func (p *printer) hints(hints []Hint) {
+	p.put("/*+ ")
+	for i, h := range hints {
+		if i > 0 {
+			p.put(", ")
+		}
+		p.put(Quote(h.Name))
+		var args []string
+		for _, o := range h.Options {
+			args = append(args, QuoteString(o.Key)+" = "+QuoteString(o.Value))
+		}
+		for _, a := range h.Args {
+			args = append(args, QuoteString(a.Name))
+		}
+		if args != nil {
+			p.put("(", strings.Join(args, ", "), ")")
+		}
+	}
+	p.put(" */")
+}
+
 func (p *printer) column(c Column) {
 	p.put(Quote(c.Name.Name), " ")
 	if c.Computed != nil {

@@ -72,7 +72,12 @@ func (p *printer) body(b QueryBody) {
 }
 
 func (p *printer) selectCore(s *Select) {
-	p.put("SELECT ", word(s.Distinct, "DISTINCT "))
+	p.put("SELECT ")
+	if s.Hints != nil {
+		p.hints(s.Hints)
+		p.put(" ")
+	}
+	p.put(word(s.Distinct, "DISTINCT "))
 	for i, item := range s.Items {
 		if i > 0 {
 			p.put(", ")
@@ -136,9 +141,8 @@ func (p *printer) table(t TableRef) {
 	case *TableName:
 		p.put(path(t.Name))
 		if t.Hints != nil {
-			p.put(" /*+ OPTIONS")
-			p.options(t.Hints)
-			p.put(" */")
+			p.put(" ")
+			p.hints(t.Hints)
 		}
 		if t.AsOf != nil {
 			p.put(" FOR SYSTEM_TIME AS OF ")
