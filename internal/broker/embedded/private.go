@@ -26,6 +26,7 @@ const (
 var ownEntries = []string{
 	lockFile, joinedFile, addrFile, uncleanFile, dataDir, floorsFile, reserveFile,
 	linkingDir, linkedDir, doneDir, windowsDir, "commit-intent.*", "transactions*", // journals
+	"users.json*", "internal.secret", // of package guard
 	"registry.addr", "state", // of the registry and the pipelines
 }
 

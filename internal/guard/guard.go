@@ -1,0 +1,157 @@
+package guard
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config configures a Guard.
+type Config struct {
+	Dir         string  // data directory with the users; "": no users
+	OpenID      *OpenID // nil: none
+	ClientCerts bool    // certificates of clients are required or may log in
+}
+
+// Guard knows who may use what this process serves.
+type Guard struct {
+	users    *Users
+	tokens   *tokens // nil: none
+	certs    bool
+	secret   string
+	internal Keys
+	unknown  [32]byte // key of the salts of users that don't exist
+}
+
+// SecretFile is the file of a data directory with the secret of its processes.
+const SecretFile = "internal.secret"
+
+// Open returns the guard of a data directory, with a new secret for its processes.
+func Open(ctx context.Context, c Config) (*Guard, error) {
+	g := &Guard{certs: c.ClientCerts, secret: randomText(32)}
+	_, _ = rand.Read(g.unknown[:]) // it never fails
+	var err error
+	if g.users, err = OpenUsers(c.Dir); err != nil {
+		return nil, err
+	}
+	salt := []byte(randomText(16))
+	salted, err := saltedPassword(SCRAM256, g.secret, salt, MinIterations)
+	if err != nil {
+		return nil, err
+	}
+	g.internal = KeysOf(SCRAM256, salted, salt, MinIterations)
+	if c.OpenID != nil {
+		if g.tokens, err = openID(ctx, *c.OpenID); err != nil {
+			return nil, err
+		}
+	}
+	return g, writePrivate(filepath.Join(c.Dir, SecretFile), []byte(g.secret))
+}
+
+// Secret returns user, password and mechanism of the processes that own a data directory. All are
+// "" if its broker is of an earlier version, which has no logins.
+func Secret(dir string) (user, password, mechanism string, err error) {
+	secret, err := os.ReadFile(filepath.Join(dir, SecretFile)) //nolint:gosec // in the data directory
+	if errors.Is(err, os.ErrNotExist) {
+		return "", "", "", nil
+	}
+	if err != nil {
+		return "", "", "", fmt.Errorf("read the secret of the data directory: %w", err)
+	}
+	return internalName, strings.TrimSpace(string(secret)), SCRAM256, nil
+}
+
+// Users returns the users.
+func (g *Guard) Users() *Users { return g.users }
+
+// Open reports whether everybody may do everything, because there is no way to log in.
+func (g *Guard) Open() bool { return !g.certs && g.tokens == nil && g.users.Empty() }
+
+// errCredentials is the error of a failed login. It does not tell whether the user exists.
+var errCredentials = errors.New("invalid credentials")
+
+// keysOf returns a user's keys.
+func (g *Guard) keysOf(name, mechanism string) (User, Keys, bool) {
+	if name == internalName {
+		return User{Name: internalName}, g.internal, mechanism == SCRAM256
+	}
+	user, ok := g.users.Find(name)
+	if !ok {
+		return User{}, Keys{}, false
+	}
+	keys, ok := user.keys(mechanism)
+	return user, keys, ok
+}
+
+func (g *Guard) principal(user User) *Principal {
+	if user.Name == internalName {
+		return &Principal{Name: internalName, Role: Admin, Internal: true}
+	}
+	return &Principal{Name: user.Name, Role: user.Role, keys: user.identity()}
+}
+
+// Password returns the principal with a name and password. It takes milliseconds of CPU.
+func (g *Guard) Password(name, password string) (*Principal, error) {
+	user, keys, ok := g.keysOf(name, SCRAM256)
+	if !ok {
+		if user, keys, ok = g.keysOf(name, SCRAM512); !ok {
+			user, keys = User{}, g.unknownKeys(SCRAM256, name) // takes the same time
+		}
+	}
+	if !keys.verify(password) || user.Name == "" {
+		return nil, errCredentials
+	}
+	return g.principal(user), nil
+}
+
+// Token returns the principal with a bearer token: a user's, the secret of the data directory, or
+// one that the OpenID provider has signed.
+func (g *Guard) Token(token string) (*Principal, error) {
+	if subtle.ConstantTimeCompare([]byte(token), []byte(g.secret)) == 1 {
+		return g.principal(User{Name: internalName}), nil
+	}
+	if user, ok := g.users.withToken(token); ok {
+		return g.principal(user), nil
+	}
+	if strings.Count(token, ".") == 2 {
+		return g.IDToken(token)
+	}
+	return nil, errCredentials
+}
+
+// Certificate returns the principal of a client certificate that was verified: its subject as
+// Kafka writes it, for example CN=press-7,OU=hall 2.
+func (g *Guard) Certificate(cert *x509.Certificate) (*Principal, error) {
+	var subject pkix.RDNSequence // cert.Subject has lost its order
+	if _, err := asn1.Unmarshal(cert.RawSubject, &subject); err != nil {
+		return nil, fmt.Errorf("certificate not accepted: %w", err)
+	}
+	name := subject.String()
+	if err := CheckName(name); err != nil {
+		return nil, fmt.Errorf("certificate not accepted: %w", err)
+	}
+	user, _ := g.users.Find(name)
+	return &Principal{Name: name, Role: user.Role, Expires: cert.NotAfter}, nil
+}
+
+// Valid reports whether a principal that has logged in may go on: its token has not expired, and
+// its user has neither been removed nor been given another password.
+func (g *Guard) Valid(p *Principal, now time.Time) bool {
+	if !p.Expires.IsZero() && !now.Before(p.Expires) {
+		return false
+	}
+	if p.keys == "" {
+		return true
+	}
+	user, ok := g.users.Find(p.Name)
+	return ok && user.identity() == p.keys
+}

@@ -1,0 +1,309 @@
+package guard
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xdg-go/scram"
+)
+
+// open returns the guard of a new directory with a user alice.
+func open(t *testing.T) (*Guard, string) {
+	t.Helper()
+	dir := t.TempDir()
+	g, err := Open(t.Context(), Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, dir
+}
+
+func add(t *testing.T, g *Guard, name, password string, role Role) {
+	t.Helper()
+	err := g.Users().Change(func(users map[string]User) error {
+		user := User{Name: name, Role: role}
+		if password != "" {
+			var err error
+			if user.SCRAM, err = BothKeys(password); err != nil {
+				return err
+			}
+		}
+		users[name] = user
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// login runs a client's side of a conversation.
+func login(t *testing.T, g *Guard, mechanism, user, password string) (*Principal, error) {
+	t.Helper()
+	family := scram.SHA256
+	if mechanism == SCRAM512 {
+		family = scram.SHA512
+	}
+	client, err := family.NewClientUnprepped(user, password, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conversation, ok := g.Start(mechanism)
+	if !ok {
+		t.Fatalf("%s is not served", mechanism)
+	}
+	mine := client.NewConversation()
+	for theirs := ""; ; {
+		out, err := mine.Step(theirs)
+		if err != nil {
+			t.Fatalf("the client does not accept the server: %v", err)
+		}
+		answer, who, err := conversation.Step([]byte(out))
+		if err != nil {
+			return nil, err
+		}
+		if who != nil {
+			if _, err := mine.Step(string(answer)); err != nil || !mine.Valid() {
+				t.Fatalf("the server has not proved that it knows the password: %v", err)
+			}
+			return who, nil
+		}
+		theirs = string(answer)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	g, _ := open(t)
+	if !g.Open() {
+		t.Error("a guard without users requires a login")
+	}
+	add(t, g, "alice", "correct horse", Reader)
+	add(t, g, "O'Brien, =ü", "pässword", Device)
+	if g.Open() {
+		t.Error("a guard with users requires no login")
+	}
+	for _, c := range []struct {
+		mechanism, user, password string
+		ok                        bool
+	}{
+		{SCRAM256, "alice", "correct horse", true},
+		{SCRAM512, "alice", "correct horse", true},
+		{SCRAM256, "O'Brien, =ü", "pässword", true},
+		{SCRAM512, "alice", "correct Horse", false},
+		{SCRAM256, "alice", "", false},
+		{SCRAM256, "nobody", "correct horse", false},
+		{SCRAM256, internalName, g.secret, true},
+		{SCRAM512, internalName, g.secret, false},
+		{SCRAM256, internalName, "correct horse", false},
+	} {
+		who, err := login(t, g, c.mechanism, c.user, c.password)
+		if (err == nil) != c.ok || c.ok && who.Name != c.user {
+			t.Errorf("%s of %s: %+v, %v", c.mechanism, c.user, who, err)
+		}
+		if c.mechanism == SCRAM512 && c.user == internalName {
+			continue
+		}
+		plain, _ := g.Start(Plain)
+		_, who, err = plain.Step([]byte("\x00" + c.user + "\x00" + c.password))
+		if (err == nil) != c.ok || c.ok && who.Name != c.user {
+			t.Errorf("PLAIN of %s: %+v, %v", c.user, who, err)
+		}
+	}
+	if _, ok := g.Start(OAuthBearer); ok {
+		t.Error("OAUTHBEARER is served without a provider")
+	}
+}
+
+// TestNoTrace checks that neither the file nor an answer tells what a client may not know.
+func TestNoTrace(t *testing.T) {
+	g, dir := open(t)
+	add(t, g, "alice", "correct horse", Reader)
+	data, err := os.ReadFile(filepath.Join(dir, UsersFile))
+	if err != nil || strings.Contains(string(data), "horse") {
+		t.Errorf("the file has the password, or cannot be read: %v", err)
+	}
+	for _, name := range []string{UsersFile, SecretFile} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, %v", name, info.Mode(), err)
+		}
+	}
+	first := func(user string) string {
+		c, _ := g.Start(SCRAM256)
+		out, _, err := c.Step([]byte("n,,n=" + user + ",r=abc"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(out), ",s=")
+		return rest
+	}
+	if a, b := first("nobody"), first("nobody"); a != b || len(a) != len(first("alice")) {
+		t.Errorf("a user that does not exist is answered %q and %q, one that exists %q", a, b, first("alice"))
+	}
+	if err := os.Chmod(filepath.Join(dir, UsersFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenUsers(dir); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a file that others can read: %v", err)
+	}
+}
+
+// TestEndOfLogin checks that a connection does not outlive the credentials it logged in with.
+func TestEndOfLogin(t *testing.T) {
+	g, dir := open(t)
+	add(t, g, "alice", "one", Reader)
+	add(t, g, "bob", "one", Reader)
+	alice, err := g.Password("alice", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	if !g.Valid(alice, now) {
+		t.Error("a login is not valid")
+	}
+	// Another process changes the users.
+	other, err := OpenUsers(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Change(func(users map[string]User) error { delete(users, "alice"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	g.users.checked.Store(0)
+	if g.Valid(alice, now) {
+		t.Error("the login of a removed user is valid")
+	}
+	if g.Valid(&Principal{Name: "token", Expires: now}, now) {
+		t.Error("an expired token is valid")
+	}
+	// A damaged file neither removes users nor opens the broker.
+	if err := os.WriteFile(filepath.Join(dir, UsersFile), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.users.checked.Store(0)
+	if _, err := g.Password("bob", "one"); err != nil || g.Open() || g.users.Err() == nil {
+		t.Errorf("after the file was damaged: login %v, open %t, error %v", err, g.Open(), g.users.Err())
+	}
+}
+
+func TestRoles(t *testing.T) {
+	may := map[Role][]Role{
+		"":       nil,
+		Device:   {Device},
+		Reader:   {Reader},
+		Operator: {Device, Reader, Operator},
+		Admin:    {Device, Reader, Operator, Admin},
+	}
+	for has, allowed := range may {
+		for _, role := range append(Roles, "") {
+			want := false
+			for _, a := range allowed {
+				want = want || a == role
+			}
+			if got := (Principal{Role: has}).May(role); got != want {
+				t.Errorf("role %q may do what %q may: %t, expected %t", has, role, got, want)
+			}
+		}
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	g, _ := open(t)
+	token, hash := NewToken()
+	handler := g.Require(func(r *http.Request) Role {
+		switch r.URL.Path {
+		case "/write":
+			return Operator
+		case "/read":
+			return Reader
+		}
+		return ""
+	}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	get := func(path string, auth func(*http.Request)) int {
+		r := httptest.NewRequest(http.MethodGet, path, nil)
+		if auth != nil {
+			auth(r)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w.Code
+	}
+	if code := get("/write", nil); code != http.StatusOK {
+		t.Errorf("without users: %d", code)
+	}
+	add(t, g, "alice", "one", Reader)
+	if err := g.Users().Change(func(users map[string]User) error {
+		users["robot"] = User{Name: "robot", Role: Operator, Token: hash}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	basic := func(user, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(user, password) }
+	}
+	bearer := func(token string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+	}
+	for _, c := range []struct {
+		path string
+		auth func(*http.Request)
+		want int
+	}{
+		{"/", nil, 200},
+		{"/read", nil, 401},
+		{"/read", basic("alice", "one"), 200},
+		{"/read", basic("alice", "two"), 401},
+		{"/write", basic("alice", "one"), 403},
+		{"/write", bearer(token), 200},
+		{"/write", bearer(hash), 401},
+		{"/write", bearer(""), 401},
+		{"/read", bearer("a.b.c"), 401},
+		{"/write", bearer(g.secret), 200},
+		{"/write", basic(internalName, g.secret), 200},
+		{"/write", basic("robot", ""), 401},
+	} {
+		if code := get(c.path, c.auth); code != c.want {
+			t.Errorf("%s: %d, expected %d", c.path, code, c.want)
+		}
+	}
+}
+
+// TestCertificate checks that a principal is written as Java does: the last part of the subject
+// first.
+func TestCertificate(t *testing.T) {
+	g, _ := open(t)
+	subject := pkix.RDNSequence{
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "Weir"}},
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "press, 7"}},
+	}
+	raw, err := asn1.Marshal(subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who, err := g.Certificate(&x509.Certificate{RawSubject: raw})
+	if err != nil || who.Name != `CN=press\, 7,O=Weir` {
+		t.Errorf("principal %+v, %v", who, err)
+	}
+}
+
+func TestExposed(t *testing.T) {
+	for address, exposed := range map[string]bool{
+		"127.0.0.1:9092": false, "localhost:1": false, "[::1]:9092": false, "127.1.2.3:1": false,
+		"0.0.0.0:9092": true, ":9092": true, "[::]:9092": true, "192.0.2.1:9092": true, "example:9092": true,
+	} {
+		for _, tls := range []bool{false, true} {
+			for _, login := range []bool{false, true} {
+				err := CheckExposed("broker", address, tls, login)
+				if (err != nil) != (exposed && !(tls && login)) {
+					t.Errorf("%s, tls %t, login %t: %v", address, tls, login, err)
+				}
+			}
+		}
+	}
+}

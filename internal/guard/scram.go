@@ -1,0 +1,159 @@
+package guard
+
+import (
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/xdg-go/scram"
+)
+
+// SCRAM mechanisms.
+const (
+	SCRAM256 = "SCRAM-SHA-256"
+	SCRAM512 = "SCRAM-SHA-512"
+)
+
+// Iterations of a password's hash: Kafka's default and bounds.
+const (
+	DefaultIterations = 8192
+	MinIterations     = 4096
+	MaxIterations     = 16384
+)
+
+// Keys verify a password, and prove to the client that the server knows them (RFC 5802). Nobody can
+// log in with them.
+type Keys struct {
+	Mechanism  string `json:"mechanism"`
+	Salt       []byte `json:"salt"`
+	Iterations int    `json:"iterations"`
+	Stored     []byte `json:"stored_key"`
+	Server     []byte `json:"server_key"`
+}
+
+func hashOf(mechanism string) func() hash.Hash {
+	if mechanism == SCRAM512 {
+		return sha512.New
+	}
+	return sha256.New
+}
+
+// NewKeys returns the keys of a password with a random salt.
+func NewKeys(mechanism, password string) (Keys, error) {
+	salt := make([]byte, 20)
+	_, _ = rand.Read(salt) // it never fails
+	salted, err := saltedPassword(mechanism, password, salt, DefaultIterations)
+	if err != nil {
+		return Keys{}, err
+	}
+	return KeysOf(mechanism, salted, salt, DefaultIterations), nil
+}
+
+// BothKeys returns a password's keys for both mechanisms.
+func BothKeys(password string) ([]Keys, error) {
+	if password == "" {
+		return nil, errors.New("the password is empty")
+	}
+	var all []Keys
+	for _, m := range []string{SCRAM256, SCRAM512} {
+		k, err := NewKeys(m, password)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	return all, nil
+}
+
+// saltedPassword uses the bytes of the password as they are, as Kafka does.
+func saltedPassword(mechanism, password string, salt []byte, iterations int) ([]byte, error) {
+	h := hashOf(mechanism)
+	return pbkdf2.Key(h, password, salt, iterations, h().Size())
+}
+
+// KeysOf returns the keys of a salted password, which the caller forgets.
+func KeysOf(mechanism string, salted, salt []byte, iterations int) Keys {
+	sum := func(key []byte, text string) []byte {
+		mac := hmac.New(hashOf(mechanism), key)
+		mac.Write([]byte(text))
+		return mac.Sum(nil)
+	}
+	client := sum(salted, "Client Key")
+	stored := hashOf(mechanism)()
+	stored.Write(client)
+	return Keys{Mechanism: mechanism, Salt: salt, Iterations: iterations, Stored: stored.Sum(nil), Server: sum(salted, "Server Key")}
+}
+
+// verify reports whether a password is the one that the keys were made of.
+func (k Keys) verify(password string) bool {
+	salted, err := saltedPassword(k.Mechanism, password, k.Salt, k.Iterations)
+	if err != nil {
+		return false
+	}
+	return subtle.ConstantTimeCompare(KeysOf(k.Mechanism, salted, k.Salt, k.Iterations).Stored, k.Stored) == 1
+}
+
+// unknownKeys are the keys of a user that does not exist: nobody can log in with them, and their
+// salt is the same each time, so that a client does not learn which users exist.
+func (g *Guard) unknownKeys(mechanism, name string) Keys {
+	mac := hmac.New(sha256.New, g.unknown[:])
+	mac.Write([]byte(mechanism + "\x00" + name))
+	sum := mac.Sum(nil)
+	size := hashOf(mechanism)().Size()
+	never := make([]byte, size)
+	_, _ = rand.Read(never) // it never fails
+	return Keys{Mechanism: mechanism, Salt: sum[:20], Iterations: DefaultIterations, Stored: never, Server: never}
+}
+
+// scramConversation is a login by SCRAM.
+type scramConversation struct {
+	g    *Guard
+	user User
+	keys Keys
+	*scram.ServerConversation
+}
+
+func (g *Guard) newSCRAM(mechanism string) (*scramConversation, error) {
+	c := &scramConversation{g: g}
+	lookup := func(name string) (scram.StoredCredentials, error) {
+		user, keys, ok := g.keysOf(name, mechanism)
+		if !ok {
+			user, keys = User{}, g.unknownKeys(mechanism, name)
+		}
+		c.user, c.keys = user, keys
+		return scram.StoredCredentials{
+			KeyFactors: scram.KeyFactors{Salt: string(keys.Salt), Iters: keys.Iterations}, StoredKey: keys.Stored, ServerKey: keys.Server,
+		}, nil
+	}
+	family := scram.SHA256
+	if mechanism == SCRAM512 {
+		family = scram.SHA512
+	}
+	server, err := family.NewServer(lookup)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", mechanism, err)
+	}
+	c.ServerConversation = server.NewConversation()
+	return c, nil
+}
+
+// Step takes a client's message, and returns the answer; who is set once the login is complete.
+func (c *scramConversation) Step(in []byte) (out []byte, who *Principal, err error) {
+	answer, err := c.ServerConversation.Step(string(in))
+	if err != nil {
+		return nil, nil, errCredentials
+	}
+	if !c.Done() {
+		return []byte(answer), nil, nil
+	}
+	if !c.Valid() || c.user.Name == "" || c.AuthzID() != "" && c.AuthzID() != c.Username() {
+		return nil, nil, errCredentials
+	}
+	return []byte(answer), c.g.principal(c.user), nil
+}
