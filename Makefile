@@ -8,12 +8,13 @@ METAMORPHIC ?= 1h
 CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
-# Packages whose tests run alone: they start JVMs, or kill processes and measure time.
-HEAVY := ./internal/conformance ./internal/stack ./internal/clients ./cmd/weir ./internal/broker/embedded
+# Packages whose tests run alone, because they kill processes and measure time, or start JVMs.
+KILLS := ./cmd/weir ./internal/broker/embedded
+JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKillKeepsOffsetsWithRows|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests)$$
-LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients
+LONG := ^(TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins)$$
+LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./cmd/weir
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
@@ -64,10 +65,12 @@ deploy/grafana/node_modules: deploy/grafana/package-lock.json
 tests = $(if $(RERUN),go run gotest.tools/gotestsum@$(GOTESTSUM_VERSION) --format pkgname --rerun-fails=1 --rerun-fails-max-failures=3 \
 	--rerun-fails-run-root-test --rerun-fails-abort-on-data-race --packages="$(2)" -- $(1),go test $(1) $(2))
 
-test: check-deps internal/console/web/node_modules ## run all tests with the race detector, real Kafka included
-	$(call tests,-race -timeout 30m,$$(go list ./... | grep -v -x -F "$$(go list $(HEAVY))"))
+# The tests of JVMS compare Weir with other programs: the race detector runs the same code elsewhere.
+test: check-deps internal/console/web/node_modules ## run all tests, real Kafka included; the race detector is on where Weir runs alone
+	$(call tests,-race -timeout 30m,$$(go list ./... | grep -v -x -F "$$(go list $(KILLS) $(JVMS))"))
 	cd bench && go test -race ./...
-	$(call tests,-race -p 1 -timeout 60m,$(HEAVY))
+	$(call tests,-race -p 1 -timeout 40m,$(KILLS))
+	$(call tests,-p 1 -timeout 30m,$(JVMS))
 
 mutate: ## seed one bug at a time into the transactional clients: their packages' scripts must catch each (ten minutes)
 	go run ./internal/txtest/mutate
@@ -87,7 +90,7 @@ campaign: build check-deps ## inject faults for an hour, half on three real brok
 test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: check-deps ## run the long versions of tests: 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, and others (two hours)
+long: check-deps ## run the long versions of tests: 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, 100 kills of weir up, and others (three hours)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one

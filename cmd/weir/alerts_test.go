@@ -132,14 +132,11 @@ func (h *webhook) setHold() (release func()) {
 	}
 }
 
-// weir up is killed with kill -9 fifty times while alerts are delivered, every other time while a
-// response is outstanding. None is lost, and an alert is repeated only by another process, with the
-// same id.
-func TestAlertsSurviveFiftyKills(t *testing.T) {
-	kills := 50
-	if testing.Short() {
-		kills = 5
-	}
+// weir up is killed with kill -9 again and again while alerts are delivered, every other time while
+// a response is outstanding. None is lost, and an alert is repeated only by another process, with
+// the same id.
+func TestAlertsSurviveKills(t *testing.T) {
+	kills := size(5, 12, 50)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

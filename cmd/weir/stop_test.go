@@ -119,10 +119,7 @@ func TestStopWithHangingBroker(t *testing.T) {
 // A command that is stopped at any moment while it processes a backlog ends its transactions before
 // it exits.
 func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
-	rounds := 10
-	if testing.Short() {
-		rounds = 4
-	}
+	rounds := size(3, 5, 20)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -12,13 +12,10 @@ import (
 	"weir.example/weir/internal/stack"
 )
 
-// weir up is killed with kill -9 fifty times while readings flow, and nothing is lost or
+// weir up is killed with kill -9 again and again while readings flow, and nothing is lost or
 // duplicated.
-func TestUpSurvivesFiftyKills(t *testing.T) {
-	kills := 50
-	if testing.Short() {
-		kills = 5
-	}
+func TestUpSurvivesKills(t *testing.T) {
+	kills := size(5, 15, 50)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -468,7 +468,7 @@ func failPower(t *testing.T, s *served, rng *rand.Rand) {
 // Through accidents of the broker and its disk, no client sees a transaction lost, doubled, torn,
 // read although it was aborted, or out of order.
 func TestAccidentsInHistories(t *testing.T) {
-	rounds := 5
+	rounds := 3
 	switch {
 	case os.Getenv(longEnv) != "":
 		rounds = 100

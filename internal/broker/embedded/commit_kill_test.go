@@ -198,7 +198,7 @@ const (
 // A broker that is killed at any step of a commit or an abort has, after its restart, both the rows
 // of a transaction and the group's offsets, or neither. The client is the one that pipelines use.
 func TestKillKeepsOffsetsWithRows(t *testing.T) {
-	perStep := 4
+	perStep := 2
 	switch {
 	case os.Getenv(longEnv) != "":
 		perStep = 100

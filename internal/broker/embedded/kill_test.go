@@ -140,9 +140,12 @@ const (
 // never shows a transaction on some of its partitions only, never loses an acknowledged one, never
 // shows an uncommitted one, and never leaves readers waiting.
 func TestKillNeverTearsATransaction(t *testing.T) {
-	rounds := 60
-	if testing.Short() {
-		rounds = 15
+	rounds := 25
+	switch {
+	case os.Getenv(longEnv) != "":
+		rounds = 200
+	case testing.Short():
+		rounds = 10
 	}
 	found := killRounds(t, rounds)
 	for _, f := range found {

@@ -312,7 +312,7 @@ func (h *randomHistory) check() {
 // In random histories of transactions, what a broker describes is the same before and after a kill,
 // and the same clients go on: each transaction is either visible as a whole or not at all.
 func TestOpenTransactionsSurvive(t *testing.T) {
-	kills := 50
+	kills := 25
 	switch {
 	case os.Getenv(longEnv) != "":
 		kills = 1000
