@@ -255,7 +255,7 @@ func TestReplaySkipsIncomplete(t *testing.T) {
 	}
 	defer client.Close()
 	big := &kgo.Record{Topic: "in", Value: make([]byte, 5000)}
-	for _, r := range []*kgo.Record{Record("dlq", big, errors.New("big"), now, 1000), FromSource("dlq", "in", "file:x", []byte("row"), errors.New("bad"), now, 1000)} {
+	for _, r := range []*kgo.Record{Record("dlq", big, errors.New("big"), now, 1000), FromSource("dlq", "in", "file:x", []byte("row"), nil, errors.New("bad"), now, 1000)} {
 		if err := client.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 			t.Fatal(err)
 		}

@@ -71,9 +71,9 @@ func Record(dlq string, in *kgo.Record, reason error, now time.Time, maxBytes in
 }
 
 // FromSource returns the dead letter of raw input that never became a record, such as a row of a
-// file. It is truncated to maxBytes as in Record.
-func FromSource(dlq, topic, source string, raw []byte, reason error, now time.Time, maxBytes int) *kgo.Record {
-	r := &kgo.Record{Topic: dlq, Value: raw}
+// file, with headers that say where it came from. It is truncated to maxBytes as in Record.
+func FromSource(dlq, topic, source string, raw []byte, headers []kgo.RecordHeader, reason error, now time.Time, maxBytes int) *kgo.Record {
+	r := &kgo.Record{Topic: dlq, Value: raw, Headers: headers}
 	addHeader(r, HeaderTopic, topic)
 	addHeader(r, HeaderPartition, "-1")
 	addHeader(r, HeaderOffset, "-1")

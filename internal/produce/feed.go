@@ -161,7 +161,7 @@ func (f *feed) encode(items []source.Item) *chunk {
 			}
 		}
 		if it.Err != nil {
-			f.reject(c, it.Raw, deadletter.Because(deadletter.Unreadable, it.Err))
+			f.reject(c, it.Raw, deadletter.Because(deadletter.Unreadable, it.Err), it.Origin...)
 			continue
 		}
 		if err := f.add(c, it); err != nil {
@@ -177,8 +177,12 @@ func (f *feed) encode(items []source.Item) *chunk {
 }
 
 // reject adds a dead letter for an item that cannot be a record of the topic.
-func (f *feed) reject(c *chunk, raw []byte, reason error) {
-	c.deadLetters = append(c.deadLetters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, reason, time.Now(), f.deadLetterLimit))
+func (f *feed) reject(c *chunk, raw []byte, reason error, origin ...source.Attribute) {
+	var headers []kgo.RecordHeader
+	for _, a := range origin {
+		headers = append(headers, kgo.RecordHeader{Key: a.Name, Value: []byte(a.Value)})
+	}
+	c.deadLetters = append(c.deadLetters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, headers, reason, time.Now(), f.deadLetterLimit))
 	if c.causes == nil {
 		c.causes = make(map[string]int)
 	}

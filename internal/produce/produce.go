@@ -81,6 +81,7 @@ type Commit struct {
 	Causes      map[string]int // of the dead letters
 	Bytes       int            // of keys and values, before compression
 	Took        time.Duration
+	Position    []byte // of the source, after the transaction
 }
 
 // Result sums up a run.

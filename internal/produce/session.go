@@ -210,6 +210,7 @@ func (s *session) transaction(first *chunk) error {
 		}
 		commit.Bytes += c.bytes
 	}
+	commit.Position = last.position
 	position := progress{Position: last.position, Readings: s.earlier + int64(commit.Readings)}
 	rec, err := position.record(s.p.cfg.Progress, s.p.src.Name())
 	if err != nil {

@@ -27,10 +27,15 @@ type Item struct {
 	Repeat int
 
 	// Raw and Err are set if the input is not a valid reading: the raw bytes, owned by the
-	// receiver, and the cause (*file.RowError). The item belongs in the dead-letter topic.
-	Raw []byte
-	Err error
+	// receiver, and the cause (*file.RowError). The item belongs in the dead-letter topic, with
+	// Origin as headers.
+	Raw    []byte
+	Err    error
+	Origin []Attribute
 }
+
+// Attribute says where rejected input came from, such as its MQTT topic.
+type Attribute struct{ Name, Value string }
 
 // ErrPosition is returned by Seek for a position that does not fit the source: it was saved for
 // another file or with other settings. Retrying does not help.

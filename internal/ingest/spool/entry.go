@@ -1,0 +1,217 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"weir.example/weir/internal/source"
+	"weir.example/weir/reading"
+)
+
+// Entry is what one request or message contains: it is stored as a whole or not at all.
+type Entry struct {
+	Readings []reading.Reading // valid but for Seq and Boot, which the spool assigns
+	Rejected []Rejected
+
+	Key    string   // idempotency key; "" for none
+	Digest [32]byte // of the body that the key stands for
+	Answer []byte   // returned for repeats of the key
+}
+
+// Rejected is input that is not a valid reading, for the dead-letter topic.
+type Rejected struct {
+	Raw    []byte
+	Reason string
+	Origin []source.Attribute // where it came from
+}
+
+// remembered is what a key stands for.
+type remembered struct {
+	digest [32]byte
+	answer []byte
+	at     time.Time
+}
+
+// batch is a sequence of entries that became durable together.
+type batch struct {
+	first int64 // number of the first item
+	count int64 // of items
+	at    time.Time
+	boot  string // of the readings
+	items []source.Item
+	keys  map[string]remembered
+}
+
+// size returns an upper bound of the entry's encoded size.
+func (e *Entry) size() int {
+	const number = binary.MaxVarintLen64
+	n := 64 + len(e.Key) + len(e.Answer)
+	for i := range e.Readings {
+		r := &e.Readings[i]
+		n += len(r.DeviceID) + len(r.Sensor) + len(r.Unit) + 6*number
+	}
+	for _, r := range e.Rejected {
+		n += len(r.Raw) + len(r.Reason) + 3*number
+		for _, a := range r.Origin {
+			n += len(a.Name) + len(a.Value) + 2*number
+		}
+	}
+	return n
+}
+
+// Kinds of parts in a batch.
+const (
+	partReading = iota + 1
+	partRejected
+	partKey
+)
+
+// appendBatch appends the beginning of a batch; its parts follow.
+func appendBatch(b []byte, first, count int64, at time.Time, boot string) []byte {
+	b = append(b, frameBatch)
+	b = binary.AppendUvarint(b, uint64(first))
+	b = binary.AppendUvarint(b, uint64(count))
+	b = binary.AppendVarint(b, at.UnixMilli())
+	return appendText(b, boot)
+}
+
+func appendReading(b []byte, r *reading.Reading, seq int64) []byte {
+	b = append(b, partReading)
+	b = appendText(appendText(appendText(b, r.DeviceID), r.Sensor), r.Unit)
+	b = binary.BigEndian.AppendUint64(b, math.Float64bits(r.Value))
+	b = binary.AppendVarint(b, r.TS)
+	return binary.AppendUvarint(b, uint64(seq))
+}
+
+func appendRejected(b []byte, r *Rejected) []byte {
+	b = append(b, partRejected)
+	b = appendText(appendText(b, string(r.Raw)), r.Reason)
+	b = binary.AppendUvarint(b, uint64(len(r.Origin)))
+	for _, a := range r.Origin {
+		b = appendText(appendText(b, a.Name), a.Value)
+	}
+	return b
+}
+
+func appendKey(b []byte, key string, k *remembered) []byte {
+	b = append(b, partKey)
+	b = appendText(b, key)
+	b = append(b, k.digest[:]...)
+	b = appendText(b, string(k.answer))
+	return binary.AppendVarint(b, k.at.UnixMilli())
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+var errDecode = errors.New("the frame's content is invalid")
+
+// decodeBatch decodes the payload of a batch frame.
+func decodeBatch(payload []byte) (*batch, error) {
+	d := decoder{rest: payload}
+	if d.byte() != frameBatch {
+		return nil, errDecode
+	}
+	b := &batch{first: d.count(), count: d.count(), at: time.UnixMilli(d.varint()), boot: d.text(), keys: make(map[string]remembered)}
+	for len(d.rest) > 0 && !d.failed {
+		switch d.byte() {
+		case partReading:
+			it := source.Item{Reading: reading.Reading{DeviceID: d.text(), Sensor: d.text(), Unit: d.text()}}
+			it.Value, it.TS, it.Seq, it.Boot = math.Float64frombits(d.uint64()), d.varint(), d.count(), b.boot
+			b.items = append(b.items, it)
+		case partRejected:
+			it := source.Item{Raw: []byte(d.text()), Err: errors.New(d.text())}
+			for n := d.count(); n > 0 && !d.failed; n-- {
+				it.Origin = append(it.Origin, source.Attribute{Name: d.text(), Value: d.text()})
+			}
+			b.items = append(b.items, it)
+		case partKey:
+			key, k := d.key()
+			b.keys[key] = k
+		default:
+			d.failed = true
+		}
+	}
+	if d.failed || b.count != int64(len(b.items)) || b.first > math.MaxInt64-b.count {
+		return nil, errDecode
+	}
+	return b, nil
+}
+
+// decoder reads the parts of a payload. After a failure it returns zero values.
+type decoder struct {
+	rest   []byte
+	failed bool
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if d.failed || n > uint64(len(d.rest)) {
+		d.failed, d.rest = true, nil
+		return nil
+	}
+	taken := d.rest[:n]
+	d.rest = d.rest[n:]
+	return taken
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		n = len(d.rest) + 1
+	}
+	d.take(uint64(n))
+	if d.failed {
+		return 0
+	}
+	return v
+}
+
+// count reads a number that is not negative.
+func (d *decoder) count() int64 {
+	v := d.uvarint()
+	if v > math.MaxInt64 {
+		d.failed = true
+		return 0
+	}
+	return int64(v)
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	if n <= 0 {
+		n = len(d.rest) + 1
+	}
+	d.take(uint64(n))
+	if d.failed {
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) text() string { return string(d.take(d.uvarint())) }
+
+func (d *decoder) key() (string, remembered) {
+	var k remembered
+	key := d.text()
+	copy(k.digest[:], d.take(uint64(len(k.digest))))
+	k.answer = []byte(d.text())
+	k.at = time.UnixMilli(d.varint())
+	return key, k
+}
