@@ -16,6 +16,10 @@ type Column struct {
 	F    []float64
 	S    []string
 	A    []any
+
+	// Fields, if not nil, stores the values of a ROW instead of A: one column for each field, nil
+	// for a field that nobody reads, which is then NULL. Where the row is NULL, its fields are too.
+	Fields []*Column
 }
 
 // Batch is a set of rows in columnar form. Strings may alias the records they were decoded from.
@@ -41,14 +45,17 @@ func NewBatch(types []Type) *Batch {
 func (b *Batch) Reset() {
 	b.N, b.Err = 0, nil
 	for _, c := range b.Cols {
-		c.Null, c.I, c.F, c.S = c.Null[:0], c.I[:0], c.F[:0], c.S[:0]
 		clear(c.A)
-		c.A = c.A[:0]
+		c.Truncate(0)
 	}
 }
 
 // Add appends a boxed value; nil is NULL.
 func (c *Column) Add(v any) {
+	if c.Fields != nil {
+		c.addRow(v)
+		return
+	}
 	c.Null = append(c.Null, v == nil)
 	switch c.Type.Class() {
 	case Ints:
@@ -61,6 +68,21 @@ func (c *Column) Add(v any) {
 		c.S = append(c.S, s)
 	case Boxes:
 		c.A = append(c.A, v)
+	}
+}
+
+// addRow appends a boxed row to the columns of its fields.
+func (c *Column) addRow(v any) {
+	row, ok := v.([]any)
+	if !ok {
+		c.AddNull()
+		return
+	}
+	c.Null = append(c.Null, false)
+	for i, f := range c.Fields {
+		if f != nil {
+			f.Add(row[i])
+		}
 	}
 }
 
@@ -95,6 +117,14 @@ func (c *Column) AddText(v string) {
 // AddNull appends NULL.
 func (c *Column) AddNull() {
 	c.Null = append(c.Null, true)
+	if c.Fields != nil {
+		for _, f := range c.Fields {
+			if f != nil {
+				f.AddNull()
+			}
+		}
+		return
+	}
 	switch c.Type.Class() {
 	case Ints:
 		c.I = append(c.I, 0)
@@ -113,6 +143,14 @@ func (c *Column) Len() int { return len(c.Null) }
 // Truncate keeps the first n values.
 func (c *Column) Truncate(n int) {
 	c.Null = c.Null[:n]
+	if c.Fields != nil {
+		for _, f := range c.Fields {
+			if f != nil {
+				f.Truncate(n)
+			}
+		}
+		return
+	}
 	switch c.Type.Class() {
 	case Ints:
 		c.I = c.I[:n]
@@ -127,6 +165,21 @@ func (c *Column) Truncate(n int) {
 
 // Value returns a boxed value: nil, bool, int64, float64, string, *big.Int, []any or *Dict.
 func (c *Column) Value(row int) any {
+	if c.Fields == nil || c.Null[row] {
+		return c.Scalar(row)
+	}
+	values := make([]any, len(c.Fields))
+	for i, f := range c.Fields {
+		if f != nil {
+			values[i] = f.Value(row)
+		}
+	}
+	return values
+}
+
+// Scalar is Value for a column that is not stored by fields. It is small enough to be inlined, so
+// that the value need not be allocated.
+func (c *Column) Scalar(row int) any {
 	if c.Null[row] {
 		return nil
 	}
@@ -150,6 +203,10 @@ func (c *Column) AddFrom(o *Column, row int) {
 		c.AddNull()
 		return
 	}
+	if c.Fields != nil || o.Fields != nil {
+		c.addFields(o, row)
+		return
+	}
 	c.Null = append(c.Null, false)
 	switch c.Type.Class() {
 	case Ints:
@@ -160,6 +217,24 @@ func (c *Column) AddFrom(o *Column, row int) {
 		c.S = append(c.S, o.S[row])
 	case Boxes:
 		c.A = append(c.A, o.A[row])
+	}
+}
+
+// addFields appends a row that is stored by fields in at least one of the columns.
+func (c *Column) addFields(o *Column, row int) {
+	if c.Fields == nil || o.Fields == nil {
+		c.Add(o.Value(row))
+		return
+	}
+	c.Null = append(c.Null, false)
+	for i, f := range c.Fields {
+		switch {
+		case f == nil:
+		case o.Fields[i] == nil:
+			f.AddNull()
+		default:
+			f.AddFrom(o.Fields[i], row)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ func init() {
 		&Function{Name: "ROW", Min: 1, Max: -1, NullArgs: true, bind: bindRow, eval: func(_ *Call, a []any) (any, error) { return a, nil }},
 		&Function{Name: "ARRAY", Min: 0, Max: -1, NullArgs: true, bind: bindArray, eval: func(_ *Call, a []any) (any, error) { return a, nil }},
 		&Function{Name: "MAP", Min: 0, Max: -1, NullArgs: true, bind: bindMap, eval: evalMap},
-		&Function{Name: "FIELD", Min: 2, Max: 2, bind: bindField, eval: evalField},
+		&Function{Name: "FIELD", Min: 2, Max: 2, bind: bindField, compile: compileField},
 		&Function{Name: "ITEM", Min: 2, Max: 2, bind: bindItem, eval: evalItem},
 		&Function{Name: "CARDINALITY", Min: 1, Max: 1, bind: bindCardinality, eval: evalCardinality},
 		&Function{Name: "ELEMENT", Min: 1, Max: 1, bind: bindElement, eval: evalElement},
@@ -92,15 +92,6 @@ func bindField(args []Node) ([]Node, column.Type, error) {
 		}
 	}
 	return nil, column.Type{}, fmt.Errorf("%s has no field %s: it is %s", args[0], name, t.Nullable(true))
-}
-
-func evalField(n *Call, a []any) (any, error) {
-	for i, f := range n.Args[0].Type().Fields {
-		if f.Name == a[1] {
-			return a[0].([]any)[i], nil
-		}
-	}
-	return nil, nil
 }
 
 func bindItem(args []Node) ([]Node, column.Type, error) {

@@ -72,6 +72,9 @@ func compileColumn(n *Col) *Compiled {
 	case column.Boxes:
 		c.A = func(b *column.Batch, row int) (any, bool) {
 			col := b.Cols[i]
+			if col.Fields != nil {
+				return col.Value(row), !col.Null[row]
+			}
 			return col.A[row], !col.Null[row]
 		}
 	}
@@ -144,7 +147,10 @@ func (c *Compiled) Into(to *column.Column, b *column.Batch, row int) {
 		to.S = append(to.S, v)
 	default:
 		var v any
-		v, ok = c.A(b, row)
+		if v, ok = c.A(b, row); to.Fields != nil {
+			to.Add(v)
+			return
+		}
 		to.A = append(to.A, v)
 	}
 	to.Null = append(to.Null, !ok)

@@ -18,6 +18,7 @@
 //	extract.go     EXTRACT, and FLOOR and CEIL to a unit
 //	dateformat.go  date patterns; conversions between text, numbers, dates and timestamps
 //	json.go        JSON_VALUE and similar functions
+//	field.go       fields of rows, and which of them an expression reads
 //	collection.go  rows, maps, access to elements
 //	array.go       array functions
 //	regexp.go      regular expressions with Java's semantics

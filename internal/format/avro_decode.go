@@ -276,12 +276,38 @@ func (r *avroReading) into(in *avroInput, c *column.Column) error {
 		}
 		c.AddText(v)
 	default:
+		if c.Fields != nil {
+			return r.rowInto(in, c)
+		}
 		v, err := r.value(in, 0)
 		if err != nil {
 			return err
 		}
 		c.Add(v)
 	}
+	return nil
+}
+
+// rowInto appends a row that is stored by fields, and skips the fields that nobody reads. After an
+// error, the columns of fields may have one value more than the row.
+func (r *avroReading) rowInto(in *avroInput, c *column.Column) error {
+	for _, f := range r.fields {
+		var err error
+		if f.field < 0 || c.Fields[f.field] == nil {
+			err = in.skip(f.writer, 1)
+		} else {
+			err = f.as.into(in, c.Fields[f.field])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, f := range r.absent {
+		if to := c.Fields[f.column]; to != nil {
+			to.Add(f.value)
+		}
+	}
+	c.Null = append(c.Null, false)
 	return nil
 }
 

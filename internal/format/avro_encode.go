@@ -210,7 +210,7 @@ func (w *avroWriting) append(dst []byte, c *column.Column, row int) ([]byte, err
 	case column.Texts:
 		return w.text(dst, c.S[row])
 	}
-	return w.boxed(dst, c.A[row])
+	return w.boxed(dst, c.Value(row))
 }
 
 func (w *avroWriting) int(dst []byte, v int64) ([]byte, error) {

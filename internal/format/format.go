@@ -4,6 +4,8 @@
 //	format.go       the formats, their options, Decoder and Encoder
 //	dropped.go      counts of dropped data; documents with several rows
 //	json_decode.go  json: a scanner for the needed fields of a document
+//	json_object.go  json: the fields of a document and of its rows
+//	json_time.go    json: dates, times and timestamps
 //	json_value.go   json: converting a value to a column's type
 //	json_encode.go  json: encoding columns exactly as Flink does
 //	raw.go          raw: the bytes of a single column
@@ -222,7 +224,11 @@ func length(cols []*column.Column) int {
 // truncate removes the values appended by a row that failed.
 func truncate(cols []*column.Column, rows int) {
 	for _, c := range cols {
-		if c != nil && c.Len() > rows {
+		if c == nil {
+			continue
+		}
+		truncate(c.Fields, rows)
+		if c.Len() > rows {
 			c.Truncate(rows)
 		}
 	}

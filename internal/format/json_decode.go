@@ -15,6 +15,8 @@ import (
 // maxDepth is the maximum nesting depth of a document, as in Jackson.
 const maxDepth = 1000
 
+var errJSONDepth = fmt.Errorf("JSON is nested deeper than %d", maxDepth)
+
 func checkJSON(fields []Field, o Options) error {
 	if o.bool("fail-on-missing-field") && o.bool("ignore-parse-errors") {
 		return errors.New("json.fail-on-missing-field and json.ignore-parse-errors can't both be true")
@@ -30,16 +32,10 @@ func checkJSON(fields []Field, o Options) error {
 // jsonDecoder decodes objects into columns. It is not safe for concurrent use.
 type jsonDecoder struct {
 	fields  []Field
-	index   map[string]int
+	root    *jsonObject
 	missing bool // fail-on-missing-field
 	ignore  bool // ignore-parse-errors
 	iso     bool
-
-	// order is the sequence of fields in the previous document: most documents of a topic have
-	// their fields in the same order.
-	order []guess
-	seen  []bool
-	vals  []span
 
 	data  []byte
 	at    int
@@ -51,30 +47,18 @@ type jsonDecoder struct {
 // Dropped implements Dropper.
 func (d *jsonDecoder) Dropped() *Dropped { return &d.dropped }
 
-// guess is the field expected at a position. field is -1 if it isn't needed.
-type guess struct {
-	text  string // "name": in its usual spelling; "" if the name needs escapes
-	name  string
-	field int
-}
-
-// span is the position of a field's value in the document.
-type span struct{ from, to int }
-
 func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
 	d := &jsonDecoder{
-		fields: fields, index: make(map[string]int), missing: o.bool("fail-on-missing-field"), ignore: o.bool("ignore-parse-errors"),
-		iso: o["timestamp-format.standard"] == "ISO-8601", seen: make([]bool, len(fields)), vals: make([]span, len(fields)),
+		fields: fields, missing: o.bool("fail-on-missing-field"), ignore: o.bool("ignore-parse-errors"),
+		iso: o["timestamp-format.standard"] == "ISO-8601",
 	}
-	for i, f := range fields {
-		d.index[f.Name] = i
-	}
+	d.root = newJSONObject(columnFields(fields))
 	return d
 }
 
 // Decode implements Decoder.
 func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
-	if err := d.scan(data); err != nil {
+	if err := d.scan(data, cols); err != nil {
 		if d.ignore {
 			d.dropped.Records++
 			return ErrSkip
@@ -85,7 +69,7 @@ func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
 		if c == nil {
 			continue
 		}
-		if err := d.field(i, c); err != nil {
+		if err := d.field(d.root, i, c); err != nil {
 			if d.ignore {
 				c.AddNull()
 				d.dropped.Values++
@@ -102,62 +86,19 @@ func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
 	return nil
 }
 
-// field appends the value of a field to its column.
-func (d *jsonDecoder) field(i int, c *column.Column) error {
-	if !d.seen[i] {
-		if d.missing {
-			return errors.New("is missing")
-		}
-		c.AddNull()
-		return nil
-	}
-	v := d.vals[i]
-	return d.value(d.data[v.from:v.to], c)
-}
-
 // byteOrderMark is written at the start of UTF-8 text by some programs.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// scan validates a document and locates its fields.
-func (d *jsonDecoder) scan(data []byte) error {
+// scan validates a document and locates the fields of its columns.
+func (d *jsonDecoder) scan(data []byte, cols []*column.Column) error {
 	d.start(data)
-	clear(d.seen)
 	if d.at == len(data) || data[d.at] != '{' {
 		return d.unexpected("an object")
 	}
-	d.at++
-	d.space()
-	if d.at < len(data) && data[d.at] == '}' {
-		d.at++
-		return d.end()
+	if err := d.locate(d.root, cols); err != nil {
+		return err
 	}
-	for place := 0; ; place++ {
-		field, err := d.key(place)
-		if err != nil {
-			return err
-		}
-		d.space()
-		from := d.at
-		if err := d.skip(); err != nil {
-			return err
-		}
-		if field >= 0 {
-			d.seen[field], d.vals[field] = true, span{from, d.at}
-		}
-		d.space()
-		switch {
-		case d.at == len(data):
-			return d.unexpected("a comma or }")
-		case data[d.at] == ',':
-			d.at++
-			d.space()
-		case data[d.at] == '}':
-			d.at++
-			return d.end()
-		default:
-			return d.unexpected("a comma or }")
-		}
-	}
+	return d.end()
 }
 
 // start moves to the first byte of a document.
@@ -233,28 +174,6 @@ func (d *jsonDecoder) elements() (rows [][]byte, err error) {
 	}
 }
 
-// key scans the name of a field and the colon, and returns the field.
-func (d *jsonDecoder) key(place int) (field int, err error) {
-	if place < len(d.order) {
-		g := &d.order[place]
-		if rest := d.data[d.at:]; g.text != "" && len(rest) >= len(g.text) && string(rest[:len(g.text)]) == g.text {
-			d.at += len(g.text)
-			return g.field, nil
-		}
-	}
-	name, err := d.name()
-	if err != nil {
-		return 0, err
-	}
-	field = d.lookup(name, place)
-	d.space()
-	if d.at == len(d.data) || d.data[d.at] != ':' {
-		return 0, d.unexpected("a colon")
-	}
-	d.at++
-	return field, nil
-}
-
 // name scans the name of a field. The result may alias the document.
 func (d *jsonDecoder) name() ([]byte, error) {
 	if d.at == len(d.data) || d.data[d.at] != '"' {
@@ -270,29 +189,6 @@ func (d *jsonDecoder) name() ([]byte, error) {
 		return raw, nil
 	}
 	return unescape(nil, raw), nil
-}
-
-// lookup returns the field with a name, trying the one seen at this position in the previous
-// document before the index.
-func (d *jsonDecoder) lookup(name []byte, place int) int {
-	if place < len(d.order) && d.order[place].name == string(name) {
-		return d.order[place].field
-	}
-	field, ok := d.index[string(name)]
-	if !ok {
-		field = -1
-	}
-	g := guess{name: string(name), field: field}
-	if text := appendText(nil, g.name); len(text) == len(name)+len(`""`) {
-		g.text = string(append(text, ':'))
-	}
-	switch {
-	case place < len(d.order):
-		d.order[place] = g
-	case place == len(d.order) && place < 1000:
-		d.order = append(d.order, g)
-	}
-	return field
 }
 
 func (d *jsonDecoder) unexpected(wanted string) error {
@@ -488,7 +384,7 @@ func (d *jsonDecoder) number() error {
 // nested skips an object or array.
 func (d *jsonDecoder) nested(open byte) error {
 	if d.depth++; d.depth > maxDepth {
-		return fmt.Errorf("JSON is nested deeper than %d", maxDepth)
+		return errJSONDepth
 	}
 	defer func() { d.depth-- }()
 	closing := open + 2 // ] and } are two after [ and {

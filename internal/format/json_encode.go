@@ -71,7 +71,7 @@ func (e *jsonEncoder) Encode(dst []byte, cols []*column.Column, row int) ([]byte
 			dst = appendString(dst, c.S[row], t)
 		case column.Boxes:
 			var err error
-			if dst, err = e.boxed(dst, c.A[row], t); err != nil {
+			if dst, err = e.boxed(dst, c.Value(row), t); err != nil {
 				return dst, fmt.Errorf("field %s: %w", e.fields[i].Name, err)
 			}
 		}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/moment"
 )
 
 // value appends a value, which must be well-formed, to a column. On error it appends nothing.
@@ -181,108 +179,6 @@ func (d *jsonDecoder) truncated(v []byte, t column.Type) (int64, error) {
 		return math.MaxInt64, nil
 	}
 	return int64(f), nil
-}
-
-// Shorter forms such as 2026-1-1 can be cast, but are rejected in JSON. Seconds are optional.
-var (
-	dateShape      = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}$`)
-	timeShape      = regexp.MustCompile(`^\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?Z?$`)
-	timestampShape = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$`)
-)
-
-// moment parses a date, time or timestamp in the format's standard.
-func (d *jsonDecoder) moment(s string, t column.Type) (int64, error) {
-	switch t.Kind {
-	case column.Date:
-		if !dateShape.MatchString(s) {
-			return 0, fmt.Errorf("found %q, expected a DATE such as \"2026-01-31\"", s)
-		}
-		return moment.ParseDate(s)
-	case column.Time:
-		if !timeShape.MatchString(s) {
-			return 0, fmt.Errorf("found %q, expected a TIME such as \"12:00:00\"", s)
-		}
-		return moment.ParseTime(s)
-	}
-	between := byte(' ')
-	if d.iso {
-		between = 'T'
-	}
-	us, zoned, ok := fastTimestamp(s, between)
-	if !ok {
-		var err error
-		if us, zoned, err = moment.ParseTimestamp(s); err != nil || !timestampShape.MatchString(s) || s[10] != between {
-			return 0, d.noTimestamp(s, t)
-		}
-	}
-	if zoned != (t.Kind == column.TimestampLTZ) {
-		return 0, d.noTimestamp(s, t)
-	}
-	return moment.Truncate(us, t.Precision), nil
-}
-
-func (d *jsonDecoder) noTimestamp(s string, t column.Type) error {
-	example, standard := "2026-01-31 12:00:00.123", "SQL"
-	if d.iso {
-		example, standard = "2026-01-31T12:00:00.123", "ISO-8601"
-	}
-	if t.Kind == column.TimestampLTZ {
-		example += "Z"
-	}
-	return fmt.Errorf("found %q, expected %s such as %q (json.timestamp-format.standard is %s)", s, t.Nullable(true), example, standard)
-}
-
-// fastTimestamp parses the usual form: date, time with seconds, an optional fraction of up to six
-// digits, optional Z.
-func fastTimestamp(s string, between byte) (us int64, zoned, ok bool) {
-	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != between || s[13] != ':' || s[16] != ':' {
-		return 0, false, false
-	}
-	two := func(i int) int64 {
-		a, b := s[i]-'0', s[i+1]-'0'
-		if a > 9 || b > 9 {
-			return 1000
-		}
-		return int64(a)*10 + int64(b)
-	}
-	year, month, day := two(0)*100+two(2), two(5), two(8)
-	hour, minute, second := two(11), two(14), two(17)
-	if year > 9999 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
-		return 0, false, false // the last days of a month are validated by the slow path
-	}
-	us = civilDays(year, month, day)*86_400_000_000 + hour*3_600_000_000 + minute*60_000_000 + second*1_000_000
-	rest := s[19:]
-	if rest != "" && rest[0] == '.' {
-		unit, n := int64(100_000), 1
-		for n < len(rest) && rest[n] >= '0' && rest[n] <= '9' {
-			us += int64(rest[n]-'0') * unit
-			unit /= 10
-			n++
-		}
-		if n == 1 || n > 7 {
-			return 0, false, false
-		}
-		rest = rest[n:]
-	}
-	switch rest {
-	case "":
-		return us, false, true
-	case "Z":
-		return us, true, true
-	}
-	return 0, false, false
-}
-
-// civilDays returns the number of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible
-// Low-Level Date Algorithms").
-func civilDays(year, month, day int64) int64 {
-	if month <= 2 {
-		year--
-	}
-	era := year / 400
-	ofEra := year - era*400
-	ofYear := (153*((month+9)%12)+2)/5 + day - 1
-	return era*146097 + ofEra*365 + ofEra/4 - ofEra/100 + ofYear - 719468
 }
 
 // boxed parses a value and returns it boxed.

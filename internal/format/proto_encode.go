@@ -164,7 +164,7 @@ func (w *protoWriting) append(dst []byte, c *column.Column, row int) ([]byte, er
 	case column.Texts:
 		return w.text(dst, c.S[row])
 	}
-	return w.boxed(dst, c.A[row])
+	return w.boxed(dst, c.Value(row))
 }
 
 func (w *protoWriting) int(dst []byte, v int64) []byte {

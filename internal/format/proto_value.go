@@ -16,6 +16,9 @@ import (
 
 // into appends one value to a column, without boxing unless it is nested or repeated.
 func (s *protoStep) into(data []byte, slot *protoSlot, c *column.Column) error {
+	if s.row != nil && slot.n > 0 && c.Fields != nil {
+		return s.row.into(slot.bytes, c)
+	}
 	if s.list || slot.n == 0 || s.wrapper != nil || s.row != nil {
 		v, err := s.boxed(data, slot, 0)
 		if err == nil {
@@ -39,6 +42,24 @@ func (s *protoStep) into(data []byte, slot *protoSlot, c *column.Column) error {
 		}
 		c.AddText(v)
 	}
+	return nil
+}
+
+// into appends a message as a row that is stored by fields. After an error, the columns of fields
+// may have one value more than the row.
+func (p *protoProgram) into(data []byte, c *column.Column) error {
+	if err := p.find(data); err != nil {
+		return err
+	}
+	for i, f := range c.Fields {
+		if f == nil {
+			continue
+		}
+		if err := p.steps[i].into(data, &p.slots[i], f); err != nil {
+			return fmt.Errorf("%s: %w", p.steps[i].name, err)
+		}
+	}
+	c.Null = append(c.Null, false)
 	return nil
 }
 

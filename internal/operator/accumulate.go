@@ -288,7 +288,7 @@ func (e extreme) add(dst []byte, old *reader, c *column.Column, row int) []byte 
 		}
 	}
 	v := e.read(old)
-	if x := c.Value(row); x != nil && (v == nil || e.better(x, v)) {
+	if x := c.Scalar(row); x != nil && (v == nil || e.better(x, v)) {
 		v = x
 	}
 	return appendBoxed(dst, v)
@@ -321,7 +321,7 @@ func (e edgeValue) read(old *reader) any {
 
 func (e edgeValue) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	v := e.read(old)
-	if x := c.Value(row); x != nil && (v == nil || !e.first) {
+	if x := c.Scalar(row); x != nil && (v == nil || !e.first) {
 		v = x
 	}
 	return appendBoxed(dst, v)

@@ -28,7 +28,7 @@ func appendValue(dst []byte, c *column.Column, row int) []byte {
 	case column.Texts:
 		return appendBytes(append(dst, 1), c.S[row])
 	}
-	return appendBoxed(dst, c.A[row])
+	return appendBoxed(dst, c.Value(row))
 }
 
 func appendFloat(dst []byte, f float64) []byte {

@@ -228,7 +228,7 @@ func batch(r *plan.Relation) *column.Batch {
 	b := &column.Batch{Cols: make([]*column.Column, len(r.Cols))}
 	for i, c := range r.Cols {
 		if r.Needed[i] {
-			b.Cols[i] = &column.Column{Type: c.Type}
+			b.Cols[i] = r.Part(i).NewColumn(c.Type)
 		}
 	}
 	return b

@@ -107,7 +107,7 @@ func (bag) put(all []counted, value any, n int64) []counted {
 
 func (b bag) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	all := b.read(old)
-	if v := c.Value(row); v != nil {
+	if v := c.Scalar(row); v != nil {
 		all = b.put(all, v, 1)
 	}
 	return b.write(dst, all)
@@ -115,7 +115,7 @@ func (b bag) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 
 func (b bag) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
 	all := b.read(old)
-	if v := c.Value(row); v != nil {
+	if v := c.Scalar(row); v != nil {
 		all = b.put(all, v, -1)
 	}
 	return b.write(dst, all)

@@ -115,7 +115,7 @@ func (r *Relation) neededNames() string {
 	var all []string
 	for i, c := range r.Cols {
 		if r.Needed[i] {
-			all = append(all, c.Name)
+			all = append(all, r.Part(i).names(c.Name, c.Type)...)
 		}
 	}
 	if len(all) == 0 {

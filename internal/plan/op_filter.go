@@ -20,6 +20,11 @@ func (f *Filter) Reads(r *Relation, _ int, need func(int)) {
 	needPassed(r, len(r.Cols), need)
 }
 
+func (f *Filter) readsParts(r *Relation, _ int, need needPart) {
+	needExprParts(f.Cond, need)
+	needPassedParts(r, len(r.Cols), need)
+}
+
 func (f *Filter) forwardsWindow(r *Relation, _ *Window) bool { return !readsWindow(f.Cond, r) }
 
 func (p *planner) filter(in *Relation, cond expr.Node) *Relation {

@@ -48,6 +48,19 @@ func (p *Project) Reads(r *Relation, _ int, need func(int)) {
 	}
 }
 
+func (p *Project) readsParts(r *Relation, _ int, need needPart) {
+	for i, e := range p.Exprs {
+		if !r.Needed[i] {
+			continue
+		}
+		if col, fields, ok := expr.Path(e); ok {
+			need(col, fields, r.Part(i))
+			continue
+		}
+		needExprParts(e, need)
+	}
+}
+
 func (p *Project) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {
 	return expr.Fold(substitute(cond, p.Exprs)), true
 }

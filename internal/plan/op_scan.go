@@ -50,6 +50,19 @@ func (s *Scan) Reads(r *Relation, _ int, need func(int)) {
 	}
 }
 
+func (s *Scan) readsParts(r *Relation, _ int, need needPart) {
+	needExprParts(s.Filter, need)
+	needExprParts(s.Table.Watermark, need)
+	if s.Table.Upsert {
+		needColumns(s.Table.PrimaryKey, func(c int) { need(c, nil, nil) })
+	}
+	for i, c := range s.Table.Columns {
+		if r.Needed[i] {
+			needExprParts(c.Computed, need)
+		}
+	}
+}
+
 func (s *Scan) brief(*Relation) string { return s.Table.Name }
 
 func (s *Scan) topic() string { return s.Table.Kafka.Topic }

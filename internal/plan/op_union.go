@@ -12,4 +12,8 @@ func (*Union) Describe(*Relation) string { return "Union" }
 // Reads implements Op.
 func (*Union) Reads(r *Relation, _ int, need func(int)) { needPassed(r, len(r.Cols), need) }
 
+func (*Union) readsParts(r *Relation, _ int, need needPart) {
+	needPassedParts(r, len(r.Cols), need)
+}
+
 func (*Union) copies(int) bool { return true }

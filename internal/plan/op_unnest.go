@@ -27,6 +27,11 @@ func (u *Unnest) Reads(r *Relation, _ int, need func(int)) {
 	needPassed(r, len(r.Inputs[0].Cols), need)
 }
 
+func (u *Unnest) readsParts(r *Relation, _ int, need needPart) {
+	needExprParts(u.Of, need)
+	needPassedParts(r, len(r.Inputs[0].Cols), need)
+}
+
 func (u *Unnest) copies(int) bool { return u.Outer }
 
 // unnest binds left CROSS JOIN UNNEST(array) AS alias (columns), and LEFT JOIN … ON TRUE.

@@ -95,6 +95,10 @@ func (w *Window) Reads(r *Relation, _ int, need func(int)) {
 	needPassed(r, len(r.Cols)-3, need)
 }
 
+func (w *Window) readsParts(r *Relation, _ int, need needPart) {
+	needPassedParts(r, len(r.Cols)-3, need)
+}
+
 func (w *Window) pushFilter(r *Relation, cond expr.Node) (below expr.Node, ok bool) {
 	return cond, !readsWindow(cond, r)
 }

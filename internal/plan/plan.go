@@ -45,6 +45,7 @@
 //	aggregates.go        aggregate functions
 //	topics.go            topics of the pipeline itself, and conflicts of tables with them
 //	rewrite.go           filter pushdown, unread columns, sliced windows
+//	parts.go             unread fields of ROW columns
 //	stage.go             stages, and the numbering of their state
 //	continue.go          what a changed plan keeps of the state of a running one
 //	names.go             names and numbers under which state is stored

@@ -59,8 +59,10 @@ type Relation struct {
 	// relies on their partitions. See planner.placeNulls.
 	nullsMeet bool
 
-	// Needed marks the columns that are read; others are not computed.
+	// Needed marks the columns that are read; others are not computed. Parts has the part of each
+	// that is read; nil if all are read whole.
 	Needed []bool
+	Parts  []*Part
 
 	ID    int    // position in the plan, inputs first
 	Stage *Stage // the stage that runs it

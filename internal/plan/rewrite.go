@@ -130,4 +130,5 @@ func (p *planner) markNeeded() {
 			r.Op.Reads(r, i, func(c int) { in.Needed[c] = true })
 		}
 	}
+	markParts(order)
 }
