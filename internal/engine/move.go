@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
 )
 
 // A move redistributes state after sources got partitions, so that the state of a key is at the
@@ -179,11 +180,16 @@ func (m *move) stage(ctx context.Context, s movedStage) (failed error) {
 		if emitted, err = m.align(ctx, s, tasks[:s.was]); err != nil {
 			return err
 		}
-		for _, t := range tasks[s.was:] {
-			mover.CopyWatermarks(tasks[0].ledger.store, t.ledger.store)
+		stores := make([]*state.Store, len(tasks))
+		for i, t := range tasks {
+			stores[i] = t.ledger.store
+		}
+		mover.Restamp(stores)
+		for _, store := range stores[s.was:] {
+			mover.CopyWatermarks(stores[0], store)
 		}
 	}
-	if err := m.commit(ctx, tasks[s.was:], nil); err != nil {
+	if err := m.commit(ctx, tasks, nil); err != nil {
 		return err
 	}
 	entries, bytes, err := m.redistribute(ctx, s, mover, tasks)

@@ -63,10 +63,10 @@ const sweepKeys = 5000
 
 // newExpiry returns the expiry of an operator's keys, nil if its state is kept forever. Its own
 // entries have one number, and those of another are present if any key has state.
-func newExpiry(b *base, number, entry uint16, keys expiring) *expiry {
+func newExpiry(b *base, ttl time.Duration, number, entry uint16, keys expiring) *expiry {
 	x := &expiry{
 		task: b.task, number: b.rel.State + number, entry: b.rel.State + entry, eventTime: b.rel.EventTime(),
-		ttl: b.rel.TTL.Microseconds(), step: max(1, b.rel.TTL.Microseconds()/64), keys: keys,
+		ttl: ttl.Microseconds(), step: max(1, ttl.Microseconds()/64), keys: keys,
 	}
 	if x.ttl == 0 {
 		b.task.untracked = append(b.task.untracked, x)
@@ -80,8 +80,11 @@ func newExpiry(b *base, number, entry uint16, keys expiring) *expiry {
 // trackedKey is the key of a watermark entry that is present once all keys have stamps. It is
 // deleted by a run without TTL, whose changes set no stamps.
 func (x *expiry) trackedKey() []byte {
-	return binary.BigEndian.AppendUint16([]byte("stamps of "), x.number)
+	return binary.BigEndian.AppendUint16([]byte(stampsPrefix), x.number)
 }
+
+// stampsPrefix starts the keys of the entries that tell how far the keys have stamps.
+const stampsPrefix = "stamps of "
 
 // kindOfTime is the value of the entry of trackedKey, and of untrackedFrom.
 func (x *expiry) kindOfTime() byte {
@@ -138,7 +141,7 @@ func (x *expiry) time(now time.Time) int64 {
 
 // date replaces stamps of noTime once there is a time, which it returns.
 func (x *expiry) date(at int64) int64 {
-	if x.pending && at != noTime {
+	if x != nil && x.pending && at != noTime {
 		x.pending = false
 		x.eachStamped(noTime, sweepKeys, func(key []byte) { x.set(key, noTime, x.stamp(at)) })
 		first, ok := x.task.store.FirstWindow(x.number)

@@ -2,7 +2,10 @@ package operator
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +35,24 @@ type expiringTask struct {
 	store   *state.Store
 	now     time.Time
 	expired int
-	deleted int // tombstones
+	deleted int      // tombstones
+	sent    []string // the columns v and e of the rows of the last transaction, sorted
+}
+
+// pairOf returns the columns v and e of a row; "" for a tombstone.
+func pairOf(t *testing.T, row []byte) string {
+	t.Helper()
+	if row == nil {
+		return ""
+	}
+	var fields struct {
+		V any `json:"v"`
+		E any `json:"e"`
+	}
+	if err := json.Unmarshal(row, &fields); err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(fmt.Sprint(fields.V, " ", fields.E), "<nil>", "null")
 }
 
 func newExpiringTask(t *testing.T, sql string) *expiringTask {
@@ -105,6 +125,11 @@ func (x *expiringTask) send(topic string, rows ...[2]string) {
 			continue
 		}
 		x.expired += out.Expired
+		x.sent = nil
+		for _, r := range out.Records {
+			x.sent = append(x.sent, pairOf(x.T, r.Value))
+		}
+		slices.Sort(x.sent)
 	}
 	x.store.Changes(func(_, value []byte) {
 		if value == nil {
@@ -171,10 +196,7 @@ func TestExpiry(t *testing.T) {
 
 // A transaction deletes a limited number of keys.
 func TestExpiryIsBounded(t *testing.T) {
-	x := newExpiringTask(t, oneHour+`
-CREATE TABLE readings (id STRING) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
-CREATE TABLE seen (id STRING) WITH ('connector' = 'kafka', 'topic' = 'seen', 'format' = 'json');
-INSERT INTO seen SELECT DISTINCT id FROM readings;`)
+	x := newExpiringTask(t, fmt.Sprintf(expiringGroups, oneHour))
 	var rows [][2]string
 	for i := range 2*sweepKeys + 1 {
 		id := fmt.Sprint("device", i)
@@ -237,4 +259,154 @@ func TestExpiryIsChanged(t *testing.T) {
 	if x.send(""); x.entries() == 0 {
 		t.Error("state has expired after the TTL was raised")
 	}
+}
+
+const expiringGroups = `%s
+CREATE TABLE readings (id STRING) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
+CREATE TABLE seen (id STRING) WITH ('connector' = 'kafka', 'topic' = 'seen', 'format' = 'json');
+INSERT INTO seen SELECT DISTINCT id FROM readings;`
+
+// Keys without a stamp may move to a task that had stamped all of its own: it looks for them again.
+// The move may be interrupted after any of the entries, and a task may then finish its stamps.
+func TestKeysMoveWithoutStamps(t *testing.T) {
+	for _, moved := range []int{sweepKeys, 3 * sweepKeys} { // entries before the interruption
+		untimed, timed := fmt.Sprintf(expiringGroups, ""), fmt.Sprintf(expiringGroups, oneHour)
+		tasks := make([]*expiringTask, 3)
+		for i := range tasks {
+			tasks[i] = newExpiringTask(t, untimed)
+		}
+		readings := func(n int) (rows [][2]string) {
+			for i := range n {
+				rows = append(rows, [2]string{fmt.Sprint("device", i), fmt.Sprintf(`{"id":"device%d"}`, i)})
+			}
+			return rows
+		}
+		tasks[1].send("readings", readings(2*sweepKeys)...)
+		for _, x := range tasks[:2] { // the first has no keys, so that all of them have a stamp
+			x.replan(timed)
+			x.send("")
+		}
+		mover, err := NewMover(tasks[0].program.Stages[0], 3, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stores []*state.Store
+		for _, x := range tasks {
+			x.replan(timed)
+			stores = append(stores, x.store)
+		}
+		for attempt := range 2 {
+			mover.Restamp(stores)
+			mover.CopyWatermarks(stores[0], stores[2])
+			interrupted := fmt.Errorf("interrupted")
+			for i, from := range stores {
+				n := 0
+				err := mover.Find(from, int32(i), func(e *Moved) error {
+					if n++; attempt == 0 && n > moved {
+						return interrupted
+					}
+					return mover.Move(e, from, stores[e.To])
+				})
+				if err != nil && err != interrupted {
+					t.Fatal(err)
+				}
+			}
+			for i, x := range tasks {
+				if err := x.store.Commit(x.store.Offset() + 1); err != nil {
+					t.Fatal(err)
+				}
+				for range 3 {
+					if attempt == 0 && i < 2 {
+						x.send("")
+					}
+				}
+				stores[i] = x.store
+			}
+		}
+		for i, x := range tasks {
+			for range 6 {
+				x.now = x.now.Add(2 * time.Hour)
+				x.send("")
+			}
+			if n := x.entries(); n > 0 {
+				t.Errorf("interrupted after %d entries: task %d has %d entries after all keys have expired", moved, i, n)
+			}
+		}
+	}
+}
+
+// joinedTables are two tables with watermarks, in one stage.
+const joinedTables = `SET 'table.exec.state.ttl' = '1 h';
+CREATE TABLE readings (id STRING, v INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
+CREATE TABLE events (id STRING, e STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'events', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
+CREATE TABLE pairs (id STRING, v INT, e STRING) WITH ('connector' = 'kafka', 'topic' = 'pairs', 'value.format' = 'json');
+CREATE TABLE outer_pairs (id STRING, v INT, e STRING, PRIMARY KEY (id, v) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'pairs', 'key.format' = 'json', 'value.format' = 'json');
+`
+
+// The rows that a join keeps expire by the earlier of the times that its inputs have reached, since
+// the other input may still have matches. With STATE_TTL, each input has its own TTL. Each
+// transaction is aborted once, and the state is rebuilt before each.
+func TestJoinExpiresByWatermark(t *testing.T) {
+	const join = " FROM readings AS r JOIN events AS e ON r.id = e.id"
+	for name, c := range map[string]struct {
+		sql  string
+		want []string // the values that each step emits
+		left int      // rows of the state at the end
+	}{
+		"setting": {"INSERT INTO pairs SELECT r.id, v, e" + join, []string{"", "1 first", "", "1 second", "", "3 third", "", "", ""}, 1},
+		"hints": {"INSERT INTO pairs SELECT /*+ STATE_TTL('r' = '10 h', 'e' = '0') */ r.id, v, e" + join,
+			[]string{"", "1 first", "", "1 second", "1 third", "3 first, 3 second, 3 third", "2 fourth, 4 fourth", "", ""}, 6},
+		"the other way round": {"INSERT INTO pairs SELECT /*+ STATE_TTL('r' = '0', 'e' = '10 h') */ r.id, v, e" + join,
+			[]string{"", "1 first", "", "1 second", "1 third", "3 first, 3 second, 3 third", "2 fourth, 4 fourth", "", "2 fifth, 4 fifth"}, 6},
+		"outer": {"INSERT INTO outer_pairs SELECT /*+ STATE_TTL('r' = '10 h') */ r.id, v, e FROM readings AS r LEFT JOIN events AS e ON r.id = e.id AND e IN ('first', 'fourth', 'fifth')",
+			[]string{"1 null", "1 first", "2 null", "", "", "3 null, 4 null", "2 fourth, 4 fourth", "5 null", ""}, 2},
+		"semi": {"INSERT INTO pairs SELECT id, v, 'x' FROM readings WHERE id IN (SELECT id FROM events)",
+			[]string{"", "1 x", "", "", "", "3 x", "", "", ""}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newExpiringTask(t, joinedTables+c.sql)
+			for i, step := range [][]string{
+				{"readings", `a {"v":1,"ts":"2026-01-01 00:00:00"}`},
+				{"events", `a {"e":"first","ts":"2026-01-01 00:10:00"}`},
+				// The readings are two hours ahead of the events, whose next row still meets the
+				// first reading.
+				{"readings", `b {"v":2,"ts":"2026-01-01 02:00:00"}`},
+				{"events", `a {"e":"second","ts":"2026-01-01 00:30:00"}`},
+				// Now both have passed the first reading by more than an hour, but not by ten.
+				{"events", `a {"e":"third","ts":"2026-01-01 03:00:00"}`},
+				{"readings", `a {"v":3,"ts":"2026-01-01 05:00:00"}`, `b {"v":4,"ts":"2026-01-01 05:01:00"}`},
+				{"events", `b {"e":"fourth","ts":"2026-01-01 12:50:00"}`},
+				{"readings", `c {"v":5,"ts":"2026-01-01 15:30:00"}`},
+				{"events", `b {"e":"fifth","ts":"2026-01-01 15:30:00"}`},
+			} {
+				x.now = x.now.Add(30 * time.Hour) // time does not pass by the clock
+				var rows [][2]string
+				for _, row := range step[1:] {
+					id, fields, _ := strings.Cut(row, " ")
+					rows = append(rows, [2]string{id, fmt.Sprintf(`{"id":%q,%s`, id, fields[1:])})
+				}
+				x.send(step[0], rows...)
+				if got := strings.Join(x.sent, ", "); got != c.want[i] {
+					t.Errorf("%s %s: emitted %q, want %q", step[0], step[1:], got, c.want[i])
+				}
+			}
+			x.send("")
+			n := 0
+			for in := range uint16(2) {
+				x.store.ScanRange(joinOf(x.program).State+leftRows+in, 0, nil, nil, func([]byte, []byte) bool { n++; return true })
+			}
+			if n != c.left {
+				t.Errorf("%d rows are in the state, want %d", n, c.left)
+			}
+		})
+	}
+}
+
+func joinOf(p *plan.Program) (join *plan.Relation) {
+	for _, r := range p.Stages[0].States() {
+		if _, ok := r.Op.(*plan.RegularJoin); ok {
+			join = r
+		}
+	}
+	return join
 }

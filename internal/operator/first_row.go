@@ -25,7 +25,7 @@ type firstRow struct {
 func newFirstRow(b base, op *plan.Rank) *firstRow {
 	in := b.rel.Inputs[0]
 	f := &firstRow{base: b, op: op, in: batch(in), out: rowBatch{Batch: batch(b.rel), watermarks: []rowWatermark{}}, direct: direct(in), buffer: newTimeBuffer(b.task, b.rel.State+1, b.rel.State+numbers)}
-	f.expiry = newExpiry(&f.base, stampsOf, groups, f)
+	f.expiry = newExpiry(&f.base, f.rel.TTL[0], stampsOf, groups, f)
 	f.rollback()
 	return f
 }

@@ -24,7 +24,7 @@ func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
 	if b.rel.Updating {
 		g.out.kinds = []rowKind{}
 	}
-	g.expiry = newExpiry(&g.base, stampsOf, groups, g)
+	g.expiry = newExpiry(&g.base, g.rel.TTL[0], stampsOf, groups, g)
 	g.rollback()
 	return g
 }

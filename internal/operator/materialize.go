@@ -33,7 +33,7 @@ const (
 
 func newMaterialize(b base, op *plan.Materialize) (node, error) {
 	m := &materialize{base: b, op: op, in: batch(b.rel.Inputs[0]), out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}, lineage: b.task.newLineage()}
-	m.expiry = newExpiry(&m.base, stampsOf, lastRow, m)
+	m.expiry = newExpiry(&m.base, m.rel.TTL[0], stampsOf, lastRow, m)
 	m.rollback()
 	return m, nil
 }

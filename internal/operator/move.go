@@ -230,6 +230,33 @@ func (m *Mover) Check(store *state.Store) error {
 	return failed
 }
 
+// Restamp lets tasks give their keys stamps again, see expiry, unless all that have keys have
+// finished that: a key without a stamp may move to a task that would not look for it.
+func (m *Mover) Restamp(stores []*state.Store) {
+	tasks := 0
+	progress, finished := make(map[string]bool), make(map[string]int)
+	for _, store := range stores {
+		keyed := slices.ContainsFunc(m.owners, func(o *owner) bool { return len(store.Windows(o.entry)) > 0 })
+		if keyed {
+			tasks++
+		}
+		store.ScanPrefix(watermarkEntry, 0, []byte(stampsPrefix), func(key, value []byte) bool {
+			progress[string(key)] = true
+			if keyed {
+				finished[string(key)+string(value)]++
+			}
+			return true
+		})
+	}
+	for key := range progress {
+		for _, store := range stores {
+			if value, ok := store.Get(watermarkEntry, 0, []byte(key)); ok && finished[key+string(value)] < tasks {
+				store.Delete(watermarkEntry, 0, []byte(key))
+			}
+		}
+	}
+}
+
 // CopyWatermarks gives a new task the watermarks of another.
 func (m *Mover) CopyWatermarks(from, to *state.Store) {
 	watermarks := make(map[string][]byte)

@@ -23,7 +23,7 @@ const normalizedRows = 0
 
 func newNormalize(b base, op *plan.Normalize) (node, error) {
 	n := &normalize{base: b, op: op, out: rowBatch{Batch: batch(b.rel), kinds: []rowKind{}}}
-	n.expiry = newExpiry(&n.base, stampsOf, normalizedRows, n)
+	n.expiry = newExpiry(&n.base, n.rel.TTL[0], stampsOf, normalizedRows, n)
 	return n, nil
 }
 

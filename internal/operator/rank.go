@@ -45,7 +45,7 @@ func newRank(b base, op *plan.Rank) (node, error) {
 	}
 	k.scratch = batch(in)
 	if op.End < 0 {
-		k.expiry = newExpiry(&k.base, stampsOf, groups, k)
+		k.expiry = newExpiry(&k.base, k.rel.TTL[0], stampsOf, groups, k)
 	}
 	k.rollback()
 	return k, nil

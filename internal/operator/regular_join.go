@@ -28,7 +28,7 @@ const maxChanges = 1 << 16
 func newRegularJoin(b base, op *plan.RegularJoin) (node, error) {
 	j := &regularJoin{joiner: newJoiner(b, &op.JoinOn), changes: make(map[string]int64)}
 	for in := range j.expiries {
-		j.expiries[in] = newExpiry(&j.base, joinStamps[in], leftRows+uint16(in), joinedRows{j, in}) //nolint:gosec // 0 or 1
+		j.expiries[in] = newExpiry(&j.base, j.rel.TTL[in], joinStamps[in], leftRows+uint16(in), joinedRows{j, in}) //nolint:gosec // 0 or 1
 	}
 	j.rollback()
 	return j, nil
@@ -56,6 +56,9 @@ func (r joinedRows) eachKey(from []byte, fn func(key []byte) bool) {
 // at returns the time of a row of an input: the earlier of the times that both inputs have reached.
 func (j *regularJoin) at(in int, r *rowBatch, i int) int64 {
 	x := j.expiries[in]
+	if x == nil { // the rows of this input are kept forever
+		x = j.expiries[1-in]
+	}
 	if x == nil || !x.eventTime {
 		return x.at(r, i)
 	}

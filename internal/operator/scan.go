@@ -127,7 +127,7 @@ func newScan(b base, op *plan.Scan) (node, error) {
 	}
 	if t.Watermark != nil {
 		s.watermarkExpr = expr.MustCompile(t.Watermark)
-		if b.task.program.Settings.StateTTL > 0 {
+		if b.task.program.Expires {
 			s.out.times = []int64{}
 		}
 	}

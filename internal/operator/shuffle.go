@@ -165,7 +165,7 @@ func newShuffleReader(b base, op *plan.Exchange) (node, error) {
 	if b.rel.Inputs[0].Updating || b.rel.Updating {
 		out.kinds = []rowKind{}
 	}
-	if b.task.program.Settings.StateTTL > 0 && b.rel.Dated() {
+	if b.task.program.Expires && b.rel.Dated() {
 		out.times = []int64{}
 	}
 	r := &shuffleReader{base: b, topic: op.Topic, out: out}

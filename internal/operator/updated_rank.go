@@ -31,7 +31,7 @@ func newUpdatedRank(b base, op *plan.Rank) node {
 	for _, c := range op.Partition {
 		k.parts = append(k.parts, newColumn(b.rel.Inputs[0], c))
 	}
-	k.expiry = newExpiry(&k.base, stampsOf, groups, k)
+	k.expiry = newExpiry(&k.base, k.rel.TTL[0], stampsOf, groups, k)
 	k.rollback()
 	return k
 }

@@ -198,13 +198,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")
 	}
-	for _, h := range s.Hints {
-		if err := refuseHint(h, "SELECT", "STATE_TTL"); err != nil {
-			return nil, err
-		}
-		return nil, sql.Errorf(h, "the hint STATE_TTL is not supported").WithHint("SET 'table.exec.state.ttl' = '1 d' applies to the whole file")
-	}
-	tree, err := p.fromTree(s.From)
+	tree, ttl, err := p.hinted(s)
 	if err != nil {
 		return nil, err
 	}
@@ -222,11 +216,12 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from, scalars: over}
+	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from, ttl: ttl, scalars: over}
 	var r *Relation
 	switch {
 	case len(s.GroupBy) > 0 || selectsAggregate(s):
 		r, err = g.bind()
+		ttl = nil // the groups have it
 	case overCall(s) != nil && strings.EqualFold(overCall(s).Name, "ROW_NUMBER"):
 		r, err = p.rank(s, from, sc)
 	case overCall(s) != nil:
@@ -243,7 +238,10 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil || !s.Distinct {
 		return r, err
 	}
-	return p.distinct(s, r)
+	if r, err = p.distinct(s, r); err == nil {
+		r.hinted[0] = ttl
+	}
+	return r, err
 }
 
 // hintAlias explains that an alias of SELECT is not visible in the query itself.

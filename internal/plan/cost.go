@@ -28,17 +28,19 @@ func (r *Relation) Costs() []Cost {
 	case *Rank:
 		return op.costs(r)
 	case *RegularJoin:
-		return op.costs(r, r.kept(nil, "a retraction"))
+		return op.costs(r, [2]Cost{r.kept(0, nil, "a retraction"), r.kept(1, nil, "a retraction")})
 	case *IntervalJoin:
-		return op.costs(r, Cost{Freed: fmt.Sprintf("once the watermark has passed the row by the bounds, %s and %s", op.Lower, op.Upper)})
+		freed := Cost{Freed: fmt.Sprintf("once the watermark has passed the row by the bounds, %s and %s", op.Lower, op.Upper)}
+		return op.costs(r, [2]Cost{freed, freed})
 	case *WindowJoin:
-		return op.costs(r, Cost{Freed: "once the watermark has passed the end of the window"})
+		freed := Cost{Freed: "once the watermark has passed the end of the window"}
+		return op.costs(r, [2]Cost{freed, freed})
 	case *Normalize:
 		key := op.Table.PrimaryKey
-		return []Cost{entry("a row of "+op.Table.Name, r, key, r.needed(), r.kept(names(pick(r.Cols, key)), "a tombstone"))}
+		return []Cost{entry("a row of "+op.Table.Name, r, key, r.needed(), r.kept(0, names(pick(r.Cols, key)), "a tombstone"))}
 	case *Materialize:
 		in := r.Inputs[0]
-		return []Cost{entry("a row that is not retracted", in, op.Keys, in.needed(), r.kept(names(pick(in.Cols, op.Keys)), "a retraction"))}
+		return []Cost{entry("a row that is not retracted", in, op.Keys, in.needed(), r.kept(0, names(pick(in.Cols, op.Keys)), "a retraction"))}
 	case *TemporalJoin:
 		return []Cost{
 			entry("a waiting row", r.Inputs[0], nil, r.Inputs[0].needed(), Cost{Freed: "once both watermarks have passed it"}),
@@ -86,7 +88,7 @@ func (a *Aggregate) costs(r *Relation) []Cost {
 		if in.Updating {
 			gone = "the retraction of its last row"
 		}
-		freed = r.kept(names(pick(in.Cols, keys)), gone)
+		freed = r.kept(0, names(pick(in.Cols, keys)), gone)
 	}
 	group := entry(what, in, keys, nil, freed)
 	group.Holds, group.Bytes = aggNames(in, a.Aggs), group.Bytes+16*len(a.Aggs)
@@ -108,14 +110,14 @@ func (k *Rank) costs(r *Relation) []Cost {
 	case k.First:
 		return []Cost{
 			entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"}),
-			entry("a key that was emitted", in, k.Partition, nil, r.kept(partition, "")),
+			entry("a key that was emitted", in, k.Partition, nil, r.kept(0, partition, "")),
 		}
 	case in.Updating:
-		return []Cost{entry("a row", in, k.Partition, in.needed(), r.kept(partition, "a retraction"))}
+		return []Cost{entry("a row", in, k.Partition, in.needed(), r.kept(0, partition, "a retraction"))}
 	}
 	freed := Cost{Freed: "once the watermark has passed the end of the window"}
 	if k.End < 0 {
-		freed = r.kept(partition, "")
+		freed = r.kept(0, partition, "")
 	}
 	best := entry(fmt.Sprintf("the first %d rows of a partition", k.Limit), in, k.Partition, in.needed(), freed)
 	best.Bytes += int(k.Limit-1) * rowBytes(in, in.needed())
@@ -123,11 +125,11 @@ func (k *Rank) costs(r *Relation) []Cost {
 }
 
 // costs returns the entries of a join, one for each row of both inputs. freed is when.
-func (j *JoinOn) costs(r *Relation, freed Cost) []Cost {
+func (j *JoinOn) costs(r *Relation, freed [2]Cost) []Cost {
 	var all []Cost
 	for i, in := range r.Inputs {
-		side := entry(fmt.Sprintf("a row of the %s input", []string{"left", "right"}[i]), in, [][]int{j.Left, j.Right}[i], in.needed(), freed)
-		if freed.Forever && !in.Updating {
+		side := entry(fmt.Sprintf("a row of the %s input", []string{"left", "right"}[i]), in, [][]int{j.Left, j.Right}[i], in.needed(), freed[i])
+		if side.Forever && !in.Updating {
 			side.Freed = "never: grows with the number of its rows"
 		}
 		all = append(all, side)
@@ -135,15 +137,15 @@ func (j *JoinOn) costs(r *Relation, freed Cost) []Cost {
 	return all
 }
 
-// kept returns when an entry is deleted whose state is kept until its TTL has passed. by is what
-// deletes it before, "" if nothing does.
-func (r *Relation) kept(keys []string, by string) Cost {
-	if r.TTL > 0 {
+// kept returns when an entry is deleted whose state is kept until the TTL of an input's rows has
+// passed. by is what deletes it before, "" if nothing does.
+func (r *Relation) kept(input int, keys []string, by string) Cost {
+	if r.TTL[input] > 0 {
 		clock := "by the time of the transaction"
 		if r.EventTime() {
 			clock = "by the watermark"
 		}
-		text := fmt.Sprintf("%s after its last change, %s", r.TTL, clock)
+		text := fmt.Sprintf("%s after its last change, %s", r.TTL[input], clock)
 		if by != "" {
 			text = "by " + by + ", or " + text
 		}

@@ -3,6 +3,7 @@ package plan
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
@@ -19,6 +20,7 @@ type grouping struct {
 	binder  *binder
 	query   *sql.Select
 	from    *Relation
+	ttl     *time.Duration // of the groups, from a hint
 
 	window *sql.Call // the legacy group window in GROUP BY
 	pre    []expr.Node
@@ -93,7 +95,16 @@ func (g *grouping) aggregated(in *Relation) (*Relation, error) {
 	for i := range keys {
 		keys[i] = i
 	}
-	return g.planner.aggregate(g.query, in, keys, g.aggs)
+	return g.aggregate(in, keys)
+}
+
+// aggregate aggregates the rows by keys.
+func (g *grouping) aggregate(in *Relation, keys []int) (*Relation, error) {
+	r, err := g.planner.aggregate(g.query, in, keys, g.aggs)
+	if err == nil {
+		r.hinted[0] = g.ttl
+	}
+	return r, err
 }
 
 // bindKeys binds GROUP BY.

@@ -115,7 +115,7 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 		keys := slices.Clone(set)
 		slices.Sort(keys)
 		keys = slices.Compact(keys)
-		r, err := g.planner.aggregate(g.query, in, keys, g.aggs)
+		r, err := g.aggregate(in, keys)
 		if err != nil {
 			return nil, err
 		}

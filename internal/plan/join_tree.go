@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
@@ -19,7 +20,8 @@ type joinTree struct {
 
 	kind        JoinKind
 	left, right *joinTree
-	on          []expr.Node // over the columns of both
+	on          []expr.Node       // over the columns of both
+	ttl         [2]*time.Duration // of the rows of each side, from a hint
 
 	after []expr.Node // filters of the tree's rows
 }
@@ -371,7 +373,7 @@ func (p *planner) lowerJoin(t *joinTree) (*Relation, error) {
 			return nil, sql.Errorf(t.where, "ROW_NUMBER needs a limit before it is joined").WithHint("SELECT … FROM (SELECT *, ROW_NUMBER() OVER (…) AS n FROM t) WHERE n <= 10")
 		}
 	}
-	b := &joinBinding{planner: p, where: t.where, left: left, right: right, on: JoinOn{Kind: t.kind}}
+	b := &joinBinding{planner: p, where: t.where, left: left, right: right, on: JoinOn{Kind: t.kind}, ttl: t.ttl}
 	if r, err := b.valuesJoin(t.on); r != nil || err != nil {
 		return r, err
 	}
@@ -389,8 +391,9 @@ type joinBinding struct {
 	where       sql.Node
 	left, right *Relation
 	on          JoinOn
-	extra       [2]int      // columns added to each side for keys that are computed
-	rest        []expr.Node // conditions other than equal columns
+	extra       [2]int            // columns added to each side for keys that are computed
+	rest        []expr.Node       // conditions other than equal columns
+	ttl         [2]*time.Duration // from a hint
 }
 
 // split finds the equal columns among the conditions. An equality of expressions becomes one of

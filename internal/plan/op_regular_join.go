@@ -53,6 +53,7 @@ func (b *joinBinding) regularJoin() *Relation {
 		b.place(b.on.Left, b.on.Right)
 	}
 	r := b.relation(j)
+	r.hinted = b.ttl
 	if j.Broadcast && r.Hash != exchanged { // the join has no keys by which it could check the topic's partitions
 		r.Keyed, r.Hash = nil, ""
 	}

@@ -39,7 +39,7 @@
 //	scalar_subquery.go   queries as values
 //	lateral.go           LATERAL queries
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
-//	hint.go              hints between /*+ and */
+//	hint.go              hints between /*+ and */; STATE_TTL
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions
@@ -80,6 +80,7 @@ type Program struct {
 	Tables   []*Table
 	Sinks    []*Relation // one per INSERT
 	Stages   []*Stage    // upstream first
+	Expires  bool        // state expires: Relation.TTL is set somewhere
 
 	Differences []Difference // from Flink: each name once, local-times once per position
 }
@@ -196,6 +197,7 @@ type planner struct {
 	count      int                         // relations created
 	valueOf    map[*sql.Subquery]expr.Node // the value of each query that is used as one
 	plain      bool                        // without rewrites, see CompilePlain
+	ttlHint    *sql.Option                 // the first one of STATE_TTL
 }
 
 // view is a named query. It is bound once and its relation is shared.

@@ -67,9 +67,12 @@ type Relation struct {
 	ID    int    // position in the plan, inputs first
 	Stage *Stage // the stage that runs it
 	State uint16 // first number of its entries in the task's state; 0 if stateless
-	// TTL is how long its state is kept after its last change; 0 is forever. See planner.expire.
-	TTL   time.Duration
-	users int
+	// TTL is how long its state is kept after its last change; 0 is forever. A join has one for the
+	// rows of each input, other operators the first only. hinted are those of STATE_TTL. See
+	// planner.expire.
+	TTL    [2]time.Duration
+	hinted [2]*time.Duration
+	users  int
 }
 
 // relation returns a relation over inputs. It is updating if one of them is.

@@ -96,9 +96,9 @@ func (p *planner) set(s *sql.Set) error {
 			return bad("only streaming is supported; a bounded run (scan.bounded.mode) finishes on its own")
 		}
 	case stateTTL:
-		d, err := ParseDuration(s.Value)
-		if err != nil || d > 0 && d < time.Second {
-			return bad("write a duration of at least one second, such as 1 h, or 0 to keep state forever")
+		d, err := parseTTL(s.Value)
+		if err != nil {
+			return bad(err.Error())
 		}
 		p.program.Settings.StateTTL = d
 	case maxAhead:

@@ -132,7 +132,7 @@ func (p *planner) inner(tree *joinTree, q *sql.Query, items []sql.SelectItem) (i
 		}
 		return &joinTree{where: q, sc: scopeOf("", r), table: r}, values, nil, nil
 	}
-	if inner, err = p.fromTree(s.From); err != nil {
+	if inner, _, err = p.hinted(s); err != nil {
 		return nil, nil, nil, err
 	}
 	b := &binder{planner: p, scope: inner.sc.within(tree.sc)}
