@@ -41,8 +41,10 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	}
 	committed, err := s.group.End(ctx, try)
 	defer func() { s.tx.aborting = "" }()
+	read := s.tx.read
 	done := s.tx.finish()
 	if err != nil {
+		s.w.pace.failed(read, done.Took, err)
 		s.countAbort(AbortUnknown)
 		s.w.sessions.LeftOpen(err)
 		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
@@ -50,8 +52,10 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	_ = s.tx.written.Err() // waits for the records of an abort, which must not reach into the next transaction
 	s.tx.release()
 	if !committed {
+		s.w.pace.failed(read, done.Took, failed)
 		return errors.Join(failed, s.aborted(failed))
 	}
+	s.w.pace.committed(read, done.Took)
 	return s.committed(done)
 }
 

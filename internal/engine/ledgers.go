@@ -122,13 +122,17 @@ func (p *pipeline) checkBeginning(ctx context.Context, admin *kadm.Client, l *le
 	return nil
 }
 
+// errMoved says that a partition was revoked after its records were polled. The group may have
+// assigned it again in the meantime.
+var errMoved = errors.New("records of a partition that is not assigned")
+
 // reached notes the next offset of a partition after the open transaction.
 func (s *session) reached(tp topicPartition, next, end int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.assigned[tp]
 	if c == nil || !c.resumed {
-		return fmt.Errorf("records of %s-%d, which is not assigned", tp.topic, tp.partition)
+		return errMoved
 	}
 	c.read, c.end = next, max(next, end)
 	return nil

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -13,16 +14,10 @@ import (
 func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if s.assignmentChanged() {
 		// A restore waits for open transactions on the changelog, so ours must not be one of them.
-		// The records just polled are read again: an abort rewinds to the committed offsets.
-		if s.tx.open {
-			if err := s.end(kgo.TryAbort); err != nil {
-				return err
-			}
-			return s.restore(ctx)
-		}
-		if err := s.restore(ctx); err != nil {
+		if err := s.readAgain(fetches); err != nil {
 			return err
 		}
+		return s.restore(ctx)
 	}
 	if err := s.checkGaps(ctx, fetches); err != nil {
 		return err
@@ -45,6 +40,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		}
 		failed = s.step(tp)
 	})
+	if errors.Is(failed, errMoved) { // the next call restores; a new session would move the partitions of other workers, too
+		return s.readAgain(fetches)
+	}
 	if failed != nil {
 		return failed
 	}
@@ -52,6 +50,17 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 		return err
 	}
 	return s.expire()
+}
+
+// readAgain discards the open transaction and the records just polled, which are read again: an
+// abort rewinds to the committed offsets.
+func (s *session) readAgain(fetches kgo.Fetches) error {
+	if fetches.NumRecords() > 0 {
+		if err := s.begin(); err != nil {
+			return err
+		}
+	}
+	return s.end(kgo.TryAbort)
 }
 
 // step runs the records of one partition through the tasks that read it.

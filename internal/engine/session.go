@@ -78,7 +78,7 @@ func (w *worker) session(ctx context.Context) error {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
-		fetches := s.group.Poll(poll, max(1, s.cfg.MaxRecords-s.tx.read))
+		fetches := s.group.Poll(poll, max(1, s.w.pace.limit-s.tx.read))
 		cancel()
 		err := s.refusal()
 		if err == nil {
@@ -94,7 +94,7 @@ func (w *worker) session(ctx context.Context) error {
 			s.giveUp()
 			return err
 		}
-		if s.tx.open && (time.Since(s.tx.began) >= s.cfg.CommitInterval || s.tx.read >= s.cfg.MaxRecords) {
+		if s.tx.open && (time.Since(s.tx.began) >= s.cfg.CommitInterval || s.tx.read >= s.w.pace.limit) {
 			if err := s.end(kgo.TryCommit); err != nil {
 				return err
 			}
