@@ -1,0 +1,224 @@
+package ingest
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"weir.example/weir/internal/ingest/mapping"
+	"weir.example/weir/internal/ingest/spool"
+	"weir.example/weir/internal/source"
+)
+
+// Limits of the HTTP server. They bound what slow clients and many of them can occupy.
+const (
+	maxHeader    = 16 << 10
+	maxRequests  = 256 // in progress; others are told to try again
+	readTimeout  = 30 * time.Second
+	storeTimeout = 30 * time.Second // for the disk
+	retryAfter   = "1"              // seconds
+)
+
+// Server accepts readings by HTTP.
+type Server struct {
+	cfg     *Config
+	spool   *spool.Spool
+	tokens  tokens // nil: anybody may send
+	maxBody int64
+	busy    chan struct{}
+	now     func() time.Time
+	log     *slog.Logger
+
+	listener net.Listener
+	server   *http.Server
+}
+
+// Listen begins to listen. insecure allows an address that other machines can reach without tokens.
+func Listen(cfg *Config, s *spool.Spool, insecure bool, log *slog.Logger) (*Server, error) {
+	if err := cfg.HTTP.checkExposed(insecure); err != nil {
+		return nil, err
+	}
+	h, err := newServer(cfg, s, log)
+	if err != nil {
+		return nil, err
+	}
+	if h.listener, err = net.Listen("tcp", cfg.HTTP.Listen); err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	return h, nil
+}
+
+func newServer(cfg *Config, s *spool.Spool, log *slog.Logger) (h *Server, err error) {
+	h = &Server{cfg: cfg, spool: s, busy: make(chan struct{}, maxRequests), now: time.Now, log: log}
+	if h.maxBody, err = size(cfg.HTTP.MaxBody, defaultBody); err != nil {
+		return nil, err
+	}
+	if cfg.HTTP.TokensFile != "" {
+		if h.tokens, err = readTokens(cfg.HTTP.TokensFile); err != nil {
+			return nil, err
+		}
+	}
+	h.server = &http.Server{
+		Handler: h.handler(), ReadTimeout: readTimeout, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: readTimeout + storeTimeout,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader,
+	}
+	return h, nil
+}
+
+// Addr returns the address.
+func (h *Server) Addr() string { return h.listener.Addr().String() }
+
+// Run serves until ctx is done, and then lets the requests in progress end.
+func (h *Server) Run(ctx context.Context) error {
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if h.server.Shutdown(end) != nil {
+			_ = h.server.Close()
+		}
+	})
+	err := h.server.Serve(h.listener)
+	if !stop() {
+		<-stopped
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (h *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/readings", h.accept(h.readings))
+	mux.HandleFunc("POST /v1/topics/{topic...}", h.accept(h.message))
+	mux.HandleFunc("POST /api/v2/write", h.accept(h.lines))
+	mux.HandleFunc("POST /write", h.accept(h.lines))
+	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	return mux
+}
+
+// refusal is an answer that is not a success.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status, fmt.Sprintf(format, args...)}
+}
+
+// accept returns the handler of requests whose body fn turns into an entry, with the answer if it
+// is stored.
+func (h *Server) accept(fn func(r *http.Request, body []byte) (*spool.Entry, answer, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if h.tokens != nil && !h.tokens.allow(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
+			write(w, &answer{Status: http.StatusUnauthorized, Error: "send one of the tokens in the header Authorization: Bearer TOKEN"})
+			return
+		}
+		select {
+		case h.busy <- struct{}{}:
+			defer func() { <-h.busy }()
+		default:
+			w.Header().Set("Retry-After", retryAfter)
+			write(w, &answer{Status: http.StatusTooManyRequests, Error: fmt.Sprintf("%d requests are in progress", maxRequests)})
+			return
+		}
+		a, err := h.process(w, r, fn)
+		if err != nil {
+			a = answerOf(err)
+			if a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable {
+				w.Header().Set("Retry-After", retryAfter)
+			}
+		}
+		write(w, a)
+	}
+}
+
+func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(r *http.Request, body []byte) (*spool.Entry, answer, error)) (*answer, error) {
+	key, err := keyOf(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := h.body(w, r)
+	if err != nil {
+		return nil, err
+	}
+	entry, a, err := fn(r, body)
+	if err != nil {
+		return nil, err
+	}
+	return h.store(r, key, body, entry, a)
+}
+
+// body reads a request's body, decompressed and bounded.
+func (h *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	var in io.Reader = http.MaxBytesReader(w, r.Body, h.maxBody)
+	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		unzipped, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, bodyError(err, h.maxBody)
+		}
+		in = unzipped
+	case "zstd":
+		const window = 8 << 20
+		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderLowmem(true))
+		if err != nil {
+			return nil, bodyError(err, h.maxBody)
+		}
+		defer d.Close()
+		in = d
+	default:
+		return nil, refuse(http.StatusUnsupportedMediaType, "the content encoding %q is not supported: use gzip or zstd", encoding)
+	}
+	body, err := io.ReadAll(io.LimitReader(in, h.maxBody+1))
+	if err != nil {
+		return nil, bodyError(err, h.maxBody)
+	}
+	if int64(len(body)) > h.maxBody {
+		return nil, bodyError(&http.MaxBytesError{}, h.maxBody)
+	}
+	return body, nil
+}
+
+func bodyError(err error, limit int64) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes, decompressed: send it in parts, or raise http.max_body", limit)
+	}
+	return refuse(http.StatusBadRequest, "read the body: %v", err)
+}
+
+// message maps a message to a topic by the rules. A message that cannot be mapped becomes a dead
+// letter and is acknowledged, since the sender could only repeat it.
+func (h *Server) message(r *http.Request, body []byte) (*spool.Entry, answer, error) {
+	topic := r.PathValue("topic")
+	if topic == "" {
+		return nil, answer{}, refuse(http.StatusNotFound, "the path has no topic: /v1/topics/TOPIC")
+	}
+	result := h.cfg.mapping.Map(&mapping.Message{
+		Topic: topic, Payload: body, Arrived: h.now(), Origin: []source.Attribute{{Name: "weir-ingest-client", Value: r.RemoteAddr}},
+	})
+	a := answer{Status: http.StatusOK, Accepted: len(result.Readings), DeadLetters: len(result.Rejected), Skipped: result.Skipped, Ignored: result.Ignored}
+	for _, d := range result.Rejected {
+		if len(a.Reasons) < maxReasons {
+			a.Reasons = append(a.Reasons, d.Reason)
+		}
+	}
+	return &spool.Entry{Readings: result.Readings, Rejected: result.Rejected}, a, nil
+}
