@@ -92,7 +92,7 @@ campaign: build check-deps ## inject faults for 90 minutes, on the embedded brok
 test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: check-deps ## run the long versions of tests: 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, 100 kills of weir up, and others (three hours)
+long: check-deps upgrade ## run make upgrade and the long versions of tests: fault injection under joins, 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, 100 kills of weir up, and others (three hours)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/node"
 )
 
 // oldBinaryEnv names another version of weir for TestRollingUpgrade; make upgrade sets it.
@@ -18,17 +21,20 @@ const oldBinaryEnv = "WEIR_OLD_BINARY"
 
 // upgradeSQL is a pipeline with state. An INSERT can be added in place of the comment.
 const upgradeSQL = `SET 'pipeline.name' = 'upgrade';
-CREATE TABLE readings (device_id STRING, sensor STRING, ` + "`value`" + ` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH (
+CREATE TABLE readings (device_id STRING, sensor STRING, seq BIGINT, ` + "`value`" + ` DOUBLE, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND) WITH (
   'connector' = 'kafka', 'topic' = 'sensor_data_tx', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json',
   'value.json.timestamp-format.standard' = 'ISO-8601', 'scan.startup.mode' = 'earliest-offset');
 CREATE TABLE windows (device_id STRING, sensor STRING, window_start TIMESTAMP(3), window_end TIMESTAMP(3), readings BIGINT, minimum DOUBLE, maximum DOUBLE)
 WITH ('connector' = 'kafka', 'topic' = 'upgrade.windows', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
 CREATE TABLE sensors (k STRING, n BIGINT, PRIMARY KEY (k) NOT ENFORCED)
 WITH ('connector' = 'upsert-kafka', 'topic' = 'upgrade.sensors', 'key.format' = 'raw', 'value.format' = 'json');
+CREATE TABLE pairs (device_id STRING, seq BIGINT)
+WITH ('connector' = 'kafka', 'topic' = 'upgrade.pairs', 'key.format' = 'raw', 'key.fields' = 'device_id', 'value.format' = 'json');
 EXECUTE STATEMENT SET BEGIN
 -- more
 INSERT INTO windows SELECT device_id, sensor, window_start, window_end, COUNT(*), MIN(` + "`value`" + `), MAX(` + "`value`" + `)
 FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY device_id, sensor, window_start, window_end;
+INSERT INTO pairs SELECT a.device_id, a.seq FROM readings AS a JOIN readings AS b ON a.device_id = b.device_id AND a.seq = b.seq + 1;
 END;
 `
 
@@ -71,7 +77,7 @@ func TestRollingUpgrade(t *testing.T) {
 	await := func(all ...*weir) {
 		t.Helper()
 		var before int64 = -1
-		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		waitFor(t, "progress of the pipeline", func() bool {
 			for _, p := range all {
 				select {
 				case <-p.exited:
@@ -80,22 +86,20 @@ func TestRollingUpgrade(t *testing.T) {
 				}
 			}
 			groups, err := admin.DescribeGroups(t.Context(), "weir-upgrade")
-			if g := groups["weir-upgrade"]; err == nil && g.State == "Stable" && len(g.Members) == len(all) {
-				var sum int64
-				offsets, err := admin.FetchOffsets(t.Context(), "weir-upgrade")
-				offsets.Each(func(o kadm.OffsetResponse) { sum += max(0, o.At) })
-				switch {
-				case err != nil:
-				case before < 0:
-					before = sum
-				case sum > before+2000:
-					return
-				}
+			if g := groups["weir-upgrade"]; err != nil || g.State != "Stable" || len(g.Members) != len(all) {
+				return false
 			}
-			if time.Now().After(deadline) {
-				t.Fatal("the pipeline does not make progress")
+			offsets, err := admin.FetchOffsets(t.Context(), "weir-upgrade")
+			if err != nil {
+				return false
 			}
-		}
+			var sum int64
+			offsets.Each(func(o kadm.OffsetResponse) { sum += max(0, o.At) })
+			if before < 0 {
+				before = sum
+			}
+			return sum > before+2000
+		})
 	}
 	stopped := func(p *weir) {
 		t.Helper()
@@ -128,10 +132,46 @@ func TestRollingUpgrade(t *testing.T) {
 	if r.Records < 10_000 {
 		t.Errorf("only %d readings", r.Records)
 	}
+	wantPairs(t, b.Addr())
 	must(t, append(args(changed, "a"), "--until-end")...)
 	p := startBinary(t, old, append(args(file, "a"), "--until-end")...)
 	<-p.exited
 	if code := p.cmd.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(p.errOut.String(), "stage") {
 		t.Errorf("the former plan on the other version: exit %d:\n%s", code, p.errOut.String())
+	}
+}
+
+// wantPairs checks that the join has paired each reading with the one before of its device, exactly
+// once.
+func wantPairs(t *testing.T, addr string) {
+	t.Helper()
+	type reading struct {
+		Device string `json:"device_id"`
+		Seq    int64  `json:"seq"`
+	}
+	count := func(topic string) map[reading]int {
+		all := make(map[reading]int)
+		err := broker.ReadAll(t.Context(), broker.Config{Brokers: []string{addr}}, topic, nil, func(r *kgo.Record) error {
+			var x reading
+			if err := json.Unmarshal(r.Value, &x); err != nil {
+				return err
+			}
+			all[x]++
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	readings, pairs := count(node.SensorData), count("upgrade.pairs")
+	want := make(map[reading]int)
+	for r, n := range readings {
+		if n *= readings[reading{r.Device, r.Seq - 1}]; n > 0 { // several after a device has restarted
+			want[r] = n
+		}
+	}
+	if !maps.Equal(pairs, want) || len(want) < 1000 {
+		t.Errorf("%d readings are paired, want %d; some may be paired several times", len(pairs), len(want))
 	}
 }

@@ -31,7 +31,9 @@ type Verdict struct {
 	Audit  *audit.Report `json:"audit"`
 	Groups int           `json:"groups"`           // compared with a separate computation
 	Joined int           `json:"joined,omitempty"` // rows of joins compared with a separate computation
-	Wrong  []string      `json:"wrong,omitempty"`  // wrong groups and rows of joins
+	Wrong  []string      `json:"wrong,omitempty"`  // wrong groups, and the first wrong rows of joins
+
+	JoinedWrong int `json:"joined_wrong,omitempty"` // wrong rows of joins
 
 	// Planned is the checker's report on the second source of the joins.
 	Planned *audit.Report `json:"planned,omitempty"`
@@ -102,6 +104,10 @@ func (o Oracle) checkSources(ctx context.Context) (*Verdict, error) {
 	return v, nil
 }
 
+// maxWrong is how many wrong rows of joins a verdict lists: if the pipeline has stopped early, there
+// are as many as rows are missing.
+const maxWrong = 100
+
 // Final checks a flow at rest: everything that Check does, and that the pipeline has processed all
 // readings and its groups equal an offline recomputation.
 func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
@@ -110,7 +116,9 @@ func (o Oracle) Final(ctx context.Context) (*Verdict, error) {
 		return nil, err
 	}
 	if o.Joins {
-		v.Joined, v.Wrong, err = o.checkJoins(ctx)
+		var wrong []string
+		v.Joined, wrong, err = o.checkJoins(ctx)
+		v.JoinedWrong, v.Wrong = len(wrong), wrong[:min(maxWrong, len(wrong))]
 		return v, err
 	}
 	want, err := o.recompute(ctx)

@@ -100,7 +100,7 @@ func writeRuns(b *strings.Builder, all []*Report) {
 		if v.Joined == 0 {
 			return "not checked"
 		}
-		return fmt.Sprintf("%s, %d", thousands(int64(v.Joined)), len(v.Wrong))
+		return fmt.Sprintf("%s, %d", thousands(int64(v.Joined)), v.JoinedWrong)
 	}))
 	line("open transactions at the end", final(func(v *Verdict) string { return v.total(func(a *audit.Report) int64 { return a.OpenTransactions }) }))
 	line("checks during the run", func(r *Report) string {

@@ -142,7 +142,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(w, "readings: %d verified, %d lost, %d duplicated, %d out of order; %d transactions, %d torn\n", a.Records, a.Lost, a.Duplicated, a.Reordered, a.Transactions, a.Torn)
 		if p := v.Planned; p != nil {
 			fmt.Fprintf(w, "second source: %d verified, %d lost, %d duplicated, %d out of order; %d transactions, %d torn\n", p.Records, p.Lost, p.Duplicated, p.Reordered, p.Transactions, p.Torn)
-			fmt.Fprintf(w, "rows of joins: %d checked, %d wrong\n", v.Joined, len(v.Wrong))
+			fmt.Fprintf(w, "rows of joins: %d checked, %d wrong\n", v.Joined, v.JoinedWrong)
 		}
 		if a.Windows != nil {
 			fmt.Fprintf(w, "windows: %d checked; groups: %d checked, %d wrong\n", a.Windows.Results, v.Groups, len(v.Wrong))
