@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -53,7 +54,8 @@ type scan struct {
 
 	watermark int64
 	idle      bool
-	saved     int64 // watermark in the state
+	saved     int64    // watermark in the state
+	former    [][]byte // keys of the watermark under names that the table no longer has
 }
 
 type metadataColumn struct {
@@ -402,22 +404,54 @@ func (s *scan) setIdle() {
 	s.forwardWatermark(s.watermark, true)
 }
 
-func (s *scan) stateKey() []byte { return []byte(s.rel.Topic() + "/" + s.table.Name) }
+func (s *scan) stateKey() []byte { return []byte(watermarkKey(s.rel.Topic(), s.table)) }
 
 func (s *scan) finishTransaction() {
 	if s.watermark != s.saved && s.task.stage.Stateful {
 		s.task.store.Put(watermarkEntry, 0, s.stateKey(), appendInt(nil, s.watermark))
-		s.saved = s.watermark
+		for _, key := range s.former {
+			s.task.store.Delete(watermarkEntry, 0, key)
+		}
+		s.saved, s.former = s.watermark, nil
 	}
 }
 
 func (s *scan) rollback() {
-	s.watermark, s.idle = minWatermark, false
+	s.watermark, s.saved, s.former, s.idle = minWatermark, minWatermark, nil, false
 	if v, ok := s.task.store.Get(watermarkEntry, 0, s.stateKey()); ok {
 		s.watermark = (&reader{b: v}).int64()
+		s.saved = s.watermark
+		return
 	}
-	s.saved = s.watermark
+	s.renamed()
 }
+
+// renamed gives a table without a watermark that of the table that the stage has read from the
+// topic under a name that it does not use any more. If there were several, it is the lowest.
+func (s *scan) renamed() {
+	topic := []byte(s.rel.Topic() + "/")
+	s.task.store.ScanPrefix(watermarkEntry, 0, topic, func(key, value []byte) bool {
+		if !s.task.readsTable(string(key)) {
+			s.former = append(s.former, bytes.Clone(key))
+			watermark := (&reader{b: value}).int64()
+			if len(s.former) == 1 || watermark < s.watermark {
+				s.watermark = watermark
+			}
+		}
+		return true
+	})
+}
+
+// readsTable reports whether the stage reads the table whose watermark has a key in the state.
+func (t *Task) readsTable(key string) bool {
+	return slices.ContainsFunc(t.stage.Relations, func(r *plan.Relation) bool {
+		op, ok := r.Op.(*plan.Scan)
+		return ok && watermarkKey(r.Topic(), op.Table) == key
+	})
+}
+
+// watermarkKey is the key of a table's watermark in the state.
+func watermarkKey(topic string, table *plan.Table) string { return topic + "/" + table.Name }
 
 func (s *scan) replayWatermark() {
 	if s.watermark != minWatermark {

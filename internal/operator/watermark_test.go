@@ -1,9 +1,12 @@
 package operator
 
 import (
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -62,4 +65,40 @@ func TestWatermarkMergerIsMonotonic(t *testing.T) {
 			last = got
 		}
 	})
+}
+
+// The watermark of a table is that of its rows, not of its name: a table that is renamed keeps it,
+// also if it gets its old name back, and one that is added over the same topic starts without.
+func TestRenamedTableKeepsItsWatermark(t *testing.T) {
+	const renamed = `
+CREATE TABLE %[1]s (id STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
+CREATE TABLE other (id STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = 'raw', 'key.fields' = 'id', 'value.format' = 'json');
+CREATE TABLE minutes (id STRING, n BIGINT) WITH ('connector' = 'kafka', 'topic' = 'minutes', 'format' = 'json');
+INSERT INTO minutes SELECT id, COUNT(*) FROM TABLE(TUMBLE(TABLE %[1]s, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY id, window_start, window_end;`
+	const added = `INSERT INTO minutes SELECT m.id, 1 FROM measurements AS m JOIN other AS o ON m.id = o.id AND m.ts = o.ts;`
+	row := func(at string) [2]string { return [2]string{"a", fmt.Sprintf(`{"id":"a","ts":"2026-01-01 %s"}`, at)} }
+	micros := func(hour int) int64 { return time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC).UnixMicro() }
+	x := newExpiringTask(t, fmt.Sprintf(renamed, "readings"))
+	want := func(all map[string]int64) {
+		t.Helper()
+		if got := x.task().Watermarks(); !maps.Equal(got, all) {
+			t.Errorf("the watermarks are %v, want %v", got, all)
+		}
+	}
+	x.send("readings", row("10:00:00"))
+	for _, name := range []string{"measurements", "readings", "measurements"} {
+		x.replan(fmt.Sprintf(renamed, name))
+		want(map[string]int64{"readings/" + name: micros(10)})
+		x.send("readings", row("09:00:00")) // which is late
+		want(map[string]int64{"readings/" + name: micros(10)})
+	}
+	x.replan(fmt.Sprintf(renamed, "measurements") + added)
+	want(map[string]int64{"readings/measurements": micros(10)})
+	x.send("readings", row("12:00:00"))
+	want(map[string]int64{"readings/measurements": micros(12), "readings/other": micros(11)})
+	// Two tables are gone, and either of them may be the one that is new.
+	x.replan(fmt.Sprintf(renamed, "readings"))
+	want(map[string]int64{"readings/readings": micros(11)})
+	x.send("readings", row("13:00:00"))
+	want(map[string]int64{"readings/readings": micros(13)})
 }
