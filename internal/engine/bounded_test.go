@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,17 +24,7 @@ func TestBoundedRunAfterUnboundedOne(t *testing.T) {
 		partitions = 4
 		delay      = 500 * time.Millisecond // of each JoinGroup; Kafka waits for 3 s by default
 	)
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "readings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	at := broker.Config{Brokers: c.ListenAddrs()}
-	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	c, at, client := startCluster(t, partitions, []string{"readings"}, kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	for p := range int32(partitions) {
 		r := &kgo.Record{Topic: "readings", Partition: p, Value: []byte(`{"device_id":"d","ts":"2026-01-01 00:00:30"}`)}
 		if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -25,17 +24,7 @@ INSERT INTO hops SELECT device_id, window_start, COUNT(*) FROM TABLE(HOP(TABLE r
 func TestLeapIsEmittedInParts(t *testing.T) {
 	const devices, panes = 36, 7200
 	for _, bounded := range []string{"", ", 'scan.bounded.mode' = 'latest-offset'"} {
-		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		at := broker.Config{Brokers: c.ListenAddrs()}
-		client, err := broker.Connect(t.Context(), at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
+		_, at, client := startCluster(t, 1, []string{"readings"})
 		for i := range devices + 1 {
 			value := fmt.Appendf(nil, `{"device_id":"d%d","ts":"2026-01-%02d 00:00:00"}`, i%devices, 1+i/devices)
 			if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Value: value}).FirstErr(); err != nil {
@@ -103,17 +92,7 @@ func TestDueWindowsOfUnassignedPartitions(t *testing.T) {
 
 func testLateAssignment(t *testing.T, bounded bool) {
 	const devices, panes = 15, 7200
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	at := broker.Config{Brokers: c.ListenAddrs()}
-	client, err := broker.Connect(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	c, at, client := startCluster(t, 1, []string{"readings"})
 	option, values := "", make([][]byte, 0, devices+1)
 	for i := range devices {
 		values = append(values, fmt.Appendf(nil, `{"device_id":"d%d","ts":"2026-01-01 00:00:00"}`, i))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
@@ -18,17 +17,7 @@ import (
 // A row that exceeds the limit of its topic becomes a dead letter, and the rows after it are
 // processed. Larger rows are written if the topic's limit is raised.
 func TestRowTooLarge(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	at := broker.Config{Brokers: c.ListenAddrs()}
-	client, err := broker.Connect(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	_, at, client := startCluster(t, 1, []string{"readings"})
 	for topic, limit := range map[string]string{"small": "2000", "large": "4000000"} {
 		if _, err := kadm.NewClient(client).CreateTopic(t.Context(), 1, 1, map[string]*string{"max.message.bytes": &limit}, topic); err != nil {
 			t.Fatal(err)
@@ -88,17 +77,7 @@ INSERT INTO roomy SELECT n, s || s || s FROM readings;`, "sizes")
 // The max.message.bytes of a sink is lowered while the pipeline runs: rows that are too large from
 // then on become dead letters, and all others are written once.
 func TestSinkLimitLowered(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings", "small"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	at := broker.Config{Brokers: c.ListenAddrs()}
-	client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	_, at, client := startCluster(t, 2, []string{"readings", "small"}, kgo.RecordPartitioner(broker.GivenPartitions()))
 	const rows = 20
 	send := func(from int) {
 		for n := range rows {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -29,17 +28,7 @@ func TestAbortOfBounded(t *testing.T) {
 	const rows, transactions = 3000, 5
 	for refused := 1; refused <= transactions; refused++ {
 		t.Run(fmt.Sprint(refused), func(t *testing.T) {
-			c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			at := broker.Config{Brokers: c.ListenAddrs()}
-			client, err := broker.Connect(t.Context(), at, kgo.RecordPartitioner(broker.GivenPartitions()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.Close()
+			c, at, client := startCluster(t, 2, []string{"readings"}, kgo.RecordPartitioner(broker.GivenPartitions()))
 			for n := range rows {
 				r := &kgo.Record{Topic: "readings", Partition: min(1, int32(n)), Value: fmt.Appendf(nil, `{"n":%d}`, n)} // partition 0 has one
 				client.Produce(t.Context(), r, nil)
