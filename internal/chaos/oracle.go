@@ -104,8 +104,8 @@ func (o Oracle) checkSources(ctx context.Context) (*Verdict, error) {
 	return v, nil
 }
 
-// maxWrong is how many wrong rows of joins a verdict lists: if the pipeline has stopped early, there
-// are as many as rows are missing.
+// maxWrong is how many wrong rows of joins a verdict lists: if the pipeline has stopped early,
+// there are as many as rows are missing.
 const maxWrong = 100
 
 // Final checks a flow at rest: everything that Check does, and that the pipeline has processed all
