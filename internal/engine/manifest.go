@@ -26,10 +26,13 @@ const (
 
 // manifest describes the SQL, topics and state of a running pipeline.
 type manifest struct {
-	Version int                      `json:"version,omitempty"`
-	Stages  []manifestStage          `json:"stages"`
-	SQL     string                   `json:"sql,omitempty"` // the running text, for display
-	Topics  map[string]manifestTopic `json:"topics,omitempty"`
+	Version int             `json:"version,omitempty"`
+	Stages  []manifestStage `json:"stages"`
+	SQL     string          `json:"sql,omitempty"` // the running text, for display
+	// Volatile names the functions whose values depend on the transaction: the rows can't be
+	// recomputed from the records, which weir verify must know.
+	Volatile []string                 `json:"volatile,omitempty"`
+	Topics   map[string]manifestTopic `json:"topics,omitempty"`
 	// Adopted says that a version without positions started the pipeline: if none is recorded, the
 	// group's offset counts.
 	Adopted bool `json:"adopted,omitempty"`
@@ -53,7 +56,7 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	m := manifest{Version: manifestPositions, SQL: p.cfg.Program.SQL, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	m := manifest{Version: manifestPositions, SQL: p.cfg.Program.SQL, Volatile: p.cfg.Program.Volatile, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
 	if p.renamed || len(p.former) > 0 {
 		m.Version = manifestNames // an older Weir would look for the state by position
 	}

@@ -258,7 +258,7 @@ func (m *move) align(ctx context.Context, s movedStage, stores []*movedTask) (em
 	tasks := make([]*operator.Task, len(stores))
 	for i, t := range stores {
 		tasks[i], err = operator.New(operator.Config{
-			Program: m.p.cfg.Program, Stage: s.stage, Partition: t.ledger.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.ledger.store, Schemas: m.p.schemas.formats,
+			Program: m.p.cfg.Program, Stage: s.stage, Partition: t.ledger.partition, Peers: s.was, MaxBytes: m.limits.Record, Store: t.ledger.store, Schemas: m.p.schemas.formats, Seed: newSeed(),
 			Partitions: func(topic string) int32 {
 				if slices.Contains(s.stage.Topics(), topic) {
 					return s.was

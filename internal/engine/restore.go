@@ -84,7 +84,7 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 		t.op, err = operator.New(operator.Config{
 			Program: s.cfg.Program, Stage: stage, Partition: t.partition, Peers: s.p.tasksOf(stage),
 			Partitions: func(topic string) int32 { return max(1, s.p.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.p.schemas.formats,
-			Traced: s.tx.tracer != nil,
+			Traced: s.tx.tracer != nil, Seed: newSeed(),
 		})
 		if err != nil {
 			return records, &fatalError{err}

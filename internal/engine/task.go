@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/rand"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -119,4 +120,10 @@ func (c *outputCount) attribute(out *operator.Output, t *task) {
 	d.deadLetters += int64(now.deadLetters - c.deadLetters)
 	d.any = d.any || now != *c
 	*c = now
+}
+
+// newSeed returns the seed of a task's random values.
+func newSeed() (seed [32]byte) {
+	_, _ = rand.Read(seed[:]) // never fails
+	return seed
 }

@@ -20,10 +20,10 @@ import (
 
 func init() {
 	for name, sum := range hashes {
-		register(text1(name, sum))
+		register(simple(name, "y", column.Of(column.String), func(_ *Call, a []any) (any, error) { return sum(a[0].(string)), nil }))
 	}
 	register(
-		maybe("SHA2", "si", column.Of(column.String), evalSHA2),
+		maybe("SHA2", "yi", column.Of(column.String), evalSHA2),
 		text1("TO_BASE64", func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }),
 		maybe("FROM_BASE64", "s", column.Of(column.String), func(_ *Call, a []any) (any, error) {
 			b, err := base64.StdEncoding.DecodeString(a[0].(string))

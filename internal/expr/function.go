@@ -95,7 +95,7 @@ func (f *Function) takesNull(i int) bool {
 	switch f.Name {
 	case "NULLIF":
 		return i > 0
-	case "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
+	case "TYPEOF", "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
 		"ENDSWITH", "JSON_STRING", "JSON_QUOTE", "JSON_UNQUOTE", "TO_TIMESTAMP_LTZ", "URL_ENCODE", "URL_DECODE", "REGEXP_EXTRACT_ALL", "REGEXP_COUNT",
 		"REGEXP_INSTR", "REGEXP_SUBSTR", "IS NULL", "IS NOT NULL", "IS DISTINCT FROM", "IS NOT DISTINCT FROM":
 		return true

@@ -87,6 +87,8 @@ func addInterval(v int64, kind column.Kind, by int64, months bool) (int64, bool)
 		return moved*moment.Day + v - days*moment.Day, ok
 	case kind == column.Date:
 		return inDays(v + by/moment.Day)
+	case kind == column.Time && months:
+		return v, true
 	case kind == column.Time:
 		return moment.FloorMod(v+by/moment.Millisecond, moment.Day/moment.Millisecond), true
 	}
@@ -158,7 +160,7 @@ func bindTimestampAdd(args []Node) ([]Node, column.Type, error) {
 	if err != nil {
 		return nil, column.Type{}, err
 	}
-	if t := args[2].Type(); t.Kind == column.Time && unitSizes[unit] > 0 && unitSizes[unit] < moment.Day {
+	if t := args[2].Type(); t.Kind == column.Time { // days and longer units leave it as it is
 		return []Node{args[0], by, args[2]}, t.Nullable(!allNotNull([]Node{by, args[2]})), nil
 	}
 	at, err := coerce("TIMESTAMPADD", 2, 't', args[2])

@@ -22,6 +22,11 @@ func init() {
 		maybe("JSON_EXISTS", "ss", column.Of(column.Boolean), evalJSONExists).with(preparePath),
 		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
 	)
+	register(
+		&Function{Name: "JSON_OBJECT", Max: -1, NullArgs: true, bind: bindJSONObject, eval: evalJSONObject},
+		maybe("JSON", "s", column.Of(column.String), evalJSON),
+		&Function{Name: "JSON_ARRAY", Max: -1, NullArgs: true, bind: bindJSONArray, eval: evalJSONArray},
+	)
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
 		register(simple(name, "s", column.Of(column.Boolean), isJSON(kind)).with(func(f *Function) {
 			bind := f.bind
@@ -443,7 +448,7 @@ func bindJSONString(args []Node) ([]Node, column.Type, error) {
 }
 
 func evalJSONString(n *Call, a []any) (any, error) {
-	v, err := toJSON(a[0], n.Args[0].Type(), n.Zone)
+	v, err := jsonValue(a[0], n.Args[0], n.Zone)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,9 @@
 //	dateformat.go  date patterns; conversions between text, numbers, dates and timestamps
 //	json.go        JSON_VALUE and similar functions
 //	field.go       fields of rows, and which of them an expression reads
+//	typeof.go      TYPEOF
+//	jsonbuild.go   JSON_OBJECT and JSON_ARRAY
+//	transaction.go functions of the clock, random ones, CURRENT_WATERMARK
 //	collection.go  rows, maps, access to elements
 //	array.go       array functions
 //	regexp.go      regular expressions with Java's semantics

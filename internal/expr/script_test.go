@@ -39,7 +39,10 @@ func (b *binder) run(text string) string {
 	if err != nil {
 		return "error: " + strings.Split(err.Error(), "\n")[0]
 	}
-	c, err := Compile(n)
+	var tx Transaction
+	tx.Begin(time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.UTC), [32]byte{})
+	tx.Watermark = noWatermark
+	c, err := Compile(In(n, &tx))
 	if err != nil {
 		return "error: " + err.Error()
 	}

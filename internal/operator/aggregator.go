@@ -2,6 +2,7 @@ package operator
 
 import (
 	"errors"
+	"fmt"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
@@ -14,9 +15,17 @@ type aggregator struct {
 	places []int // their columns in the output
 	aggs   []plan.Agg
 	accs   []accumulator
-	first  int              // column of the first aggregate in the output
-	spare  []*column.Column // replaces output columns that are not read
-	out    rowBatch
+	// collectors has those of accs that collect values; nil for the others. collecting says that
+	// there are some, where is the place of the group that a row is added to, and from those that
+	// a result consists of.
+	collectors []*collector
+	collecting bool
+	where      valuePlace
+	from       []valuePlace
+	first      int                                    // column of the first aggregate in the output
+	reject     func(r *rowBatch, i int, reason error) // sets a row of the input aside
+	spare      []*column.Column                       // replaces output columns that are not read
+	out        rowBatch
 
 	counted *column.Column // with a ledger: number of rows of the emitted group
 	emitted func(rows int64)
@@ -67,6 +76,8 @@ func skipDistinct(r *reader) {
 
 func newAggregator(b base, op *plan.Aggregate) aggregator {
 	g := aggregator{aggs: op.Aggs, first: len(op.Keys), out: rowBatch{Batch: batch(b.rel)}}
+	task, fields := b.task, fieldsOf(b.rel.Inputs[0])
+	g.reject = func(r *rowBatch, i int, reason error) { task.reject(r, i, fields, reason) }
 	for i, k := range op.Keys {
 		if !ofWindow(op, i) {
 			g.keys, g.places = append(g.keys, k), append(g.places, i)
@@ -78,7 +89,11 @@ func newAggregator(b base, op *plan.Aggregate) aggregator {
 		if a.Arg >= 0 {
 			t = in[a.Arg].Type
 		}
-		if b.rel.Inputs[0].Updating {
+		c := collects(a, b.rel.Inputs[0])
+		g.collectors, g.collecting = append(g.collectors, c), g.collecting || c != nil
+		if c != nil {
+			g.accs = append(g.accs, c)
+		} else if b.rel.Inputs[0].Updating {
 			g.accs = append(g.accs, newRetractor(a, t))
 		} else {
 			g.accs = append(g.accs, newAccumulator(a, t))
@@ -96,12 +111,15 @@ func ofWindow(op *plan.Aggregate, key int) bool {
 	return w != nil && (key == w.Start || key == w.End || key == w.Time)
 }
 
-// accumulate appends to dst the accumulators of old with a row added. isNew reports, for a DISTINCT
+// accumulate appends to dst the accumulators of old with a row added, which is of lane from. isNew reports, for a DISTINCT
 // aggregate, whether the row's value is new to the group.
-func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, isNew func(agg int) bool) []byte {
+func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, from lane, isNew func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, isNew); counts {
+			if k := g.collectors[i]; k != nil {
+				k.put(g.where, i, b, row, from, k.read(&reader{b: in.b}))
+			}
 			dst = acc.add(dst, in, c, row)
 		} else {
 			dst = acc.skip(dst, in)
@@ -121,10 +139,22 @@ func (g *aggregator) argument(agg int, b *column.Batch, row int, once func(agg i
 	if a.Arg >= 0 {
 		c = b.Cols[a.Arg]
 	}
-	if a.Filter >= 0 && (b.Cols[a.Filter].Null[row] || b.Cols[a.Filter].I[row] == 0) {
+	if !g.passes(agg, b, row) {
 		return c, false
 	}
+	if k := g.collectors[agg]; k != nil {
+		return c, k.counts(b, row) && (!a.Distinct || once(agg))
+	}
 	return c, !a.Distinct || !c.Null[row] && once(agg)
+}
+
+// passes reports whether a row passes the FILTER of a function.
+func (g *aggregator) passes(agg int, b *column.Batch, row int) bool {
+	if g.aggs[agg].Filter < 0 {
+		return true
+	}
+	c := b.Cols[g.aggs[agg].Filter]
+	return !c.Null[row] && c.I[row] != 0
 }
 
 func (g *aggregator) merge(dst, a, b []byte) []byte {
@@ -164,6 +194,13 @@ func (g *aggregator) row(key, value []byte) error {
 			g.emitted(g.counted.I[0])
 			break
 		}
+		if k := g.collectors[i]; k != nil {
+			k.read(in)
+			if err := k.collected(g.from, i, g.col(g.first+i)); err != nil {
+				return errors.Join(err, in.err)
+			}
+			continue
+		}
 		acc.result(in, g.col(g.first+i))
 	}
 	g.out.N++
@@ -192,4 +229,31 @@ func (g *aggregator) window(w *plan.GroupWindow, c clock, start, end int64, key,
 		g.col(w.Time).AddInt(c.instant(end - millisecond))
 	}
 	return g.row(key, value)
+}
+
+// repeats sets a row aside whose key a JSON_OBJECTAGG of its group has already, or whose key is
+// NULL: an object has each key once. Flink's job fails.
+func (g *aggregator) repeats(r *rowBatch, i int, e valuePlace) bool {
+	if !g.collecting {
+		return false
+	}
+	for agg, c := range g.collectors {
+		if c == nil || c.by != byKey {
+			continue
+		}
+		if !g.passes(agg, r.Batch, i) {
+			continue
+		}
+		keys := r.Cols[c.agg.Arg]
+		switch {
+		case keys.Null[i]:
+			g.reject(r, i, errors.New("JSON_OBJECTAGG: the key is NULL"))
+		case c.has(e, agg, r.Batch, i):
+			g.reject(r, i, fmt.Errorf("JSON_OBJECTAGG: the group has the key %q already", keys.S[i]))
+		default:
+			continue
+		}
+		return true
+	}
+	return false
 }

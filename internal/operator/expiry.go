@@ -383,4 +383,4 @@ func (t *Task) ExpiryDue(now time.Time) bool {
 }
 
 // Expire makes the transaction delete state that has expired by now.
-func (t *Task) Expire(now time.Time) { t.now = now }
+func (t *Task) Expire(now time.Time) { t.begin(now, t.out) }

@@ -17,10 +17,11 @@ type groupAggregate struct {
 	touched touched[[]byte] // accumulators before the transaction; nil for a new group
 	lineage *lineage        // of the transaction
 	expiry  *expiry         // of the groups
+	shot    rowBatch        // the row of a snapshot
 }
 
 func newGroupAggregate(b base, op *plan.Aggregate) *groupAggregate {
-	g := &groupAggregate{base: b, aggregator: newAggregator(b, op), op: op, lineage: b.task.newLineage(), updated: b.rel.Inputs[0].Updating}
+	g := &groupAggregate{base: b, aggregator: newAggregator(b, op), op: op, lineage: b.task.newLineage(), updated: b.rel.Inputs[0].Updating, shot: rowBatch{Batch: batch(b.rel)}}
 	if b.rel.Updating {
 		g.out.kinds = []rowKind{}
 	}
@@ -42,6 +43,21 @@ func (g *groupAggregate) drop(key []byte) {
 			deleteKeys(g.task.store, g.rel.State+distincts, distinctPrefix(nil, i, key))
 		}
 	}
+	g.clearElements(key)
+}
+
+// clearElements deletes the values that functions have collected of a group.
+func (g *groupAggregate) clearElements(key []byte) {
+	for i, c := range g.collectors {
+		if c != nil {
+			g.elements(key).clear(i)
+		}
+	}
+}
+
+// elements returns where the values that functions collect of a group are.
+func (g *groupAggregate) elements(key []byte) valuePlace {
+	return elementsOf(g.task.store, g.rel.State+distincts, 0, key)
 }
 
 // eachKey implements expiring.
@@ -68,7 +84,10 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 			continue // DISTINCT: a duplicate
 		}
 		if !g.touched.has(g.key) {
-			g.touched.add(g.key, slices.Clone(old))
+			g.touched.add(g.key, g.snapshot(g.key, old, known))
+		}
+		if g.collecting && !g.updated && g.repeats(r, i, g.elements(g.key)) {
+			continue
 		}
 		if g.updated {
 			if g.change(r, i, old) {
@@ -79,7 +98,10 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 			g.caused(r, i)
 			continue
 		}
-		g.value = g.accumulate(g.value[:0], old, r.Batch, i, func(agg int) bool {
+		if g.collecting {
+			g.where = g.elements(g.key)
+		}
+		g.value = g.accumulate(g.value[:0], old, r.Batch, i, r.lane(i), func(agg int) bool {
 			k := g.distinctKey(r.Batch, i, agg)
 			if _, seen := store.Get(entry+distincts, 0, k); seen {
 				return false
@@ -118,9 +140,9 @@ func (g *groupAggregate) restart() {
 func (g *groupAggregate) finish(k string) {
 	before := g.touched.before[k]
 	after, ok := g.task.store.Get(g.rel.State+groups, 0, []byte(k))
-	after = slices.Clone(after)
+	after = g.snapshot([]byte(k), after, ok)
 	wasThere := before != nil
-	if g.updated {
+	if g.updated && !g.collecting {
 		before, after = withoutCount(before), withoutCount(after)
 	}
 	switch {
@@ -135,6 +157,28 @@ func (g *groupAggregate) finish(k string) {
 	}
 }
 
+// snapshot returns what the row of a group is computed from: a copy of its accumulators or, since the
+// values that functions collect are elsewhere and change, the row itself. It is nil for a group
+// that doesn't exist.
+func (g *groupAggregate) snapshot(key, value []byte, exists bool) []byte {
+	if !exists || !g.collecting {
+		return slices.Clone(value)
+	}
+	if g.updated {
+		value = withoutCount(value)
+	}
+	clearBatch(g.shot.Batch)
+	out := g.out
+	g.out = g.shot
+	g.from = append(g.from[:0], g.elements(key))
+	err := g.row(key, slices.Clone(value))
+	g.out = out
+	if err != nil {
+		g.task.fail(errState)
+	}
+	return appendRow([]byte{rowPresent}, g.shot.Batch, 0)
+}
+
 func (g *groupAggregate) finishTransaction() {
 	for _, k := range g.touched.order {
 		g.finish(k)
@@ -145,7 +189,16 @@ func (g *groupAggregate) finishTransaction() {
 }
 
 func (g *groupAggregate) result(what rowKind, key string, value []byte) {
-	if err := g.row([]byte(key), value); err != nil {
+	var err error
+	if g.collecting {
+		in := &reader{b: value}
+		in.byte()
+		in.row(g.out.Batch)
+		err = in.err
+	} else {
+		err = g.row([]byte(key), value)
+	}
+	if err != nil {
 		g.task.fail(errState)
 		return
 	}

@@ -47,7 +47,7 @@ func newJoiner(b base, on *plan.JoinOn) joiner {
 	j.pair.N = 1
 	j.out.Batch = batch(b.rel)
 	if on.Cond != nil {
-		j.cond = expr.MustCompile(on.Cond)
+		j.cond = b.task.compile(on.Cond)
 	}
 	j.rollback()
 	return j

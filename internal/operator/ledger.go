@@ -55,6 +55,7 @@ func (g *aggregator) countRows(t *Task, r *plan.Relation) {
 	}
 	counter := plan.Agg{Name: "COUNT", Arg: -1, Filter: -1}
 	g.aggs, g.accs = append(g.aggs[:len(g.aggs):len(g.aggs)], counter), append(g.accs, newAccumulator(counter, column.Type{}))
+	g.collectors = append(g.collectors, nil)
 	g.counted = &column.Column{Type: column.Type{Kind: column.BigInt}}
 	g.emitted = func(n int64) { t.ledger.count(r.ID, tally{out: n}) }
 }

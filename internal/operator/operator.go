@@ -17,6 +17,7 @@
 //	normalize.go         upserts of a table -> changes of its rows
 //	window.go            assignment of rows to windows; wall clock of windows
 //	accumulate.go        aggregate functions
+//	collect.go           aggregate functions whose results grow with their rows
 //	retract.go           aggregate functions that can retract a row
 //	aggregator.go        keys and accumulators of a group, common to all aggregations
 //	window_aggregate.go  aggregation in windows

@@ -10,6 +10,7 @@ import (
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
 )
 
 // over computes functions over each row and the preceding rows, in time order. Rows wait until the
@@ -60,10 +61,17 @@ func newOver(b base, op *plan.Over) (node, error) {
 			t = in.Cols[a.Arg].Type
 			o.frame.Cols[a.Arg] = newColumn(in, a.Arg)
 		}
+		for _, c := range a.Others {
+			o.frame.Cols[c] = newColumn(in, c)
+		}
 		if a.Filter >= 0 {
 			o.frame.Cols[a.Filter] = newColumn(in, a.Filter)
 		}
-		if a.Name == "LAG" {
+		k := collects(a, in)
+		o.collectors, o.collecting = append(o.collectors, k), o.collecting || k != nil
+		if k != nil {
+			o.accs = append(o.accs, k)
+		} else if a.Name == "LAG" {
 			o.accs = append(o.accs, lag{t, a.Back, a.Default})
 		} else {
 			o.accs = append(o.accs, newAccumulator(a, t))
@@ -178,7 +186,10 @@ func (o *over) remember(key []byte, at int64) {
 	h.last = at
 	if o.op.Frame.Unbounded {
 		o.key = append(o.key[:0], key...)
-		h.value = o.accumulate(nil, h.value, o.in, 0, func(agg int) bool {
+		if o.collecting {
+			o.where = o.elements(key)
+		}
+		h.value = o.accumulate(nil, h.value, o.in, 0, 0, func(agg int) bool {
 			k := o.distinctKey(o.in, 0, agg)
 			_, seen := o.task.store.Get(o.rel.State+frameRows, 0, k)
 			if !seen {
@@ -208,6 +219,11 @@ func (o *over) dropExpired(key []byte, h *history, at int64) {
 		}
 		o.task.store.Delete(o.rel.State+frameRows, 0, name)
 	}
+}
+
+// elements returns where the values that functions collect of a key are, if the frame is unbounded.
+func (o *over) elements(key []byte) valuePlace {
+	return elementsOf(o.task.store, o.rel.State+frameRows, 0, key)
 }
 
 func (o *over) rowName(key []byte, seq int64) []byte {
@@ -246,11 +262,21 @@ func (o *over) compute(watermark int64) {
 			}
 		}
 		h, _ := o.history(w.key)
+		if o.collecting {
+			o.from = append(o.from[:0], o.elements(w.key))
+		}
 		if !o.op.Frame.Unbounded {
 			h.value = o.fold(w.key, h)
 		}
 		in := read(&o.aggregator.in, h.value)
 		for i, acc := range o.accs {
+			if k := o.collectors[i]; k != nil {
+				k.read(in)
+				if err := k.collected(o.from, i, o.column(i)); err != nil {
+					o.task.fail(errState)
+				}
+				continue
+			}
 			acc.result(in, o.column(i))
 		}
 		if in.err != nil {
@@ -296,6 +322,10 @@ func (o *over) keptRow(key []byte, seq int64) error {
 // fold accumulates the rows of a key's frame.
 func (o *over) fold(key []byte, h history) []byte {
 	o.key = append(o.key[:0], key...)
+	if o.collecting { // the values of a frame are not kept
+		o.where = elementsOf(state.Memory(), 0, 0, nil)
+		o.from = append(o.from[:0], o.where)
+	}
 	var value, old []byte
 	seen := make(map[string]bool)
 	for seq := h.head; seq < h.tail; seq++ {
@@ -303,7 +333,7 @@ func (o *over) fold(key []byte, h history) []byte {
 			o.task.fail(errState)
 			return value
 		}
-		value, old = o.accumulate(old[:0], value, o.frame, 0, func(agg int) bool {
+		value, old = o.accumulate(old[:0], value, o.frame, 0, 0, func(agg int) bool {
 			k := string(o.distinctKey(o.frame, 0, agg))
 			isNew := !seen[k]
 			seen[k] = true

@@ -9,17 +9,21 @@ import (
 // filter passes the rows for which a condition is true.
 type filter struct {
 	base
-	cond *expr.Compiled
-	out  rowBatch
+	cond   *expr.Compiled
+	marked bool // cond reads the watermark of its row
+	out    rowBatch
 }
 
 func newFilter(b base, op *plan.Filter) (node, error) {
-	return &filter{base: b, cond: expr.MustCompile(op.Cond), out: rowBatch{Batch: batch(b.rel)}}, nil
+	return &filter{base: b, cond: b.task.compile(op.Cond), marked: expr.Watermarked(op.Cond), out: rowBatch{Batch: batch(b.rel)}}, nil
 }
 
 func (f *filter) push(_ int, r *rowBatch) {
 	f.out.clear()
 	for i := range r.N {
+		if f.marked {
+			f.task.moment.Watermark = int64(r.watermark(i, minWatermark))
+		}
 		ok := f.cond.True(r.Batch, i)
 		if r.Err != nil {
 			f.task.reject(r, i, fieldsOf(f.rel.Inputs[0]), r.Err)
@@ -67,6 +71,7 @@ type project struct {
 	own      *column.Batch
 	out      rowBatch
 	bad      []bool
+	marked   bool // an expression reads the watermark of its row
 }
 
 func newProject(b base, op *plan.Project) (node, error) {
@@ -76,7 +81,7 @@ func newProject(b base, op *plan.Project) (node, error) {
 		if c, ok := e.(*expr.Col); ok {
 			p.plain[i] = c.Index
 		} else if b.rel.Needed[i] {
-			p.computed[i] = expr.MustCompile(e)
+			p.computed[i], p.marked = b.task.compile(e), p.marked || expr.Watermarked(e)
 		}
 	}
 	p.out.Batch = &column.Batch{Cols: make([]*column.Column, len(op.Exprs))}
@@ -98,6 +103,9 @@ func (p *project) push(_ int, r *rowBatch) {
 		default:
 			p.out.Cols[i] = c
 			for row := range r.N {
+				if p.marked {
+					p.task.moment.Watermark = int64(r.watermark(row, minWatermark))
+				}
 				p.computed[i].Into(c, r.Batch, row)
 				if r.Err != nil {
 					if !p.bad[row] {

@@ -147,6 +147,9 @@ func (g *aggregator) retract(dst, old []byte, b *column.Batch, row int, gone fun
 	in := read(&g.in, old)
 	for i, acc := range g.accs {
 		if c, counts := g.argument(i, b, row, gone); counts {
+			if k := g.collectors[i]; k != nil {
+				k.take(g.where, i, b, row)
+			}
 			dst = acc.(retractor).retract(dst, in, c, row) //nolint:forcetypeassert // guaranteed by the plan
 		} else {
 			dst = acc.skip(dst, in)
@@ -170,6 +173,9 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) bool {
 		return false // a row that was never added, or whose group has expired
 	}
 	rest := append([]byte(nil), in.b...)
+	if g.collecting {
+		g.where = g.elements(g.key)
+	}
 	// distinct counts a value of a DISTINCT aggregate and reports whether it is new or gone.
 	distinct := func(step int64) func(agg int) bool {
 		return func(agg int) bool {
@@ -188,10 +194,11 @@ func (g *groupAggregate) change(r *rowBatch, i int, old []byte) bool {
 		g.value = g.retract(binary.AppendVarint(g.value[:0], n-1), rest, r.Batch, i, distinct(-1))
 		if n == 1 {
 			store.Delete(entry+groups, 0, g.key)
+			g.clearElements(g.key)
 			return false
 		}
 	} else {
-		g.value = g.accumulate(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, distinct(1))
+		g.value = g.accumulate(binary.AppendVarint(g.value[:0], n+1), rest, r.Batch, i, r.lane(i), distinct(1))
 	}
 	store.Put(entry+groups, 0, g.key, g.value)
 	return true

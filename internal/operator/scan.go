@@ -114,7 +114,7 @@ func newScan(b base, op *plan.Scan) (node, error) {
 		switch {
 		case cols[i] == nil:
 		case c.Computed != nil:
-			s.computed = append(s.computed, computedColumn{cols[i], expr.MustCompile(c.Computed)})
+			s.computed = append(s.computed, computedColumn{cols[i], b.task.compile(c.Computed)})
 		case c.Metadata != "":
 			s.metadata = append(s.metadata, metadataColumn{cols[i], metadata[strings.TrimPrefix(c.Metadata, "value.")]})
 		case c.Type.NotNull:
@@ -125,10 +125,10 @@ func newScan(b base, op *plan.Scan) (node, error) {
 		}
 	}
 	if op.Filter != nil {
-		s.filter = expr.MustCompile(op.Filter)
+		s.filter = b.task.compile(op.Filter)
 	}
 	if t.Watermark != nil {
-		s.watermarkExpr = expr.MustCompile(t.Watermark)
+		s.watermarkExpr = b.task.compile(t.Watermark)
 		if b.task.program.Expires {
 			s.out.times = []int64{}
 		}
@@ -349,6 +349,7 @@ func (s *scan) complete(r *kgo.Record, change rowKind) error {
 		}
 	}
 	if s.filter != nil && change != kindDelete {
+		s.task.moment.Watermark = before
 		pass := s.filter.True(s.out.Batch, row)
 		if s.out.Err != nil {
 			return deadletter.Because(deadletter.Computation, s.out.Err)

@@ -87,3 +87,33 @@ func (s *sessionWindow) addValue(agg int, one, value []byte) []byte {
 	}
 	return added
 }
+
+// elements returns where the values that functions collect for a set are.
+func (s *sessionWindow) elements(key []byte, set int64, of lane) valuePlace {
+	return elementsOf(s.task.store, s.rel.State+sets, 0, key, appendSet(nil, set, of)...)
+}
+
+// collectedIn returns where the collected values of a session's parts are: parts in the order of
+// their starts, and the sets of a part in the order of the rows that began them.
+func (s *sessionWindow) collectedIn(key []byte, together []part) (from []valuePlace) {
+	if !s.collecting {
+		return nil
+	}
+	for _, p := range together {
+		for _, set := range slices.Sorted(slices.Values(p.sets)) {
+			from = append(from, s.elements(key, set, p.lane))
+		}
+	}
+	return from
+}
+
+// dropCollected deletes the values of a session that has been emitted.
+func (s *sessionWindow) dropCollected(from []valuePlace) {
+	for i, c := range s.collectors {
+		for _, e := range from {
+			if c != nil {
+				e.clear(i)
+			}
+		}
+	}
+}

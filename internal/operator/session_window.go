@@ -42,7 +42,8 @@ type sessionWindow struct {
 	watermark int64
 	fired     int64
 	open      []part
-	distincts []bool   // whether each function is DISTINCT; nil if none is
+	distincts []bool   // whether each function is DISTINCT and doesn't collect its values; nil if none is
+	keepsSets bool     // values are in sets: of DISTINCT, or collected
 	lineage   *lineage // by the times of rows
 }
 
@@ -71,6 +72,10 @@ func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
 	}
 	s.countRows(b.task, b.rel)
 	for i, a := range s.aggs {
+		if s.collectors[i] != nil { // its values are told apart when the session has ended
+			s.keepsSets = true
+			continue
+		}
 		if a.Distinct && s.distincts == nil {
 			s.distincts = make([]bool, len(s.aggs))
 		}
@@ -78,6 +83,7 @@ func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
 			s.distincts[i] = true
 		}
 	}
+	s.keepsSets = s.keepsSets || s.distincts != nil
 	s.rollback()
 	return s
 }
@@ -120,10 +126,16 @@ func (s *sessionWindow) row(r *rowBatch, i int) {
 		joined.start, joined.end, joined.link = min(joined.start, o.start), max(joined.end, o.end), min(joined.link, o.link)
 		joined.sets = append(joined.sets, o.sets...)
 	}
-	if s.distincts != nil && len(joined.sets) == 0 {
+	if s.keepsSets && len(joined.sets) == 0 {
 		joined.sets = []int64{at}
 	}
-	joined.value = s.accumulate(nil, value, r.Batch, i, func(agg int) bool {
+	if s.collecting {
+		s.where = s.elements(s.key, joined.sets[0], joined.lane)
+	}
+	joined.value = s.accumulate(nil, value, r.Batch, i, r.lane(i), func(agg int) bool {
+		if s.collectors[agg] != nil {
+			return true
+		}
 		s.remember(&joined, s.distinctKey(r.Batch, i, agg))
 		return false // DISTINCT values are counted at the end of the session
 	})
@@ -174,7 +186,7 @@ func (s *sessionWindow) load(key []byte) {
 	in := &reader{b: slices.Clone(v)}
 	for len(in.b) > 0 && in.err == nil {
 		o := part{lane: lane(in.varint()), start: in.int64(), end: in.int64(), link: in.int64()}
-		if s.distincts != nil {
+		if s.keepsSets {
 			for range in.count() {
 				o.sets = append(o.sets, in.int64())
 			}
@@ -216,7 +228,7 @@ func (s *sessionWindow) save(key []byte) {
 	for _, o := range s.open {
 		s.value = binary.AppendVarint(s.value, int64(o.lane))
 		s.value = appendInt(appendInt(appendInt(s.value, o.start), o.end), o.link)
-		if s.distincts != nil {
+		if s.keepsSets {
 			s.value = binary.AppendUvarint(s.value, uint64(len(o.sets)))
 			for _, set := range o.sets {
 				s.value = appendInt(s.value, set)
@@ -240,6 +252,7 @@ func (s *sessionWindow) advance(_ int, watermark int64, idle bool) {
 type dueSession struct {
 	key string
 	part
+	from []valuePlace // its collected values
 }
 
 // fire emits the sessions that a watermark has ended, ordered by their ends.
@@ -268,10 +281,12 @@ func (s *sessionWindow) fire(watermark int64) {
 		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.key, b.key), cmp.Compare(a.start, b.start))
 	})
 	for _, d := range due {
+		s.from = d.from
 		if err := s.window(s.op.Window, s.clock, d.start, d.end, []byte(d.key), d.value); err != nil {
 			s.task.fail(err)
 			return
 		}
+		s.dropCollected(d.from)
 		if s.lineage != nil {
 			s.out.records = append(s.out.records, s.lineage.joined(d.start-1, d.end, []byte(d.key)))
 			s.lineage.forget(d.start-1, d.end, []byte(d.key))
@@ -311,7 +326,7 @@ func (s *sessionWindow) end(key []byte, bucket, watermark int64, due *[]dueSessi
 		if s.distincts != nil {
 			whole.value = s.countDistinct(key, together, whole.value)
 		}
-		*due = append(*due, dueSession{string(key), whole})
+		*due = append(*due, dueSession{string(key), whole, s.collectedIn(key, together)})
 	}
 	slices.SortFunc(kept, func(a, b part) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.lane, b.lane)) })
 	s.open = kept

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -67,6 +68,9 @@ type Config struct {
 	Traced     bool                     // records may carry a Context, which is passed on to results: see lineage
 	MaxFired   int                      // approximate limit of window rows and slices that one transaction emits; default 100,000
 	Ledger     *Ledger                  // in tests, accounts for rows in windows; otherwise nil
+	// Seed makes the random values of this task differ from those of all others, also of itself
+	// before a restart. Tests leave it at zero, so that they can be repeated.
+	Seed [32]byte
 }
 
 // Task runs one stage on one partition. It must be used by one goroutine at a time.
@@ -86,6 +90,10 @@ type Task struct {
 	schemas   *format.Schemas
 	traced    bool
 	now       time.Time // of the transaction
+	begun     bool      // the transaction has had a call
+	moment    expr.Transaction
+	seed      [32]byte
+	count     uint64 // transactions begun, for the seeds of their random values
 	maxFired  int
 	fired     int // of maxFired, in this transaction
 	ledger    *Ledger
@@ -109,7 +117,7 @@ type Task struct {
 // New creates a task over a restored store.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger, seed: c.Seed,
 		sources: make(map[string][]source), out: &Output{}, deadLettered: make(map[*kgo.Record]bool),
 	}
 	built := make(map[*plan.Relation]node)
@@ -154,10 +162,31 @@ func (t *Task) replayWatermarks() {
 	t.restoring = false
 }
 
+// begin starts the transaction, unless it has begun. Its time is fixed from then on, and all random
+// values follow from a seed that no other transaction has.
+func (t *Task) begin(now time.Time, out *Output) {
+	t.out = out
+	if t.begun {
+		return
+	}
+	t.begun, t.now = true, now
+	if len(t.program.Volatile) == 0 {
+		return
+	}
+	t.count++
+	h := sha256.New()
+	h.Write(t.seed[:])
+	fmt.Fprintf(h, "%s/%d/%d/%d", t.stage.Name, t.partition, now.UnixNano(), t.count)
+	t.moment.Begin(now, [32]byte(h.Sum(nil)))
+}
+
+// compile compiles an expression whose volatile functions read the task's transaction.
+func (t *Task) compile(e expr.Node) *expr.Compiled { return expr.MustCompile(expr.In(e, &t.moment)) }
+
 // Step processes records of one input topic in offset order. now is the transaction's time. An
 // error concerns the pipeline's own topics or state and is permanent.
 func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
-	t.out, t.now = out, now
+	t.begin(now, out)
 	clear(t.deadLettered)
 	for _, s := range t.sources[topic] {
 		s.consume(records)
@@ -167,7 +196,7 @@ func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Out
 
 // End announces that an input topic will never have more records.
 func (t *Task) End(topic string, now time.Time, out *Output) error {
-	t.out, t.now = out, now
+	t.begin(now, out)
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.ended() {
 			sc.end()
@@ -191,7 +220,7 @@ func (t *Task) Watermarks() map[string]int64 {
 // emits what becomes due: rows before these watermarks are late from now on. moved reports whether
 // any watermark has changed.
 func (t *Task) Advance(watermarks map[string]int64, now time.Time, out *Output) (moved bool, err error) {
-	t.out, t.now = out, now
+	t.begin(now, out)
 	for _, n := range t.nodes {
 		s, ok := n.(*scan)
 		if !ok {
@@ -208,7 +237,7 @@ func (t *Task) Advance(watermarks map[string]int64, now time.Time, out *Output) 
 // Idle announces that an input topic has had no record for longer than its idle timeout, so that
 // others need not wait for it.
 func (t *Task) Idle(topic string, now time.Time, out *Output) error {
-	t.out, t.now = out, now
+	t.begin(now, out)
 	for _, s := range t.sources[topic] {
 		if sc, ok := s.(*scan); ok && !sc.idle && sc.watermarkExpr != nil {
 			sc.setIdle()
@@ -255,7 +284,7 @@ func (t *Task) Pending() bool {
 // Resume emits windows that are due. Call it in a transaction of its own: one that has reached its
 // limit emits nothing.
 func (t *Task) Resume(now time.Time, out *Output) error {
-	t.out, t.now = out, now
+	t.begin(now, out)
 	for _, n := range t.nodes {
 		if e, ok := n.(emitter); ok {
 			e.resume()
@@ -326,7 +355,7 @@ func (t *Task) FinishTransaction(out *Output) error {
 	for _, x := range t.untracked {
 		x.untrack()
 	}
-	t.fired = 0
+	t.fired, t.begun = 0, false
 	return t.err
 }
 
@@ -335,7 +364,7 @@ func (t *Task) Committed() { t.arena.reuse() }
 
 // Rollback resets the operators to the state in the store after an abort.
 func (t *Task) Rollback() {
-	t.err, t.arena, t.fired = nil, arena{}, 0
+	t.err, t.arena, t.fired, t.begun = nil, arena{}, 0, false
 	for _, n := range t.nodes {
 		n.rollback()
 		n.stats().reset()

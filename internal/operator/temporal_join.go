@@ -45,7 +45,7 @@ func newTemporalJoin(b base, op *plan.TemporalJoin) (node, error) {
 	}
 	j.buffer = newTimeBuffer(b.task, b.rel.State+waitingRows, b.rel.State+numbers)
 	if op.Cond != nil {
-		j.cond = expr.MustCompile(op.Cond)
+		j.cond = b.task.compile(op.Cond)
 	}
 	j.rollback()
 	return j, nil

@@ -16,12 +16,13 @@ type unnest struct {
 }
 
 func newUnnest(b base, op *plan.Unnest) (node, error) {
-	return &unnest{base: b, op: op, of: expr.MustCompile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rowBatch{Batch: batch(b.rel)}}, nil
+	return &unnest{base: b, op: op, of: b.task.compile(op.Of), width: len(b.rel.Inputs[0].Cols), out: rowBatch{Batch: batch(b.rel)}}, nil
 }
 
 func (u *unnest) push(_ int, r *rowBatch) {
 	u.out.clear()
 	for i := range r.N {
+		u.task.moment.Watermark = int64(r.watermark(i, minWatermark))
 		value := u.of.Box(r.Batch, i)
 		if r.Err != nil {
 			u.task.reject(r, i, fieldsOf(u.rel.Inputs[0]), r.Err)

@@ -34,7 +34,7 @@ func newValuesJoin(b base, op *plan.ValuesJoin) (node, error) {
 	}
 	j.pair.N = 1
 	if op.Cond != nil {
-		j.cond = expr.MustCompile(op.Cond)
+		j.cond = b.task.compile(op.Cond)
 	}
 	return j, nil
 }

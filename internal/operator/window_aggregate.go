@@ -31,8 +31,9 @@ type windowAggregate struct {
 	kept                bool  // fired is in the state, because windows are due
 	saved               int64 // fired as saved in the state
 	merged              map[string][]byte
-	partial             []byte   // a key in partialSlices
-	lineage             *lineage // of open slices
+	places              map[string][]valuePlace // of the groups in merged, in order
+	partial             []byte                  // a key in partialSlices
+	lineage             *lineage                // of open slices
 }
 
 const (
@@ -44,7 +45,7 @@ const (
 func newWindowAggregate(b base, op *plan.Aggregate) *windowAggregate {
 	a := &windowAggregate{
 		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{op.Window.Zone},
-		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte), lineage: b.task.newLineage(),
+		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte), places: make(map[string][]valuePlace), lineage: b.task.newLineage(),
 	}
 	if op.Window.Sliced {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Slide.Microseconds(), op.Window.Offset.Microseconds()
@@ -129,6 +130,15 @@ func (a *windowAggregate) push(_ int, r *rowBatch) {
 		if a.size == 0 {
 			a.key = appendInt(a.key, starts.I[i])
 		}
+		if a.repeats(r, i, a.elements(slice, a.key)) {
+			continue
+		}
+		if a.collecting {
+			a.where = a.elements(slice, a.key)
+			if from != first {
+				a.where = a.partElements(slice, a.key, from)
+			}
+		}
 		if from == first {
 			a.count(r, i, a.rel.State+groups, slice, a.key)
 		} else {
@@ -145,7 +155,7 @@ func (a *windowAggregate) push(_ int, r *rowBatch) {
 func (a *windowAggregate) count(r *rowBatch, i int, entry uint16, slice int64, key []byte) {
 	store := a.task.store
 	old, _ := store.Get(entry, slice, key)
-	a.value = a.accumulate(a.value[:0], old, r.Batch, i, func(agg int) bool {
+	a.value = a.accumulate(a.value[:0], old, r.Batch, i, r.lane(i), func(agg int) bool {
 		k := a.distinctKey(r.Batch, i, agg)
 		if _, seen := store.Get(a.rel.State+distincts, slice, k); seen {
 			return false
@@ -154,6 +164,19 @@ func (a *windowAggregate) count(r *rowBatch, i int, entry uint16, slice int64, k
 		return true
 	})
 	store.Put(entry, slice, key, a.value)
+}
+
+// elements returns where the values that functions collect of a group are.
+func (a *windowAggregate) elements(slice int64, key []byte) valuePlace {
+	if !a.collecting {
+		return valuePlace{}
+	}
+	return elementsOf(a.task.store, a.rel.State+distincts, slice, key, 0)
+}
+
+// partElements is elements for rows that are late for the windows before the one that ends at from.
+func (a *windowAggregate) partElements(slice int64, key []byte, from int64) valuePlace {
+	return elementsOf(a.task.store, a.rel.State+distincts, slice, key, append([]byte{1}, ordered(nil, from)...)...)
 }
 
 // whole reports whether a slice is a whole window.
@@ -296,6 +319,7 @@ func (a *windowAggregate) window(end int64, all []int64) {
 	if a.whole() {
 		store.Scan(entry, end, func(key, value []byte) bool {
 			start := end - a.size
+			a.from = append(a.from[:0], a.elements(end, key))
 			if a.size == 0 {
 				start = (&reader{b: key[len(key)-8:]}).int64()
 				key = key[:len(key)-8]
@@ -310,6 +334,7 @@ func (a *windowAggregate) window(end int64, all []int64) {
 		start = floorTo(end-1, a.size, a.offset)
 	}
 	clear(a.merged)
+	clear(a.places)
 	first, _ := slices.BinarySearch(all, start+1)
 	for _, slice := range all[first:] {
 		if slice > end {
@@ -318,6 +343,9 @@ func (a *windowAggregate) window(end int64, all []int64) {
 		a.task.countFired()
 		store.Scan(entry, slice, func(key, value []byte) bool {
 			a.join(key, value)
+			if a.collecting {
+				a.places[string(key)] = append(a.places[string(key)], a.elements(slice, key))
+			}
 			return true
 		})
 		store.Scan(a.rel.State+partialSlices, slice, func(key, value []byte) bool {
@@ -325,6 +353,9 @@ func (a *windowAggregate) window(end int64, all []int64) {
 				return false // late for this window
 			}
 			a.join(key[8:], value)
+			if k := key[8:]; a.collecting {
+				a.places[string(k)] = append(a.places[string(k)], a.partElements(slice, k, unordered(key)))
+			}
 			return true
 		})
 	}
@@ -334,6 +365,7 @@ func (a *windowAggregate) window(end int64, all []int64) {
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
+		a.from = a.places[k]
 		a.result(start, end, []byte(k), a.merged[k])
 	}
 }

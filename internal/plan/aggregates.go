@@ -19,6 +19,14 @@ type Agg struct {
 	Type     column.Type
 	Back     int64 // LAG only: offset in rows
 	Default  any   // LAG only: the value if there is no such row
+
+	// Of the functions that collect values, see collect.go.
+	Others      []int // columns of the second argument: value of JSON_OBJECTAGG, frequency of PERCENTILE
+	Separator   string
+	Percentages []float64
+	Nulls       bool // NULL is a value, too
+	Absent      bool // JSON_OBJECTAGG: a NULL is left out
+	Retracts    bool // rows can be retracted
 }
 
 func (a Agg) String(in *Relation) string {
@@ -35,7 +43,7 @@ func (a Agg) String(in *Relation) string {
 			arg += fmt.Sprintf(", %v", a.Default)
 		}
 	}
-	s := a.Name + "(" + arg + ")"
+	s := a.Name + "(" + arg + a.details(in) + ")"
 	if a.Filter >= 0 {
 		s += " FILTER (WHERE " + in.Cols[a.Filter].Name + ")"
 	}
@@ -58,6 +66,7 @@ func needAggs(aggs []Agg, need func(int)) {
 		if a.Filter >= 0 {
 			need(a.Filter)
 		}
+		needColumns(a.Others, need)
 	}
 }
 
@@ -73,6 +82,7 @@ var aggregates = map[string]func(arg column.Type) (column.Type, error){
 	"AVG": numeric(average), "STDDEV_POP": numeric(average), "STDDEV_SAMP": numeric(average), "VAR_POP": numeric(average), "VAR_SAMP": numeric(average),
 	"MIN": ordered, "MAX": ordered,
 	"FIRST_VALUE": anyType, "LAST_VALUE": anyType,
+	"ARRAY_AGG": anyType, "JSON_ARRAYAGG": jsonType, "JSON_OBJECTAGG": jsonType, "LISTAGG": anyType, "PERCENTILE": anyType,
 }
 
 // aggregateAliases maps aliases to functions.
@@ -80,8 +90,8 @@ var aggregateAliases = map[string]string{"STDDEV": "STDDEV_SAMP", "VARIANCE": "V
 
 // otherAggregates are Flink's aggregate functions that Weir does not support.
 var otherAggregates = []string{
-	"APPROX_COUNT_DISTINCT", "ARRAY_AGG", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
-	"JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG", "NTH_VALUE", "NTILE", "PERCENT_RANK", "PERCENTILE", "RANK", "REGR_COUNT", "ROW_NUMBER",
+	"APPROX_COUNT_DISTINCT", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
+	"LAG", "LEAD", "NTH_VALUE", "NTILE", "PERCENT_RANK", "RANK", "REGR_COUNT", "ROW_NUMBER",
 }
 
 func isAggregate(name string) bool {
@@ -124,6 +134,8 @@ func ordered(t column.Type) (column.Type, error) {
 
 func anyType(t column.Type) (column.Type, error) { return t, nil }
 
+func jsonType(column.Type) (column.Type, error) { return notNull(column.String), nil }
+
 // bindAggregate binds the argument and the FILTER of an aggregate function; columnOf returns the
 // column of an expression. The type is the one for a non-NULL argument: the caller sets
 // nullability.
@@ -131,6 +143,11 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 	result := aggregates[name]
 	a := Agg{Name: name, Arg: -1, Filter: -1, Distinct: c.Distinct && name != "MIN" && name != "MAX"}
 	switch {
+	case a.Collects():
+		a.Type, _ = result(column.Type{})
+		if err := bindCollecting(c, &a, b, columnOf); err != nil {
+			return a, err
+		}
 	case c.Star && name == "COUNT" && !c.Distinct:
 		a.Type, _ = result(column.Type{})
 	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:

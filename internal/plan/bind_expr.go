@@ -24,16 +24,11 @@ type binder struct {
 	// special is tried first for each call. It binds functions that are valid only in some clauses,
 	// such as aggregates, and returns nil for all others.
 	special func(*sql.Call) (expr.Node, error)
+	inJSON  bool // the expression is a member of JSON_OBJECT or JSON_ARRAY
 }
 
 // plain returns a binder over the same scope that binds no special calls.
 func (b *binder) plain() *binder { return &binder{planner: b.planner, scope: b.scope} }
-
-// clockFunctions would yield different rows when a transaction is retried.
-var clockFunctions = []string{
-	"CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "NOW", "PROCTIME", "CURRENT_ROW_TIMESTAMP", "CURRENT_WATERMARK",
-	"RAND", "RAND_INTEGER", "UUID", "CURRENT_DATABASE",
-}
 
 func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 	switch e := e.(type) {
@@ -54,6 +49,9 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		}
 		return b.call(e, "NOT", e.X)
 	case *sql.Binary:
+		if e.Op == "OVERLAPS" {
+			return b.overlaps(e)
+		}
 		return b.call(e, e.Op, e.L, e.R)
 	case *sql.Is:
 		return b.is(e)
@@ -225,6 +223,61 @@ func (b *binder) caseOf(e *sql.Case) (expr.Node, error) {
 	return n, at(e, err)
 }
 
+// checkTypeOf refuses time attributes, whose type has a mark in Flink.
+func (b *binder) checkTypeOf(e *sql.Call, n expr.Node) error {
+	c, ok := n.(*expr.Call).Args[0].(*expr.Col)
+	if !ok || c.Index >= len(b.scope.cols) || !b.scope.cols[c.Index].Rowtime && !b.scope.cols[c.Index].Proctime {
+		return nil
+	}
+	return sql.Errorf(e, "TYPEOF of a time attribute is not supported").WithHint("write TYPEOF(CAST(%s AS %s))", sql.Quote(c.Name), c.T.Nullable(true))
+}
+
+// overlaps binds (a, b) OVERLAPS (c, d): with the ends of both periods in order, each begins before
+// or when the other ends. The second of a pair can be the length of the period.
+func (b *binder) overlaps(e *sql.Binary) (expr.Node, error) {
+	var ends [2][2]expr.Node
+	for side, x := range []sql.Expr{e.L, e.R} {
+		row, ok := x.(*sql.RowValue)
+		if !ok || len(row.Items) != 2 {
+			return nil, sql.Errorf(x, "OVERLAPS compares two periods").WithHint("for example (a, b) OVERLAPS (c, d), or (a, INTERVAL '1' HOUR) OVERLAPS (c, d)")
+		}
+		bound, err := b.bindAll(row.Items)
+		if err != nil {
+			return nil, err
+		}
+		from, to := bound[0], bound[1]
+		if !from.Type().Temporal() {
+			return nil, sql.Errorf(row.Items[0], "a period of OVERLAPS begins with a date, time or timestamp, got %s", from.Type().Nullable(true))
+		}
+		if to.Type().Interval() {
+			if to, err = expr.Bind("+", b.planner.program.Zone, from, to); err != nil {
+				return nil, at(row, err)
+			}
+		}
+		if !to.Type().Temporal() || to.Type().Kind != from.Type().Kind {
+			return nil, sql.Errorf(row.Items[1], "a period of OVERLAPS ends with a %s or an interval, got %s", from.Type().Nullable(true), to.Type().Nullable(true))
+		}
+		inOrder, err := expr.Bind("<=", b.planner.program.Zone, from, to)
+		if err != nil {
+			return nil, at(row, err)
+		}
+		for i, pair := range [][2]expr.Node{{from, to}, {to, from}} {
+			if ends[side][i], err = expr.Bind("CASE", b.planner.program.Zone, inOrder, pair[0], pair[1]); err != nil {
+				return nil, at(row, err)
+			}
+		}
+	}
+	first, err := expr.Bind(">=", b.planner.program.Zone, ends[0][1], ends[1][0])
+	if err != nil {
+		return nil, at(e, err)
+	}
+	second, err := expr.Bind(">=", b.planner.program.Zone, ends[1][1], ends[0][0])
+	if err != nil {
+		return nil, at(e, err)
+	}
+	return expr.Bind("AND", b.planner.program.Zone, first, second)
+}
+
 func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 	t, err := bindType(e.Type)
 	if err != nil {
@@ -249,7 +302,7 @@ func (b *binder) cast(e *sql.Cast) (expr.Node, error) {
 var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILING": "CEIL TO"}
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
-	if e.IgnoreNulls {
+	if e.IgnoreNulls && !strings.EqualFold(e.Name, "ARRAY_AGG") {
 		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE always skip NULL")
 	}
 	if b.special != nil {
@@ -264,11 +317,16 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 			WithHint("OVER is supported for ROW_NUMBER in the form SELECT … FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n FROM t) WHERE n <= 10")
 	case isAggregate(name):
 		return nil, sql.Errorf(e, "the aggregate %s is not allowed here", name).WithHint("aggregates belong in SELECT and HAVING, and can't be nested")
-	case slices.Contains(clockFunctions, name):
-		return nil, sql.Errorf(e, "%s is not supported", name).
-			WithHint("its value changes when a transaction is retried, so results would not be exactly-once; use the rows' own time")
+	case name == "CURRENT_DATABASE":
+		return nil, sql.Errorf(e, "CURRENT_DATABASE is not supported").WithHint("a pipeline has no catalog or database; write a literal")
+	case name == "JSON" && !b.inJSON:
+		return nil, sql.Errorf(e, "JSON(…) is supported only as a value of JSON_OBJECT and JSON_ARRAY").WithHint("for example JSON_OBJECT('a' VALUE JSON(text)); to read a value, use JSON_QUERY or JSON_VALUE")
 	case e.Star, e.Distinct, e.Filter != nil:
 		return nil, sql.Errorf(e, "%s is not an aggregate, so *, DISTINCT and FILTER are not allowed", name)
+	}
+	name, err := volatileName(e, name)
+	if err != nil {
+		return nil, err
 	}
 	if !expr.Callable(name) {
 		return nil, sql.Errorf(e, "unknown function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
@@ -281,7 +339,24 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	if strings.HasPrefix(name, "REGEXP") {
 		b.planner.differ(e, "regular-expressions", "patterns use RE2: lookarounds and backreferences are rejected, as are invalid patterns, which match nothing in Flink")
 	}
+	inJSON := b.inJSON
+	b.inJSON = name == "JSON_OBJECT" || name == "JSON_ARRAY"
 	n, err := b.call(e, name, e.Args...)
+	b.inJSON = inJSON
+	if err == nil && name == "TYPEOF" {
+		if err := b.checkTypeOf(e, n); err != nil {
+			return nil, err
+		}
+	}
+	if name == "JSON_OBJECT" || name == "JSON_ARRAY" {
+		if err == nil && e.JSON != nil {
+			expr.SetOnNull(n, e.JSON.OnNull)
+		}
+		return n, err
+	}
+	if call, ok := n.(*expr.Call); ok && err == nil && call.F.Volatile {
+		b.volatile(e, call)
+	}
 	if err != nil || !strings.HasPrefix(name, "JSON_") {
 		return n, err
 	}

@@ -50,7 +50,7 @@ func (t *Table) String() string { return fmt.Sprintf("%s (topic %s)", t.Name, t.
 func (t *Table) columns() []Column {
 	cols := make([]Column, len(t.Columns))
 	for i, c := range t.Columns {
-		cols[i] = Column{Name: c.Name, Type: c.Type, Rowtime: i == t.Rowtime && t.Watermark != nil}
+		cols[i] = Column{Name: c.Name, Type: c.Type, Rowtime: i == t.Rowtime && t.Watermark != nil, Proctime: isProctime(c.Computed)}
 	}
 	return cols
 }
@@ -192,6 +192,11 @@ func (p *planner) bindWatermark(t *Table, w *sql.Watermark) error {
 	}
 	if !n.Type().Instant() {
 		return sql.Errorf(w.Expr, "the watermark must be a timestamp, got %s", n.Type().Nullable(true)).WithHint("for example %s - INTERVAL '5' SECOND", sql.Quote(name))
+	}
+	for _, e := range []expr.Node{n, t.Columns[t.Rowtime].Computed} {
+		if call := expr.FindVolatile(e); call != nil {
+			return sql.Errorf(w, "a watermark can't depend on %s, whose value is another one when the records are read again", call.F.SQLName()).WithHint(usesProctime)
+		}
 	}
 	t.Watermark = expr.Fold(n)
 	return nil

@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 

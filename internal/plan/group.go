@@ -212,12 +212,10 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	}
 	// The result is NULL if there is no value to aggregate: without keys there may be no rows, and
 	// in a group no row may pass the filter or all values may be NULL.
-	if name != "COUNT" {
+	if name != "COUNT" && !strings.HasPrefix(name, "JSON_") {
 		a.Type = a.Type.Nullable(a.Filter >= 0 || len(g.keys) == 0 || !g.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
-	i := slices.IndexFunc(g.aggs, func(b Agg) bool {
-		return a.Name == b.Name && a.Arg == b.Arg && a.Filter == b.Filter && a.Distinct == b.Distinct
-	})
+	i := slices.IndexFunc(g.aggs, a.same)
 	if i < 0 {
 		i = len(g.aggs)
 		g.aggs = append(g.aggs, a)

@@ -118,6 +118,15 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	} else {
 		plain = keys
 	}
+	if err := checkCollecting(where, in, a); err != nil {
+		return nil, err
+	}
+	if in.Updating {
+		a.Aggs = slices.Clone(aggs)
+		for i := range a.Aggs {
+			a.Aggs[i].Retracts = true
+		}
+	}
 	in = p.keyBy(in, plain)
 	cols := make([]Column, 0, len(keys)+len(aggs))
 	place := make(map[int]int)
@@ -153,9 +162,9 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 // checkRetraction rejects aggregates that can't be computed over retractions.
 func checkRetraction(where sql.Node, a *Aggregate) error {
 	for _, g := range a.Aggs {
-		if !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
+		if !g.Collects() && !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
 			return sql.Errorf(where, "%s over updating rows is not supported", g.Name).
-				WithHint("AVG, COUNT, MAX, MIN and SUM work over the rows of an upsert-kafka table, a deduplication or a GROUP BY without a window")
+				WithHint("ARRAY_AGG, AVG, COUNT, LISTAGG, MAX, MIN, PERCENTILE and SUM work over the rows of an upsert-kafka table, a deduplication or a GROUP BY without a window")
 		}
 	}
 	return nil

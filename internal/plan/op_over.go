@@ -162,6 +162,9 @@ func (o *overBinding) window(from *Relation) error {
 		return err
 	}
 	c, ok := n.(*expr.Col)
+	if ok && from.Cols[c.Index].Proctime {
+		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER with an ORDER BY of PROCTIME() is not supported: all rows of a transaction have the same time", name).WithHint(usesProctime)
+	}
 	if !ok || !from.Cols[c.Index].Rowtime {
 		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER requires an ORDER BY of a column with a watermark", name).WithHint(hint)
 	}
@@ -234,6 +237,9 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	a, err := bindAggregate(c, name, o.binder.plain(), o.column)
 	if err != nil {
 		return nil, err
+	}
+	if strings.HasPrefix(name, "JSON_") {
+		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("Flink 2.2 doesn't support it either; use ARRAY_AGG, or group by a window")
 	}
 	if name != "COUNT" {
 		a.Type = a.Type.Nullable(!o.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))

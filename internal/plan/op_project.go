@@ -62,6 +62,11 @@ func (p *Project) readsParts(r *Relation, _ int, need needPart) {
 }
 
 func (p *Project) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool) {
+	for c := range expr.Columns(cond) { // the condition would see another value than the column has
+		if expr.Volatile(p.Exprs[c]) {
+			return nil, false
+		}
+	}
 	return expr.Fold(substitute(cond, p.Exprs)), true
 }
 
@@ -89,9 +94,10 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 	cols := make([]Column, len(exprs))
 	place := make(map[int]int) // input column -> first output column
 	for i, e := range exprs {
-		cols[i] = Column{Name: names[i], Type: e.Type()}
+		cols[i] = Column{Name: names[i], Type: e.Type(), Proctime: isProctime(e)}
 		if c, ok := e.(*expr.Col); ok {
 			from := in.Cols[c.Index]
+			cols[i].Proctime = from.Proctime
 			cols[i].Rowtime, cols[i].Cast, cols[i].Window, cols[i].Role = from.Rowtime, from.Cast || c.Cast, from.Window, from.Role
 			if _, seen := place[c.Index]; !seen {
 				place[c.Index] = i

@@ -203,11 +203,20 @@ func (b *rankBinding) partition() (columns []int, err error) {
 	return columns, nil
 }
 
+// isProctimeColumn reports whether an expression is a column that is PROCTIME().
+func (b *rankBinding) isProctimeColumn(n expr.Node) bool {
+	c, ok := n.(*expr.Col)
+	return ok && c.Index < len(b.scope.cols) && b.scope.cols[c.Index].Proctime
+}
+
 func (b *rankBinding) order() (keys []SortKey, err error) {
 	for _, o := range b.spec.OrderBy {
 		i, err := b.column(o.Expr)
 		if err != nil {
 			return nil, err
+		}
+		if isProctime(b.pre[i]) || b.isProctimeColumn(b.pre[i]) {
+			return nil, sql.Errorf(o.Expr, "ROW_NUMBER with an ORDER BY of PROCTIME() is not supported: all rows of a transaction have the same time").WithHint(usesProctime)
 		}
 		key, err := sortKey(o, i, b.pre[i].Type())
 		if err != nil {

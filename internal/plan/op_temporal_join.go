@@ -249,6 +249,9 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 	if err != nil {
 		return err
 	}
+	if left.Cols[i].Proctime {
+		return sql.Errorf(right.AsOf, "a join FOR SYSTEM_TIME AS OF PROCTIME() is not supported").WithHint("join as of the rows' own time; or write JOIN without FOR SYSTEM_TIME, which updates its rows when the other table changes")
+	}
 	if !left.Cols[i].Rowtime {
 		return sql.Errorf(right.AsOf, "%s has no watermark, so no version would ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE; Flink does not support this either")
 	}

@@ -162,6 +162,9 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 		return nil, sql.Errorf(where, "windows over updating rows are not supported").WithHint("%s", updatingHint(in, "assign the window in the subquery, and group by it there"))
 	}
 	c := in.Cols[timeColumn]
+	if c.Proctime {
+		return nil, sql.Errorf(where, "a window over %s, which is PROCTIME(), is not supported: it would have to close without a record", c.Name).WithHint(usesProctime)
+	}
 	if !c.Rowtime {
 		return nil, sql.Errorf(where, "%s has no watermark, so a window over it would never be complete", c.Name).
 			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE and select the column unchanged", c.Name)

@@ -40,6 +40,7 @@
 //	lateral.go           LATERAL queries
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	hint.go              hints between /*+ and */; STATE_TTL
+//	collect.go           aggregate functions whose results grow with their rows
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions
@@ -52,6 +53,7 @@
 //	state_ttl.go         how long state is kept
 //	placement.go         reliance on the existing partitioning of topics
 //	preview.go           a bare query, for a preview
+//	volatile.go          functions of the clock and random ones
 //	difference.go        differences from Flink, for weir check
 //	explain.go           plans as text, JSON and graph
 //	cost.go              what exchanges and states store
@@ -81,6 +83,10 @@ type Program struct {
 	Sinks    []*Relation // one per INSERT
 	Stages   []*Stage    // upstream first
 	Expires  bool        // state expires: Relation.TTL is set somewhere
+
+	// Volatile names the functions of the pipeline whose values depend on the transaction: read again,
+	// the same records give other rows.
+	Volatile []string
 
 	Differences []Difference // from Flink: each name once, local-times once per position
 }
@@ -157,6 +163,9 @@ func (p *planner) finish() (*Program, error) {
 		return nil, err
 	}
 	p.rewrite()
+	if err := p.checkVolatile(); err != nil {
+		return nil, err
+	}
 	if err := p.cut(); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ type Column struct {
 	// Rowtime marks the column that the watermark refers to: windows can be defined over it.
 	Rowtime bool
 	Cast    bool // Rowtime, but written as a CAST, after which it isn't a rowtime in Flink
+	// Proctime marks a column that is PROCTIME(), the time of the transaction.
+	Proctime bool
 	// Window is the window that the column belongs to, and Role is which of the window's columns it
 	// is.
 	Window *Window

@@ -89,13 +89,16 @@ func (p *planner) deferWindows(r *Relation) {
 		return
 	}
 	if a.Window.Kind != Session && slices.ContainsFunc(a.Aggs, func(g Agg) bool {
-		return g.Distinct || g.Name == "FIRST_VALUE" || g.Name == "LAST_VALUE" // the order of rows in different slices is unknown
+		return g.Distinct || g.Name == "JSON_OBJECTAGG" || g.Name == "FIRST_VALUE" || g.Name == "LAST_VALUE" // the order of rows in different slices is unknown
 	}) {
 		return
 	}
 	windowed := func(in *Relation, c int) bool { return in.Cols[c].Window == a.Window.Window }
 	in := r.Inputs[0]
 	for _, g := range a.Aggs {
+		if slices.ContainsFunc(g.Others, func(c int) bool { return windowed(in, c) }) {
+			return
+		}
 		if g.Arg >= 0 && windowed(in, g.Arg) || g.Filter >= 0 && windowed(in, g.Filter) {
 			return
 		}

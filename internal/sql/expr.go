@@ -141,6 +141,7 @@ type JSONClauses struct {
 	OnError   string // the same, and TRUE, FALSE, UNKNOWN of JSON_EXISTS
 	Empty     Expr   // of DEFAULT … ON EMPTY
 	Error     Expr   // of DEFAULT … ON ERROR
+	OnNull    string // of JSON_OBJECT, JSON_ARRAY and their aggregates: "", NULL, ABSENT
 }
 
 // WindowSpec is (PARTITION BY … ORDER BY … ROWS|RANGE …) after OVER.

@@ -85,6 +85,8 @@ func (p *parser) predicate() Expr {
 			p.expectWord("AND")
 			b.High = p.additive()
 			left = b
+		case p.period(left) && p.words("OVERLAPS"):
+			left = &Binary{at.Pos, "OVERLAPS", left, p.additive()}
 		case p.words("IN"):
 			left = p.in(at.Pos, left, not)
 		case p.words("LIKE"):
@@ -96,6 +98,19 @@ func (p *parser) predicate() Expr {
 			return left
 		}
 	}
+}
+
+// period reports whether an expression can be a period, and refuses predicates on periods that are
+// not supported.
+func (p *parser) period(left Expr) bool {
+	row, ok := left.(*RowValue)
+	if !ok || len(row.Items) != 2 {
+		return false
+	}
+	if t := p.peek(); t.kind == wordToken && indexOf([]string{"CONTAINS", "EQUALS", "PRECEDES", "SUCCEEDS", "IMMEDIATELY"}, t.upper) >= 0 {
+		panic(Errorf(t, "%s of periods is not supported", t.upper).WithHint("compare the ends of the periods with < and <=; OVERLAPS is supported"))
+	}
+	return true
 }
 
 func (p *parser) negatable(word string) bool {
@@ -478,7 +493,7 @@ func (p *parser) call(name token) Expr {
 		c.Args = p.exprs()
 		c.JSON = p.jsonClauses()
 	case "JSON_OBJECT", "JSON_ARRAY", "JSON_OBJECTAGG", "JSON_ARRAYAGG":
-		p.refuse(name, name.upper)
+		p.jsonConstructor(c, name.upper)
 	default:
 		p.args(c)
 	}
@@ -602,6 +617,35 @@ func (p *parser) jsonClauses() *JSONClauses {
 		return nil
 	}
 	return j
+}
+
+// jsonConstructor parses the members of an object, [KEY] name VALUE value, or the elements of an
+// array, and whether NULL is among them.
+func (p *parser) jsonConstructor(c *Call, name string) {
+	if name == "JSON_ARRAYAGG" && p.words("DISTINCT") {
+		c.Distinct = true
+	}
+	for object := strings.HasPrefix(name, "JSON_OBJECT"); !p.isSymbol(")") && !p.isWord("NULL", "ON", "NULL") && !p.isWord("ABSENT", "ON", "NULL"); {
+		if object {
+			if after := p.peekAt(1); after.upper != "VALUE" && after.text != "(" && after.text != "." {
+				p.words("KEY")
+			}
+			c.Args = append(c.Args, p.expr())
+			p.expectWord("VALUE")
+		}
+		c.Args = append(c.Args, p.expr())
+		if strings.HasSuffix(name, "AGG") || !p.symbol(",") {
+			break
+		}
+	}
+	for _, w := range []string{"NULL", "ABSENT"} {
+		if p.words(w, "ON", "NULL") {
+			c.JSON = &JSONClauses{OnNull: w}
+		}
+	}
+	if strings.HasSuffix(name, "AGG") && len(c.Args) == 0 {
+		panic(p.unexpected("an expression"))
+	}
 }
 
 func (p *parser) jsonBehavior() (string, Expr) {

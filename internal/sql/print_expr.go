@@ -70,6 +70,12 @@ func (p *printer) expr(e Expr, atLeast int) {
 	case *Unary:
 		p.unary(e)
 	case *Binary:
+		if e.Op == "OVERLAPS" {
+			p.period(e.L)
+			p.put(" OVERLAPS ")
+			p.period(e.R)
+			return
+		}
 		p.expr(e.L, bindingOf(e))
 		p.put(" ", e.Op, " ")
 		p.expr(e.R, bindingOf(e)+1)
@@ -109,6 +115,15 @@ func (p *printer) expr(e Expr, atLeast int) {
 		p.put(word(e.Exists, "EXISTS "))
 		p.nested(e.Query)
 	}
+}
+
+// period writes an operand of OVERLAPS, which Flink doesn't accept as a ROW.
+func (p *printer) period(e Expr) {
+	if row, ok := e.(*RowValue); ok {
+		p.list("(", row.Items, ")")
+		return
+	}
+	p.expr(e, bindAdd)
 }
 
 func (p *printer) parenthesized(e Expr) {
@@ -246,9 +261,13 @@ func (p *printer) call(c *Call) {
 		"OVERLAY": {" PLACING ", " FROM ", " FOR "},
 		"CEIL":    {" TO "}, "CEILING": {" TO "}, "FLOOR": {" TO "},
 	}[strings.ToUpper(c.Name)]
+	object := strings.HasPrefix(strings.ToUpper(c.Name), "JSON_OBJECT")
 	for i, a := range c.Args {
 		if i > 0 {
 			separator := ", "
+			if object && i%2 == 1 {
+				separator = " VALUE "
+			}
 			if i <= len(separators) {
 				separator = separators[i-1]
 				if _, unit := a.(*Symbol); separator == " TO " && !unit {
@@ -256,6 +275,9 @@ func (p *printer) call(c *Call) {
 				}
 			}
 			p.put(separator)
+		}
+		if object && i%2 == 0 {
+			p.put("KEY ")
 		}
 		if i == 0 && unitFollows(c) && endsInInterval(a) {
 			p.parenthesized(a)
@@ -342,6 +364,7 @@ func (p *printer) json(j *JSONClauses) {
 	}
 	behavior(j.OnEmpty, j.Empty, "EMPTY")
 	behavior(j.OnError, j.Error, "ERROR")
+	behavior(j.OnNull, nil, "NULL")
 }
 
 // String returns the type as text.
