@@ -187,6 +187,11 @@ func (b *binder) function(e *sql.Call) (Node, error) {
 		}
 	}
 	n, err := b.call(name, e.Args...)
+	if err == nil && e.JSON != nil {
+		if c := n.(*Call); name == "JSON_OBJECT" || name == "JSON_ARRAY" {
+			SetOnNull(c, e.JSON.OnNull)
+		}
+	}
 	if err != nil || name != "JSON_VALUE" && name != "JSON_QUERY" && name != "JSON_EXISTS" {
 		return n, err
 	}

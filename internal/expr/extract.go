@@ -166,6 +166,9 @@ func bindRound(name string) func(args []Node) ([]Node, column.Type, error) {
 		if err != nil {
 			return nil, column.Type{}, err
 		}
+		if t.Kind == column.Time {
+			return args, t, ofClock(unit)
+		}
 		_, err = roundMoment(0, unit, false)
 		return args, t, err
 	}

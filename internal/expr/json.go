@@ -20,12 +20,12 @@ func init() {
 		maybe("JSON_VALUE", "ss", column.Of(column.String), evalJSONValue).with(preparePath),
 		maybe("JSON_QUERY", "ss", column.Of(column.String), evalJSONQuery).with(preparePath),
 		maybe("JSON_EXISTS", "ss", column.Of(column.Boolean), evalJSONExists).with(preparePath),
-		&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString},
+		(&Function{Name: "JSON_STRING", Min: 1, Max: 1, bind: bindJSONString, eval: evalJSONString}).with(prepareJSON),
 	)
 	register(
-		&Function{Name: "JSON_OBJECT", Max: -1, NullArgs: true, bind: bindJSONObject, eval: evalJSONObject},
+		(&Function{Name: "JSON_OBJECT", Max: -1, NullArgs: true, bind: bindJSONObject, eval: evalJSONObject}).with(prepareJSON),
 		maybe("JSON", "s", column.Of(column.String), evalJSON),
-		&Function{Name: "JSON_ARRAY", Max: -1, NullArgs: true, bind: bindJSONArray, eval: evalJSONArray},
+		(&Function{Name: "JSON_ARRAY", Max: -1, NullArgs: true, bind: bindJSONArray, eval: evalJSONArray}).with(prepareJSON),
 	)
 	for name, kind := range map[string]string{"IS JSON": "", "IS JSON OBJECT": "{", "IS JSON ARRAY": "[", "IS JSON SCALAR": "scalar"} {
 		register(simple(name, "s", column.Of(column.Boolean), isJSON(kind)).with(func(f *Function) {
@@ -448,7 +448,7 @@ func bindJSONString(args []Node) ([]Node, column.Type, error) {
 }
 
 func evalJSONString(n *Call, a []any) (any, error) {
-	v, err := jsonValue(a[0], n.Args[0], n.Zone)
+	v, err := jsonValue(n, a, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -10,20 +10,40 @@ import (
 	"weir.example/weir/internal/column"
 )
 
+// jsonBuild is the prepared state of JSON_OBJECT, JSON_ARRAY and JSON_STRING.
+type jsonBuild struct {
+	onNull string // NULL or ABSENT; "" is the default
+	raw    []bool // for each argument, whether its text is JSON
+}
+
+// prepareJSON notes which arguments are JSON before they are folded to strings.
+func prepareJSON(f *Function) {
+	f.prepare = func(n *Call) error {
+		j := &jsonBuild{raw: make([]bool, len(n.Args))}
+		for i, a := range n.Args {
+			if c, ok := a.(*Call); ok {
+				j.raw[i] = c.F.Name == "JSON_OBJECT" || c.F.Name == "JSON_ARRAY" || c.F.Name == "JSON"
+			}
+		}
+		n.Data = j
+		return nil
+	}
+}
+
 // SetOnNull sets whether JSON_OBJECT and JSON_ARRAY have members that are NULL: "NULL" or "ABSENT";
 // "" keeps the default, which is NULL for objects and ABSENT for arrays.
 func SetOnNull(n Node, onNull string) {
-	if c, ok := n.(*Call); ok && onNull != "" {
-		c.Data = onNull
+	if c, ok := n.(*Call); ok {
+		if j, ok := c.Data.(*jsonBuild); ok {
+			j.onNull = onNull
+		}
 	}
 }
 
 // keepsNull reports whether members that are NULL are kept.
 func keepsNull(n *Call) bool {
-	if onNull, ok := n.Data.(string); ok {
-		return onNull == "NULL"
-	}
-	return n.F.Name == "JSON_OBJECT"
+	onNull := n.Data.(*jsonBuild).onNull
+	return onNull == "NULL" || onNull == "" && n.F.Name == "JSON_OBJECT"
 }
 
 func bindJSONObject(args []Node) ([]Node, column.Type, error) {
@@ -76,13 +96,13 @@ func evalJSON(_ *Call, args []any) (any, error) {
 	return writeJSON(javaNumbers(v))
 }
 
-// jsonValue converts a member to one that encoding/json can encode. The text of JSON_OBJECT and
-// JSON_ARRAY is JSON, not a string.
-func jsonValue(v any, n Node, zone Zone) (any, error) {
-	if c, ok := n.(*Call); ok && v != nil && (c.F.Name == "JSON_OBJECT" || c.F.Name == "JSON_ARRAY" || c.F.Name == "JSON") {
-		return json.RawMessage(v.(string)), nil
+// jsonValue converts an argument to a value that encoding/json can encode. The text of JSON_OBJECT,
+// JSON_ARRAY and JSON is JSON, not a string.
+func jsonValue(n *Call, args []any, i int) (any, error) {
+	if n.Data.(*jsonBuild).raw[i] && args[i] != nil {
+		return json.RawMessage(args[i].(string)), nil
 	}
-	return toJSON(v, n.Type(), zone)
+	return toJSON(args[i], n.Args[i].Type(), n.Zone)
 }
 
 func evalJSONObject(n *Call, args []any) (any, error) {
@@ -95,7 +115,7 @@ func evalJSONObject(n *Call, args []any) (any, error) {
 		if args[i+1] == nil && !keepsNull(n) {
 			continue
 		}
-		v, err := jsonValue(args[i+1], n.Args[i+1], n.Zone)
+		v, err := jsonValue(n, args, i+1)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +130,7 @@ func evalJSONArray(n *Call, args []any) (any, error) {
 		if a == nil && !keepsNull(n) {
 			continue
 		}
-		v, err := jsonValue(a, n.Args[i], n.Zone)
+		v, err := jsonValue(n, args, i)
 		if err != nil {
 			return nil, err
 		}

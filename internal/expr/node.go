@@ -36,6 +36,7 @@ package expr
 import (
 	"fmt"
 	"math/big"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -241,6 +242,18 @@ func foldLogic(c *Call) Node {
 	return c
 }
 
+// sameClauses reports whether calls have the same clauses, such as NULL ON EMPTY.
+func sameClauses(a, b any) bool {
+	switch a := a.(type) {
+	case *jsonCall:
+		b, ok := b.(*jsonCall)
+		return ok && reflect.DeepEqual(a.options, b.options)
+	case *jsonBuild:
+		return reflect.DeepEqual(a, b)
+	}
+	return true
+}
+
 // SameNode reports whether two expressions on the same input are identical.
 func SameNode(a, b Node) bool {
 	switch a := a.(type) {
@@ -252,7 +265,7 @@ func SameNode(a, b Node) bool {
 		return ok && a.T.Same(b.T) && (a.Value == nil) == (b.Value == nil) && (a.Value == nil || column.EqualBoxed(a.Value, b.Value))
 	case *Call:
 		b, ok := b.(*Call)
-		if !ok || a.F != b.F || len(a.Args) != len(b.Args) || !a.T.Same(b.T) {
+		if !ok || a.F != b.F || len(a.Args) != len(b.Args) || !a.T.Same(b.T) || !sameClauses(a.Data, b.Data) {
 			return false
 		}
 		for i := range a.Args {

@@ -293,6 +293,7 @@ func allNames() []string {
 			names = append(names, name)
 		}
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return functions[name].Volatile }) // their values aren't functions of their arguments
 	slices.Sort(names)
 	return names
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -22,7 +23,7 @@ type Transaction struct {
 	Watermark int64
 }
 
-const noWatermark = -1 << 63
+const noWatermark = math.MinInt64
 
 // Begin sets the time of a transaction and the seed of its random values.
 func (tx *Transaction) Begin(now time.Time, seed [32]byte) {

@@ -19,8 +19,17 @@ func bindTypeOf(args []Node) ([]Node, column.Type, error) {
 			return nil, t, errors.New("the second argument of TYPEOF must be TRUE or FALSE")
 		}
 	}
-	if c, call := args[0].(*Call); call && lengthUnknown(c.T) && c.F.Name != "CAST" && c.F.Name != "TRY_CAST" && c.F.Name != "UUID" {
-		return nil, t, errors.New("TYPEOF of a computed string is not supported, because its length is not known here: write CAST(… AS STRING)")
+	known := true
+	switch n := args[0].(type) {
+	case *Call:
+		known = n.F.Name == "CAST" || n.F.Name == "TRY_CAST" || n.F.Name == "UUID"
+	case *Const:
+		known = n.Value == nil
+	case *Col:
+		known = !n.Cast
+	}
+	if !known && lengthUnknown(args[0].Type()) {
+		return nil, t, errors.New("TYPEOF of a computed string is not supported, because its length is not known here")
 	}
 	return args, t, nil
 }
@@ -46,12 +55,6 @@ func lengthUnknown(t column.Type) bool {
 
 func evalTypeOf(n *Call, args []any) (any, error) {
 	t := n.Args[0].Type()
-	if k, ok := n.Args[0].(*Const); ok && t.Length == 0 && k.Value != nil && (t.Kind == column.String || t.Kind == column.Bytes) { // a literal
-		t.Length, t.Fixed = len([]rune(k.Value.(string))), true
-		if t.Kind == column.Bytes {
-			t.Length = len(k.Value.(string))
-		}
-	}
 	return typeText(t, len(args) == 2 && args[1] == true), nil
 }
 
