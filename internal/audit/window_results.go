@@ -36,6 +36,9 @@ func (a *audit) readWindows(ctx context.Context, first *span) (*windows, error) 
 	if a.cfg.Windows.Topic == "" {
 		return nil, nil
 	}
+	if err := a.checkRepeatable(ctx); err != nil {
+		return nil, err
+	}
 	w := newWindows(a.report, a.cfg.Windows, a.cfg.Topic, a.windowCommitted)
 	r := reader{isolation: kgo.ReadCommitted(), maxPartitionBytes: 1 << 20}
 	if err := a.read(ctx, r, only(a.cfg.Windows.Topic, first.from), only(a.cfg.Windows.Topic, first.to), w.take); err != nil {

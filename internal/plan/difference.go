@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -130,6 +130,12 @@ func (p *planner) differGroup(where sql.Node, r *Relation) {
 		case "VAR_POP", "VAR_SAMP", "STDDEV_POP", "STDDEV_SAMP":
 			if g.Type.Kind == column.Double || g.Type.Kind == column.Float || g.Type.Kind == column.Decimal {
 				p.differ(where, "variance", "variance and deviation are exact; Flink's last digits can differ")
+			}
+		case "JSON_OBJECTAGG":
+			p.differ(where, "repeated-keys", "a row that repeats a key of its JSON_OBJECTAGG is a dead letter; Flink's job fails")
+		case "ARRAY_AGG", "JSON_ARRAYAGG", "LISTAGG":
+			if g.Retracts {
+				p.differ(where, "list-order", "%s of rows that are updated sorts its values; Flink appends a row whenever it is updated", g.Name)
 			}
 		case "FIRST_VALUE", "LAST_VALUE":
 			if a.Window != nil && a.Window.Kind != Tumble {

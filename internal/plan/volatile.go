@@ -111,7 +111,7 @@ func checkVolatileRows(r *Relation, e expr.Node, retracted bool) error {
 	name := call.F.SQLName()
 	if retracted {
 		return sql.Errorf(positionOf(call), "%s over rows that are updated is not supported: an old row would be retracted with another value than it was emitted with", name).
-			WithHint("compute it for each row before the rows are grouped or joined, such as SELECT k, MAX(at) FROM (SELECT *, NOW() AS at FROM t) GROUP BY k; " +
+			WithHint("compute it for each row before the rows are grouped or joined, such as SELECT k, MAX(seen) FROM (SELECT *, NOW() AS seen FROM t) GROUP BY k; " +
 				"or write it to a column outside of the primary key of an upsert table")
 	}
 	if !expr.Watermarked(e) {
