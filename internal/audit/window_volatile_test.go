@@ -14,8 +14,8 @@ func TestWindowsOfTheClockAreNotRecomputed(t *testing.T) {
 	planTopic := strings.TrimSuffix(lateTopic, lateSuffix) + ".plan"
 	for value, want := range map[string]string{
 		`{"version":1,"volatile":["NOW","UUID"]}`: "NOW, UUID",
-		`{"version":1}`:                           "",
-		`no plan`:                                 "",
+		`{"version":1}`: "",
+		`no plan`:       "",
 	} {
 		w := newWorld(t, inTopic, windowTopic, lateTopic, poisonTopic, planTopic)
 		w.config.Windows = WindowConfig{Topic: windowTopic, Size: windowSize, Late: lateTopic, DLQ: poisonTopic, Delay: windowDelay}

@@ -84,8 +84,8 @@ func jsonMember(function string, n Node) error {
 	return nil
 }
 
-// evalJSON is JSON: the text of the first value in a text, as JSON_OBJECT includes it. An empty text
-// is null.
+// evalJSON is JSON: the text of the first value in a text, as JSON_OBJECT includes it. An empty
+// text is null.
 func evalJSON(_ *Call, args []any) (any, error) {
 	d := json.NewDecoder(strings.NewReader(args[0].(string)))
 	d.UseNumber()

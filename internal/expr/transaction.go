@@ -12,9 +12,9 @@ import (
 	"weir.example/weir/internal/moment"
 )
 
-// Transaction is what volatile functions read besides their arguments. Its values are fixed when the
-// transaction begins, so that a step is a function of its records and of the transaction: an aborted
-// one leaves nothing, and the next one has values of its own.
+// Transaction is what volatile functions read besides their arguments. Its values are fixed when
+// the transaction begins, so that a step is a function of its records and of the transaction: an
+// aborted one leaves nothing, and the next one has values of its own.
 type Transaction struct {
 	now    int64 // microseconds, of whole milliseconds
 	random *rand.Rand

@@ -111,8 +111,8 @@ func ofWindow(op *plan.Aggregate, key int) bool {
 	return w != nil && (key == w.Start || key == w.End || key == w.Time)
 }
 
-// accumulate appends to dst the accumulators of old with a row added, which is of lane from. isNew reports, for a DISTINCT
-// aggregate, whether the row's value is new to the group.
+// accumulate appends to dst the accumulators of old with a row added, which is of lane from. isNew
+// reports, for a DISTINCT aggregate, whether the row's value is new to the group.
 func (g *aggregator) accumulate(dst, old []byte, b *column.Batch, row int, from lane, isNew func(agg int) bool) []byte {
 	in := read(&g.in, old)
 	for i, acc := range g.accs {

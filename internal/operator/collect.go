@@ -25,8 +25,8 @@ import (
 // and parts in the order of time. Updating rows have no such order: how often a row is emitted
 // depends on where transactions end. Their values are sorted.
 
-// valuePlace is where the values of a group are: in a window of a state entry, under keys that begin
-// with the function's number and prefix.
+// valuePlace is where the values of a group are: in a window of a state entry, under keys that
+// begin with the function's number and prefix.
 type valuePlace struct {
 	store  *state.Store
 	entry  uint16

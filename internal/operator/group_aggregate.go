@@ -157,8 +157,8 @@ func (g *groupAggregate) finish(k string) {
 	}
 }
 
-// snapshot returns what the row of a group is computed from: a copy of its accumulators or, since the
-// values that functions collect are elsewhere and change, the row itself. It is nil for a group
+// snapshot returns what the row of a group is computed from: a copy of its accumulators or, since
+// the values that functions collect are elsewhere and change, the row itself. It is nil for a group
 // that doesn't exist.
 func (g *groupAggregate) snapshot(key, value []byte, exists bool) []byte {
 	if !exists || !g.collecting {

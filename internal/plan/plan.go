@@ -84,8 +84,8 @@ type Program struct {
 	Stages   []*Stage    // upstream first
 	Expires  bool        // state expires: Relation.TTL is set somewhere
 
-	// Volatile names the functions of the pipeline whose values depend on the transaction: read again,
-	// the same records give other rows.
+	// Volatile names the functions of the pipeline whose values depend on the transaction: read
+	// again, the same records give other rows.
 	Volatile []string
 
 	Differences []Difference // from Flink: each name once, local-times once per position
