@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,7 +50,27 @@ func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
 	f.StringVar(&k.config.SASL, "sasl", "", "mechanism of SASL: "+strings.Join(broker.Mechanisms, ", "))
 	f.StringVar(&k.config.User, "user", "", "user for SASL")
 	f.StringVar(&k.config.Password, "password", "", "password for SASL; preferably set in the environment as WEIR_PASSWORD")
+	f.Var((*mebibytes)(&k.config.MaxDecompressed), "max-decompressed", "size in MiB that a compressed batch of records may have when it is decompressed; larger ones become dead letters")
 	k.log.add(f)
+}
+
+// mebibytes is a flag for a number of bytes, in MiB.
+type mebibytes int
+
+// String implements pflag.Value.
+func (m *mebibytes) String() string { return strconv.Itoa(cmp.Or(int(*m), broker.MaxDecompressed) >> 20) }
+
+// Type implements pflag.Value.
+func (m *mebibytes) Type() string { return "int" }
+
+// Set implements pflag.Value.
+func (m *mebibytes) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1024 {
+		return errors.New("not a number from 1 to 1024")
+	}
+	*m = mebibytes(n << 20)
+	return nil
 }
 
 func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {

@@ -49,7 +49,7 @@ func (a *audit) read(ctx context.Context, r reader, from, to map[partition]int64
 	if r.compacted {
 		reset = kgo.NewOffset().AtStart()
 	}
-	client, err := broker.Connect(ctx, a.cfg.Broker,
+	client, err := broker.Connect(ctx, a.cfg.Broker.Withholding(),
 		kgo.ConsumePartitions(starts),
 		kgo.ConsumeResetOffset(reset),
 		kgo.FetchIsolationLevel(r.isolation),

@@ -33,6 +33,9 @@ type Config struct {
 
 	ClientID string // default "weir"
 
+	MaxDecompressed int // bytes that a batch may have when it is decompressed; default MaxDecompressed
+	withhold        bool
+
 	Observer *Observer // of the long-lived clients; default none
 }
 
@@ -48,6 +51,9 @@ func (c *Config) Validate() error {
 		if _, port, err := net.SplitHostPort(b); err != nil || port == "" {
 			return fmt.Errorf("broker %q is not host:port, such as 127.0.0.1:9092", b)
 		}
+	}
+	if c.MaxDecompressed < 0 || c.MaxDecompressed > 0 && c.MaxDecompressed < 1<<20 || c.MaxDecompressed > 1<<30 {
+		return fmt.Errorf("a decompressed batch may have from 1 MiB to 1 GiB, got %d bytes", c.MaxDecompressed)
 	}
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		return errors.New("a client certificate needs its key: set both or neither")
@@ -86,6 +92,7 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		// The shortest interval between metadata requests, for example after a change of leaders.
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
+	opts = append(opts, c.decompression()...)
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
 		t, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 		if err != nil {

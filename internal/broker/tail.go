@@ -19,6 +19,7 @@ type TailOptions struct {
 // Tail calls fn with the committed records of a topic, in offset order per partition, and caughtUp
 // whenever there are no more for the moment.
 func Tail(ctx context.Context, c Config, topic string, o TailOptions, fn func(*kgo.Record) error, caughtUp func() error) error {
+	c = c.Withholding()
 	client, err := Connect(ctx, c)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ func (f *follower) run(ctx context.Context, receive func(records []*kgo.Record, 
 func (f *follower) follow(ctx context.Context, receive func([]*kgo.Record, int64)) error {
 	// Control records are kept because the last record of a partition is often one: without them,
 	// the end would go unnoticed.
-	client, err := broker.Connect(ctx, f.broker, kgo.KeepControlRecords(),
+	client, err := broker.Connect(ctx, f.broker.Withholding(), kgo.KeepControlRecords(),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.MaxConcurrentFetches(1), kgo.FetchMaxWait(250*time.Millisecond))
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func scan(ctx context.Context, at broker.Config, topic string, parts map[int32]o
 		return nil
 	}
 	// Control records are kept because the last record of a range is often one.
-	client, err := broker.Connect(ctx, at, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
+	client, err := broker.Connect(ctx, at.Withholding(), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.FetchMaxBytes(1<<20), kgo.FetchMaxPartitionBytes(128<<10), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -167,6 +168,8 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 // Unreplayable returns why a dead letter cannot be replayed, or "".
 func (l *Entry) Unreplayable() string {
 	switch {
+	case slices.ContainsFunc(l.Headers, func(h kgo.RecordHeader) bool { return h.Key == broker.HeaderWithheld }):
+		return "its content was withheld"
 	case l.Truncated > 0:
 		return fmt.Sprintf("its value was truncated from %d bytes", l.Truncated)
 	case l.OriginPartition < 0:

@@ -115,6 +115,8 @@ func (s *session) pollError(ctx context.Context, fetches kgo.Fetches) (failed er
 		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		case topic == "": // of the group, or of the client
 			failed = s.groupError(ctx, err)
+		case errors.Is(err, kgo.ErrMaxDecompress):
+			failed = &fatalError{fmt.Errorf("read %s-%d: a batch has too many records, or one of the pipeline's own is larger than --max-decompressed allows: %w", topic, partition, err)}
 		default:
 			failed = fmt.Errorf("read %s-%d: %w", topic, partition, err)
 		}

@@ -33,7 +33,7 @@ func (w *worker) run(ctx context.Context) error {
 // newWorker creates the worker of an instance. work is the context of its clients and transactions.
 func (p *pipeline) newWorker(work context.Context, instance string, result *Result) *worker {
 	return &worker{p: p, instance: instance, result: result, pace: newPace(&p.cfg), sessions: &transact.Sessions{
-		Broker: p.cfg.Broker, Logger: p.cfg.Logger.With("instance", instance), Work: work,
+		Broker: p.cfg.Broker.Withholding(), Logger: p.cfg.Logger.With("instance", instance), Work: work,
 		Permanent: permanent,
 		OnRetry:   func(err error) { p.cfg.Status.phase(instance, Retrying, err.Error()) },
 	}}

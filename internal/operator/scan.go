@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/deadletter"
 	"weir.example/weir/internal/expr"
@@ -214,6 +215,9 @@ var (
 
 // record adds the rows of a record: all of them, or none and an error.
 func (s *scan) record(r *kgo.Record) error {
+	if err := broker.Withheld(r); err != nil {
+		return deadletter.Because(deadletter.Unreadable, err)
+	}
 	values, several, err := split(s.splitValue, r.Value)
 	if err != nil {
 		return deadletter.Because(deadletter.Undecodable, fmt.Errorf("value: %w", err))
