@@ -203,6 +203,9 @@ func compileBoxed(n *Call, args []*Compiled) *Compiled {
 			}
 		}
 		v, err := f.eval(n, values)
+		if err == nil {
+			err = withinBudget(v)
+		}
 		if err != nil {
 			b.Fail("%s: %w", f.Name, err)
 			return nil

@@ -4,6 +4,7 @@
 //
 //	node.go        expressions: column, constant, call; folding of constants
 //	compile.go     expression -> closures over a batch
+//	budget.go      how large the result of a function may be
 //	function.go    the function table; the functions are defined in the files below
 //	arithmetic.go  + - * / %, comparison
 //	logic.go       AND, OR, NOT, CASE, COALESCE, IN, BETWEEN, IS
@@ -86,6 +87,12 @@ func (c *Col) String() string { return c.Name }
 
 func (c *Const) String() string { return Format(c.Value, c.T) }
 
+func (c *Call) String() string {
+	var b strings.Builder
+	c.write(&b)
+	return b.String()
+}
+
 // Format formats a value as an SQL literal, for plans and messages.
 func Format(v any, t column.Type) string {
 	switch v := v.(type) {
@@ -144,23 +151,38 @@ var infix = map[string]bool{
 	"AND": true, "OR": true, "||": true, "LIKE": true, "IS DISTINCT FROM": true, "IS NOT DISTINCT FROM": true,
 }
 
-func (c *Call) String() string {
-	args := make([]string, len(c.Args))
-	for i, a := range c.Args {
-		args[i] = a.String()
-	}
+// write writes the text of a call. A chain of 30,000 operators is nested as deeply, so that its
+// text can't be put together from the texts of its arguments.
+func (c *Call) write(b *strings.Builder) {
 	name := c.F.Name
 	switch {
-	case infix[name] && len(args) == 2:
-		return "(" + args[0] + " " + name + " " + args[1] + ")"
-	case strings.HasPrefix(name, "IS ") && len(args) == 1:
-		return "(" + args[0] + " " + name + ")"
+	case infix[name] && len(c.Args) == 2:
+		writeAll(b, "(", c.Args[:1], "", " "+name+" ")
+		writeAll(b, "", c.Args[1:], "", ")")
+	case strings.HasPrefix(name, "IS ") && len(c.Args) == 1:
+		writeAll(b, "(", c.Args, "", " "+name+")")
 	case name == "CAST" || name == "TRY_CAST":
-		return name + "(" + args[0] + " AS " + c.T.Nullable(true).String() + ")"
+		writeAll(b, name+"(", c.Args[:1], "", " AS "+c.T.Nullable(true).String()+")")
 	case name == "FIELD":
-		return args[0] + "." + c.Args[1].(*Const).Value.(string)
+		writeAll(b, "", c.Args[:1], "", "."+c.Args[1].(*Const).Value.(string))
+	default:
+		writeAll(b, name+"(", c.Args, ", ", ")")
 	}
-	return name + "(" + strings.Join(args, ", ") + ")"
+}
+
+func writeAll(b *strings.Builder, before string, all []Node, between, after string) {
+	b.WriteString(before)
+	for i, n := range all {
+		if i > 0 {
+			b.WriteString(between)
+		}
+		if c, ok := n.(*Call); ok {
+			c.write(b)
+		} else {
+			b.WriteString(n.String())
+		}
+	}
+	b.WriteString(after)
 }
 
 // Walk calls fn for a node and all its descendants.
@@ -217,7 +239,7 @@ func Fold(n Node) Node {
 		}
 		b := &column.Batch{N: 1}
 		v := compiled.Box(b, 0)
-		if b.Err != nil {
+		if b.Err != nil || !foldable(v) {
 			return n
 		}
 		return &Const{v, c.T}

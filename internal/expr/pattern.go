@@ -291,7 +291,7 @@ func evalRegexpReplace(n *Call, a []any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return re.replaceAll(a[0].(string), a[2].(string)), nil
+	return re.replaceAll(a[0].(string), a[2].(string))
 }
 
 func evalRegexpCount(n *Call, a []any) (any, error) {

@@ -146,19 +146,22 @@ func (r *Regexp) all(s string) iter.Seq[[]int] {
 }
 
 // replaceAll replaces each match by literal text: $1 and \ have no special meaning.
-func (r *Regexp) replaceAll(s, with string) string {
-	if r.plain {
-		return r.first().ReplaceAllLiteralString(s, with)
+func (r *Regexp) replaceAll(s, with string) (string, error) {
+	if r.plain && len(s)+(len(s)+1)*len(with) <= maxResult {
+		return r.first().ReplaceAllLiteralString(s, with), nil
 	}
 	var out strings.Builder
 	last := 0
 	for m := range r.all(s) {
+		if out.Len()+m[0]-last+len(with) > maxResult {
+			return "", errLongText
+		}
 		out.WriteString(s[last:m[0]])
 		out.WriteString(with)
 		last = m[1]
 	}
 	out.WriteString(s[last:])
-	return out.String()
+	return out.String(), nil
 }
 
 // split is Java's String.split: at most limit parts, or if limit is 0, all parts except trailing

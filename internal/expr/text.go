@@ -21,9 +21,7 @@ func init() {
 		simple("SUBSTRING", "sii?", column.Of(column.String), evalSubstring).with(func(f *Function) { f.bind = bindSubstring(f.bind) }),
 		simple("LEFT", "si", column.Of(column.String), func(_ *Call, a []any) (any, error) { return firstRunes(a[0].(string), a[1].(int64)), nil }),
 		simple("RIGHT", "si", column.Of(column.String), evalRight),
-		simple("REPLACE", "sss", column.Of(column.String), func(_ *Call, a []any) (any, error) {
-			return strings.ReplaceAll(a[0].(string), a[1].(string), a[2].(string)), nil
-		}),
+		simple("REPLACE", "sss", column.Of(column.String), evalReplace),
 		simple("REPEAT", "si", column.Of(column.String), evalRepeat),
 		maybe("LPAD", "sis", column.Of(column.String), evalPad(true)), maybe("RPAD", "sis", column.Of(column.String), evalPad(false)),
 		simple("TRIM", "uss", column.Of(column.String), evalTrim),
@@ -70,7 +68,11 @@ func text1(name string, f func(string) string) *Function {
 			if !ok {
 				return "", false
 			}
-			return f(s), true
+			if s = f(s); len(s) > maxResult {
+				b.Fail("%s: %w", name, errLongText)
+				return "", false
+			}
+			return s, true
 		}}, nil
 	}
 	return fn
@@ -110,6 +112,10 @@ func compileConcat(n *Call, args []*Compiled) (*Compiled, error) {
 			if !ok {
 				return "", false
 			}
+			if out.Len()+len(s) > maxResult {
+				b.Fail("%s: %w", n.F.Name, errLongText)
+				return "", false
+			}
 			out.WriteString(s)
 		}
 		return out.String(), true
@@ -129,10 +135,15 @@ func evalConcatWS(_ *Call, a []any) (any, error) {
 		return nil, nil
 	}
 	var parts []string
+	size := 0
 	for _, v := range a[1:] {
 		if v != nil {
 			parts = append(parts, v.(string))
+			size += len(a[0].(string)) + len(v.(string))
 		}
+	}
+	if size > maxResult {
+		return nil, errLongText
 	}
 	return strings.Join(parts, a[0].(string)), nil
 }
@@ -337,6 +348,9 @@ func evalSplitIndex(_ *Call, a []any) (any, error) {
 }
 
 func evalSplit(_ *Call, a []any) (any, error) {
+	if strings.Count(a[0].(string), a[1].(string)) >= maxElements {
+		return nil, errManyValues
+	}
 	parts := strings.Split(a[0].(string), a[1].(string))
 	all := make([]any, len(parts))
 	for i, p := range parts {

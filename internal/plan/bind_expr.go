@@ -127,8 +127,12 @@ func (b *binder) call(where sql.Node, name string, args ...sql.Expr) (expr.Node,
 	n, err := expr.Bind(name, b.planner.program.Zone, bound...)
 	if call, ok := n.(*expr.Call); ok {
 		b.planner.differCall(where, call)
+		given := make(map[expr.Node]bool, len(bound)) // of a list with 100,000 elements, too
+		for _, a := range bound {
+			given[a] = true
+		}
 		for _, a := range call.Args {
-			if !slices.Contains(bound, a) { // converted by Bind
+			if !given[a] { // converted by Bind
 				b.planner.differCall(where, a)
 			}
 		}
