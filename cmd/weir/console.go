@@ -46,6 +46,7 @@ func newConsole() *cobra.Command {
 		flags consoleFlags
 		topic siteFlags
 		names registryFlags
+		hosts []string
 	)
 	cmd := &cobra.Command{
 		Use:   "console",
@@ -67,7 +68,7 @@ func newConsole() *cobra.Command {
 				return err
 			}
 			return untilStopped(cmd.Context(), kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
-				cfg.Broker, cfg.Logger, cfg.Optional = at.Broker, log, false
+				cfg.Broker, cfg.Logger, cfg.Optional, cfg.Hosts = at.Broker, log, false, hosts
 				if names.given() {
 					if cfg.Registry, err = names.client(log); err != nil {
 						return err
@@ -84,6 +85,7 @@ func newConsole() *cobra.Command {
 	}
 	kafka.add(cmd)
 	flags.add(cmd)
+	addHosts(cmd, &hosts)
 	names.add(cmd)
 	topic.add(cmd, "devices, statistics and dead letters are those of these readings")
 	return cmd

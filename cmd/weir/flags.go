@@ -58,7 +58,9 @@ func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
 type mebibytes int
 
 // String implements pflag.Value.
-func (m *mebibytes) String() string { return strconv.Itoa(cmp.Or(int(*m), broker.MaxDecompressed) >> 20) }
+func (m *mebibytes) String() string {
+	return strconv.Itoa(cmp.Or(int(*m), broker.MaxDecompressed) >> 20)
+}
 
 // Type implements pflag.Value.
 func (m *mebibytes) Type() string { return "int" }

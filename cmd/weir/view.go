@@ -78,7 +78,7 @@ func (v *upView) ready(r node.Ready) {
 	line(verify+v.tail, "independent check: lost, duplicated, partial or reordered?")
 	line("weir transactions list"+v.tail, "open transactions")
 	if v.admin != "" {
-		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status, /debug/pprof")
+		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status")
 	}
 	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start resumes there."))
 }

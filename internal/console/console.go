@@ -44,6 +44,7 @@ import (
 
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
+	guards "weir.example/weir/internal/guard"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
@@ -54,6 +55,7 @@ import (
 type Config struct {
 	Broker   broker.Config
 	Listen   string           // host:port; default 127.0.0.1:8080
+	Hosts    []string         // further names of this machine: see guard.Hosts
 	Token    string           // required of clients if set; must be set unless Listen is on loopback
 	Optional bool             // if the address is in use, Open returns ErrBusy: the caller may run without a console
 	Write    bool             // allows replaying dead letters and aborting transactions
@@ -90,7 +92,7 @@ func (c *Config) Validate() error {
 	if err != nil || port == "" {
 		return fmt.Errorf("invalid console address %q: expected host:port, such as %s", c.Listen, DefaultListen)
 	}
-	if !loopback(host) && c.Token == "" {
+	if host == "" || !guards.Loopback(c.Listen) && c.Token == "" {
 		return fmt.Errorf("the console at %s is reachable from the network: set a token (--console-token)", c.Listen)
 	}
 	return nil
@@ -152,7 +154,7 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	c.readers = newReaders(ctx, cfg.Registry)
 	c.fleet = newFleet(cfg.Now, c.readers)
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
-	c.guard = newGuard(cfg.Token, cfg.Listen)
+	c.guard = newGuard(cfg.Token, guards.NewHosts(cfg.Listen, cfg.Hosts...))
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
 	c.flows = &flows{seen: make(map[string]flowSample)}
 	c.deadLetters = &deadLetterPage{
@@ -179,10 +181,7 @@ func (c *Console) Run(ctx context.Context) error {
 		return nil
 	}
 	defer c.client.Close()
-	server := &http.Server{
-		Handler: c.guard.wrap(c.routes()), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16,
-		ErrorLog: slog.NewLogLogger(c.cfg.Logger.Handler(), slog.LevelDebug),
-	}
+	server := guards.Server(c.guard.wrap(c.routes()), c.cfg.Logger)
 	all, ctx := errgroup.WithContext(ctx)
 	server.BaseContext = func(net.Listener) context.Context { return ctx } // ends the event streams
 	all.Go(func() error {
@@ -233,13 +232,4 @@ func (c *Console) sample(ctx context.Context) {
 		}
 		_ = retry.Sleep(ctx, max(pause/2, pause-time.Since(began)))
 	}
-}
-
-// loopback reports whether a host is a loopback address.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }

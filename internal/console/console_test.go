@@ -24,6 +24,7 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/console/api"
+	guards "weir.example/weir/internal/guard"
 	"weir.example/weir/internal/site"
 	"weir.example/weir/reading"
 )
@@ -189,31 +190,39 @@ func TestTokenRequired(t *testing.T) {
 	if c.guard.validSession(c.guard.session(time.Now().Add(-time.Second)), time.Now()) {
 		t.Error("expired session is valid")
 	}
-	if newGuard("opensesame", "").validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
+	if newGuard("opensesame", guards.Hosts{}).validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
 		t.Error("session of another process is valid")
 	}
 }
 
-// A login whose client has disconnected gives up its place in the queue.
-func TestLoginEndsWithItsBrowser(t *testing.T) {
-	g := newGuard("opensesame", "")
-	release := take(t, g.tries)
-	defer release()
-	ctx, leave := context.WithCancel(t.Context())
-	leave()
-	done := make(chan int, 1)
-	go func() {
-		w := httptest.NewRecorder()
-		g.login(w, httptest.NewRequestWithContext(ctx, "POST", "/api/login", strings.NewReader(`{"token":"opensesame"}`)))
-		done <- w.Code
-	}()
-	select {
-	case status := <-done:
-		if status == http.StatusNoContent {
-			t.Error("the login of a browser that has left succeeds")
+// Wrong tokens are limited for each address, by login and by header alike, and keep nobody else out.
+func TestGuessing(t *testing.T) {
+	g := newGuard("opensesame", guards.Hosts{})
+	page := g.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/api/login" {
+			g.login(w, r)
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("the login of a browser that has left still waits")
+	}))
+	try := func(from, path, token string) int {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("POST", path, strings.NewReader(`{"token":"`+token+`"}`))
+		r.RemoteAddr = from
+		if path != "/api/login" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		page.ServeHTTP(w, r)
+		return w.Code
+	}
+	for i := range 40 {
+		try("192.0.2.1:5000", map[bool]string{true: "/api/login", false: "/api/info"}[i%2 == 0], "guess")
+	}
+	for _, path := range []string{"/api/login", "/api/info"} {
+		if status := try("192.0.2.1:5001", path, "opensesame"); status != http.StatusTooManyRequests {
+			t.Errorf("%s after 40 guesses: status %d", path, status)
+		}
+		if status := try("192.0.2.2:5000", path, "opensesame"); status >= 300 {
+			t.Errorf("%s from another address: status %d", path, status)
+		}
 	}
 }
 

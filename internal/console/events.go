@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	guards "weir.example/weir/internal/guard"
 )
 
 // A page has one event stream, with the frames of all feeds that it watches:
@@ -34,6 +37,7 @@ type feed interface {
 const (
 	tick         = 250 * time.Millisecond
 	maxStreams   = 512
+	maxOwn       = 64   // streams of one client
 	maxFeeds     = 8    // per stream
 	maxFeedName  = 1024 // bytes
 	writeTimeout = 15 * time.Second
@@ -44,6 +48,7 @@ const (
 type hub struct {
 	open     func(name string) (feed, error)
 	patience time.Duration // a browser that does not read for this long is disconnected
+	own      int           // streams that one client may have
 
 	mu      sync.Mutex
 	feeds   map[string]*shared
@@ -65,12 +70,13 @@ type shared struct {
 // stream is the event stream of one page.
 type stream struct {
 	id    string
+	from  netip.Addr
 	watch []*shared
 	sent  map[*shared]uint64
 }
 
 func newHub(open func(string) (feed, error)) *hub {
-	return &hub{open: open, patience: writeTimeout, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), joined: make(chan struct{}, 1)}
+	return &hub{open: open, patience: writeTimeout, own: maxOwn, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), joined: make(chan struct{}, 1)}
 }
 
 // watched reports whether there are any streams.
@@ -171,19 +177,31 @@ func (h *hub) release(feeds []*shared) {
 	}
 }
 
-var errStreams = &httpError{http.StatusServiceUnavailable, fmt.Errorf("too many open pages: max %d", maxStreams)}
+var (
+	errStreams    = &httpError{http.StatusServiceUnavailable, fmt.Errorf("too many open pages: max %d", maxStreams)}
+	errOwnStreams = &httpError{http.StatusTooManyRequests, fmt.Errorf("too many open pages of this client: max %d", maxOwn)}
+)
 
-func (h *hub) join(names []string) (*stream, error) {
+func (h *hub) join(from netip.Addr, names []string) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.streams) >= maxStreams {
+	own := 0
+	for _, s := range h.streams {
+		if s.from == from {
+			own++
+		}
+	}
+	switch {
+	case own >= h.own:
+		return nil, errOwnStreams
+	case len(h.streams) >= maxStreams:
 		return nil, errStreams
 	}
 	watch, err := h.acquire(names)
 	if err != nil {
 		return nil, badRequest("%w", err)
 	}
-	s := &stream{id: rand.Text(), watch: watch, sent: make(map[*shared]uint64)}
+	s := &stream{id: rand.Text(), from: from, watch: watch, sent: make(map[*shared]uint64)}
 	h.streams[s.id] = s
 	select {
 	case h.joined <- struct{}{}:
@@ -216,7 +234,7 @@ func (h *hub) next(s *stream) (out []byte, wake <-chan struct{}) {
 
 // serve serves GET /api/events?watch=NAME&watch=NAME…
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
-	s, err := h.join(r.URL.Query()["watch"])
+	s, err := h.join(guards.From(r), r.URL.Query()["watch"])
 	if err != nil {
 		var known *httpError
 		errors.As(err, &known)

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -166,6 +168,7 @@ func TestSlowBrowser(t *testing.T) {
 func TestIdleStreams(t *testing.T) {
 	quiet := newLoudFeed(2000)
 	h, server := streamServer(t, time.Second, map[string]feed{"quiet": quiet})
+	h.own = maxStreams
 	before := memory()
 	const n = 200
 	for range n {
@@ -187,13 +190,23 @@ func TestIdleStreams(t *testing.T) {
 
 func TestStreamsAreBounded(t *testing.T) {
 	h := newHub(func(string) (feed, error) { return newLoudFeed(0), nil })
-	for range maxStreams {
-		if _, err := h.join([]string{"a"}); err != nil {
+	for range maxOwn {
+		if _, err := h.join(netip.MustParseAddr("192.0.2.1"), []string{"a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.join(netip.MustParseAddr("192.0.2.1"), []string{"a"}); !errors.Is(err, errOwnStreams) {
+		t.Errorf("one stream too many of a client: %v", err)
+	}
+	for i := range maxStreams - maxOwn {
+		if _, err := h.join(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), []string{"a"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w := httptest.NewRecorder()
-	h.serve(w, httptest.NewRequest("GET", "/events?watch=a", &bytes.Buffer{}))
+	last := httptest.NewRequest("GET", "/events?watch=a", &bytes.Buffer{})
+	last.RemoteAddr = "203.0.113.1:5000"
+	h.serve(w, last)
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("one stream too many: status %d", w.Code)
 	}

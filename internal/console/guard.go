@@ -9,17 +9,15 @@ import (
 	"crypto/subtle"
 	"embed"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"mime"
-	"net"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
+	guards "weir.example/weir/internal/guard"
 )
 
 //go:embed dist
@@ -33,23 +31,21 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // guard authenticates requests and rejects cross-site ones.
 type guard struct {
 	token  string
-	host   string // that the console listens on
+	hosts  guards.Hosts
 	key    []byte // signs session cookies; random, so a restart ends all sessions
 	origin *http.CrossOriginProtection
-	tries  *semaphore.Weighted // logins run one at a time, which limits guessing
+	failed guards.Failures // wrong tokens
 }
 
 const (
 	cookieName = "weir_console"
 	sessionFor = 12 * time.Hour
-	slowTry    = 300 * time.Millisecond // delay of the response to an invalid token
 )
 
-func newGuard(token, listen string) *guard {
-	host, _, _ := net.SplitHostPort(listen)
+func newGuard(token string, hosts guards.Hosts) *guard {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
-	return &guard{token: token, host: host, key: key, origin: http.NewCrossOriginProtection(), tries: semaphore.NewWeighted(1)}
+	return &guard{token: token, hosts: hosts, key: key, origin: http.NewCrossOriginProtection()}
 }
 
 // wrap returns a handler that passes only valid requests to next.
@@ -61,40 +57,47 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if !g.knownHost(r.Host) {
-			fail(w, http.StatusMisdirectedRequest, fmt.Errorf("unknown host %s: without a token, the console accepts only names of this machine", r.Host))
+		if err := g.hosts.Check(r); err != nil && g.token == "" { // the token of another origin is unknown anyway
+			fail(w, http.StatusMisdirectedRequest, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		// The page's files are public; the page then asks for the token.
-		if strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Path != "/api/login" && !g.allowed(r) {
-			fail(w, http.StatusUnauthorized, errToken)
-			return
+		if strings.HasPrefix(r.URL.Path, "/api/") && r.URL.Path != "/api/login" {
+			if refused := g.authenticate(r); refused != nil {
+				fail(w, refused.status, refused)
+				return
+			}
 		}
 		next.ServeHTTP(w, r)
 	}))
 }
 
-// knownHost rejects names that foreign DNS may resolve to this machine (DNS rebinding), unless a
-// token is required anyway.
-func (g *guard) knownHost(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		host = hostPort
-	}
-	host = strings.Trim(host, "[]")
-	return g.token != "" || loopback(host) || host == g.host
-}
-
-func (g *guard) allowed(r *http.Request) bool {
+// authenticate returns nil for a request with the token or a session.
+func (g *guard) authenticate(r *http.Request) *httpError {
 	if g.token == "" {
-		return true
+		return nil
 	}
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		return g.validToken(bearer)
+		return g.try(r, bearer)
 	}
-	cookie, err := r.Cookie(cookieName)
-	return err == nil && g.validSession(cookie.Value, time.Now())
+	if cookie, err := r.Cookie(cookieName); err == nil && g.validSession(cookie.Value, time.Now()) {
+		return nil
+	}
+	return &httpError{http.StatusUnauthorized, errToken}
+}
+
+// try checks a token. An address that has sent too many wrong ones waits; others don't.
+func (g *guard) try(r *http.Request, token string) *httpError {
+	from, now := guards.From(r), time.Now()
+	switch {
+	case !g.failed.Allowed(from, now):
+		return &httpError{http.StatusTooManyRequests, errTries}
+	case !g.validToken(token):
+		g.failed.Failed(from, now)
+		return &httpError{http.StatusUnauthorized, errWrongToken}
+	}
+	return nil
 }
 
 // validToken compares in constant time, which does not even leak the token's length.
@@ -137,14 +140,12 @@ func (g *guard) login(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	if err := g.tries.Acquire(r.Context(), 1); err != nil {
-		fail(w, http.StatusServiceUnavailable, err)
+	if g.token == "" {
+		fail(w, http.StatusUnauthorized, errWrongToken)
 		return
 	}
-	defer g.tries.Release(1)
-	if g.token == "" || !g.validToken(in.Token) {
-		time.Sleep(slowTry) // even if the client has disconnected: that must not speed up guessing
-		fail(w, http.StatusUnauthorized, errWrongToken)
+	if refused := g.try(r, in.Token); refused != nil {
+		fail(w, refused.status, refused)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{

@@ -13,6 +13,7 @@ import (
 var (
 	errToken      = errors.New("authentication required")
 	errWrongToken = errors.New("invalid token")
+	errTries      = errors.New("too many wrong tokens from this address: wait a minute")
 	errReadOnly   = errors.New("the console is read-only: start weir with --console-write to allow changes")
 )
 

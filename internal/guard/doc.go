@@ -8,6 +8,8 @@
 //	sasl.go       the SASL mechanisms of the broker
 //	acl.go        the ACLs that a role consists of on a broker
 //	http.go       logins by HTTP
+//	web.go        servers of HTTP: their timeouts, and the names by which they may be addressed
+//	failures.go   a limit of logins that fail, for each address
 //	listen.go     which addresses other machines can reach
 //
 // # Identities

@@ -24,6 +24,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/monitor"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
@@ -37,6 +38,8 @@ import (
 type Admin struct {
 	Registry *prometheus.Registry
 	Tracer   *trace.Tracer // nil: no tracing
+	Hosts    []string      // further names of this machine, for all that is served by HTTP: see guard.Hosts
+	Profiles bool          // serves /debug/pprof
 
 	engine     *engine.Metrics
 	produce    *produce.Metrics
@@ -251,7 +254,8 @@ func (a *Admin) Status() Status {
 	return all
 }
 
-// Handler serves /metrics, /healthz, /readyz, /status and /debug/pprof.
+// Handler serves /metrics, /healthz, /readyz, /status and, if Profiles is set, /debug/pprof. The
+// command line is not served, because its flags may be secrets.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
@@ -265,11 +269,17 @@ func (a *Admin) Handler() http.Handler {
 		respond(w, code, ready)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, a.Status()) })
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if a.Profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	} else {
+		mux.HandleFunc("GET /debug/pprof/", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "profiles are not served: start the process with --pprof", http.StatusNotFound)
+		})
+	}
 	return mux
 }
 
@@ -293,7 +303,7 @@ func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *sl
 	if err != nil {
 		return "", fmt.Errorf("listen at the admin port: %w: choose another one with --admin-listen", err)
 	}
-	server := &http.Server{Handler: a.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	server := guard.Server(guard.NewHosts(listen, a.Hosts...).Only(a.Handler()), log)
 	a.serving.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("admin port closed", "err", err)

@@ -293,3 +293,42 @@ func TestAdminPortInUse(t *testing.T) {
 		t.Errorf("healthz is %d", code)
 	}
 }
+
+// The admin port answers only to names of this machine, and shows neither profiles nor the command
+// line, which may contain secrets, unless it is asked to.
+func TestAdminIsNoTarget(t *testing.T) {
+	for _, profiles := range []bool{false, true} {
+		admin := node.NewAdmin()
+		admin.Profiles = profiles
+		addr, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer admin.Close()
+		get := func(path, host string) int {
+			r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			return answer.StatusCode
+		}
+		if status := get("/status", "evil.example"); status != http.StatusMisdirectedRequest {
+			t.Errorf("the name of a web page: status %d", status)
+		}
+		if status := get("/status", "weir:9600"); status != http.StatusOK {
+			t.Errorf("the name of a container: status %d", status)
+		}
+		if status := get("/debug/pprof/cmdline", ""); status != http.StatusNotFound {
+			t.Errorf("command line: status %d", status)
+		}
+		if status := get("/debug/pprof/goroutine", ""); (status == http.StatusOK) != profiles {
+			t.Errorf("profiles %v: status %d", profiles, status)
+		}
+	}
+}

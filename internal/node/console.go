@@ -26,7 +26,7 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 	}
 	c := *cfg.Console
 	c.Broker, c.Logger = kafka.Broker, cfg.Logger
-	c.Site = cfg.Site
+	c.Site, c.Hosts = cfg.Site, cfg.Admin.Hosts
 	if len(cfg.Registry.URLs) > 0 {
 		if c.Registry, err = registry.NewClient(cfg.Registry); err != nil {
 			return nil, nil, err

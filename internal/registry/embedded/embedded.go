@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/guard"
 )
 
 // Config configures an embedded registry.
@@ -25,6 +26,7 @@ type Config struct {
 	Addr   string        // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
 	Dir    string        // data directory of the broker, where the address is written for FindURL; default: not written
 
+	Hosts   []string     // further names of this machine: see guard.Hosts
 	MaxBody int64        // maximum size of a request body, in bytes; default 10 MiB
 	Logger  *slog.Logger // default: discard
 	Metrics *Metrics     // default: none
@@ -98,11 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Metrics != nil {
 		cfg.Metrics.state.registry.Store(r)
 	}
-	r.server = &http.Server{
-		Handler:           r.handler(),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
-	}
+	r.server = guard.Server(guard.NewHosts(cfg.Addr, cfg.Hosts...).Only(r.handler()), cfg.Logger)
 	r.served.Go(func() {
 		if err := r.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			cfg.Logger.Error("schema registry stopped", "err", err)

@@ -322,6 +322,7 @@ func TestHostileRequests(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
+		req.Host = req.Header.Get("Host")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -346,6 +347,9 @@ func TestHostileRequests(t *testing.T) {
 		if got := post(c.body); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
 		}
+	}
+	if got := post(`{"schema":"\"int\""}`, "Host", "evil.example", "Origin", "http://evil.example", "Sec-Fetch-Site", "same-origin"); got != http.StatusMisdirectedRequest {
+		t.Errorf("the name of a web page: status %d", got)
 	}
 	if got := post(`{"schema":"\"int\""}`, "Origin", "http://elsewhere.example"); got != http.StatusForbidden {
 		t.Errorf("a cross-origin page: got %d", got)
