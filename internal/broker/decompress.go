@@ -37,7 +37,8 @@ const (
 	withheldInvalid = "invalid"
 )
 
-// Withheld returns why the content of a record is withheld, nil if it isn't. See Config.Withholding.
+// Withheld returns why the content of a record is withheld, nil if it isn't. See
+// Config.Withholding.
 func Withheld(r *kgo.Record) error {
 	if r.Value != nil || len(r.Headers) != 1 || r.Headers[0].Key != HeaderWithheld {
 		return nil

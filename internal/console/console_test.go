@@ -195,7 +195,8 @@ func TestTokenRequired(t *testing.T) {
 	}
 }
 
-// Wrong tokens are limited for each address, by login and by header alike, and keep nobody else out.
+// Wrong tokens are limited for each address, by login and by header alike, and keep nobody else
+// out.
 func TestGuessing(t *testing.T) {
 	g := newGuard("opensesame", guards.Hosts{})
 	page := g.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Server returns a server of requests that have a bounded time to arrive. Answers may take any time;
-// handlers of streams set their own deadline for writing.
+// Server returns a server of requests that have a bounded time to arrive. Answers may take any
+// time; handlers of streams set their own deadline for writing.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           arriving(h),
