@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/flinkjob"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/stack"
 )
@@ -146,7 +147,7 @@ type bench struct {
 	self      string // this program, for the raw side
 	weir      string // binary
 	old       string // binary of the "before" side
-	flink     *stack.Flink
+	flink     *flinkjob.Cluster
 	classes   string // folder, of the Kafka Streams side
 	brokers   string // host:port
 	brokerPID int

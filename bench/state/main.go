@@ -40,7 +40,7 @@ import (
 	"time"
 
 	"weir.example/weir/bench/binary"
-	"weir.example/weir/internal/stack"
+	"weir.example/weir/bench/flinkjob"
 )
 
 var workloads = []string{"group", "top", "join"}
@@ -120,7 +120,7 @@ type bench struct {
 	settings
 	weir  string // binary
 	dir   string // temporary
-	flink *stack.Flink
+	flink *flinkjob.Cluster
 }
 
 func run(ctx context.Context, s settings) (err error) {
