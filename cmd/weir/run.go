@@ -37,6 +37,7 @@ type runFlags struct {
 	instance    string
 	stateDir    string
 	cacheMB     int64
+	sizeMB      int64
 	cfg         engine.Config
 	length      time.Duration
 	alerts      string
@@ -54,6 +55,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.instance, "instance", "", "name of this process in its transactional ids, stable across restarts (default: host name and a free number)")
 	f.StringVar(&r.stateDir, "state-dir", "", "directory for local state, so that a restart replays only the tail of the changelog; none keeps state in memory (default: state in --data-dir)")
 	f.Int64Var(&r.cacheMB, "state-cache", 64, "memory in MiB for caching each task's local state")
+	f.Int64Var(&r.sizeMB, "transaction-size", 16, "memory in MiB for the rows and state changes of a worker's transaction, which ends when it has more; half of it is fetched ahead from each broker")
 	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
 	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "time after which the partitions of a dead process are reassigned")
 	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead process")
@@ -127,6 +129,9 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 	if r.parallelism < 1 || r.parallelism > 256 {
 		return usage(fmt.Errorf("--parallelism must be 1 to 256, got %d", r.parallelism))
 	}
+	if r.sizeMB < 1 {
+		return usage(fmt.Errorf("--transaction-size must be at least 1 MiB, got %d", r.sizeMB))
+	}
 	for _, text := range r.losses {
 		gap, err := engine.ParseGap(text)
 		if err != nil {
@@ -176,7 +181,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 		ticker := newTicker(cmd.ErrOrStderr(), "processed", at.Describe())
 		c := r.cfg
 		c.Broker, c.Logger, c.StopTimeout = admin.Broker(at.Broker), log, r.stop.limit()
-		c.CacheBytes, c.StateDir = r.cacheMB<<20, r.copies()
+		c.CacheBytes, c.MaxBytes, c.StateDir = r.cacheMB<<20, r.sizeMB<<20, r.copies()
 		c.OnCommit = func(n engine.Commit) { ticker.add(n.Records, n.DeadLetters) }
 		all := node.Pipelines{Programs: programs, Engine: c, Instance: r.instance, Parallelism: r.parallelism, Site: named, Alerts: alerts, Admin: admin}
 		results, err := all.Run(run)

@@ -37,8 +37,10 @@ func ReadFrom(ctx context.Context, c Config, topic string, from map[int32]int64,
 }
 
 func read(ctx context.Context, c Config, topic string, partitions []int32, begin map[int32]int64, fn func(*kgo.Record) error) (map[int32]int64, error) {
-	// Control records are kept because the last record of a partition is often one.
-	client, err := Connect(ctx, c, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
+	// Control records are kept because the last record of a partition is often one. Decoded records
+	// take ten times the memory of the compressed ones that are fetched ahead.
+	client, err := Connect(ctx, c, kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.FetchMaxPartitionBytes(256<<10), kgo.FetchMaxBytes(4<<20))
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,11 @@ type Config struct {
 	CommitInterval time.Duration // length of a transaction; default 100 ms
 	MaxRecords     int           // per transaction of a worker; default 50,000
 
+	// MaxBytes is the approximate memory of the rows that a worker's transaction reads and writes,
+	// and of its changes to the state. A transaction that has more ends. Default 16 MiB, at least
+	// 1 MiB.
+	MaxBytes int64
+
 	// TransactionTimeout is how long the broker waits before it aborts a transaction of a process
 	// that has died. It must be longer than CommitInterval. Default 15 s.
 	TransactionTimeout time.Duration
@@ -68,6 +73,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.CommitInterval = cmp.Or(c.CommitInterval, 100*time.Millisecond)
 	c.MaxRecords = cmp.Or(c.MaxRecords, 50_000)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 16<<20)
 	c.TransactionTimeout = cmp.Or(c.TransactionTimeout, 15*time.Second)
 	c.StopTimeout = cmp.Or(c.StopTimeout, broker.DefaultStopTimeout)
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
@@ -111,6 +117,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("timeouts must not be negative, got stop timeout %s and session timeout %s", c.StopTimeout, c.SessionTimeout)
 	case c.MaxRecords < 0:
 		return fmt.Errorf("max records per transaction must not be negative, got %d", c.MaxRecords)
+	case c.MaxBytes < 1<<20:
+		return fmt.Errorf("the size of a transaction must be at least 1 MiB, got %d bytes", c.MaxBytes)
 	case c.CacheBytes < 0:
 		return fmt.Errorf("cache size must not be negative, got %d bytes", c.CacheBytes)
 	}

@@ -28,6 +28,7 @@ func TestValidate(t *testing.T) {
 		"timeouts must not be negative": func(c *Config) { c.SessionTimeout = -1 },
 		"stop timeout -1ns":             func(c *Config) { c.StopTimeout = -1 },
 		"max records":                   func(c *Config) { c.MaxRecords = -1 },
+		"size of a transaction":         func(c *Config) { c.MaxBytes = 1000 },
 		"cache size":                    func(c *Config) { c.CacheBytes = -1 },
 		`unknown compression "lz5"`:     func(c *Config) { c.Compression = "lz5" },
 		"no broker":                     func(c *Config) { c.Broker.Brokers = nil },

@@ -38,6 +38,7 @@
 //	localcopy.go    local copies of the state: opened, closed, given up
 //	skipped.go      records that were deleted before they were read
 //	reset.go        deletes everything that a pipeline remembers
+//	polls.go        how many records are fetched and polled at a time
 //	due.go          windows that do not fit into one transaction
 //	expire.go       state that expires without rows
 //	ahead.go        logs rows from the future

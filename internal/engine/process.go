@@ -83,6 +83,9 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	records := withoutControl(tp.Records)
 	s.tx.spans = s.tx.tracer.Process(records, s.cfg.Program.Name, s.tx.spans)
 	s.tx.read += len(records)
+	for _, r := range records {
+		s.tx.bytes += recordBytes(r)
+	}
 	if s.p.isSource(tp.Topic) {
 		if s.w.result.FirstRecord == 0 {
 			s.w.result.FirstRecord = s.cfg.Now().UnixMilli()

@@ -51,7 +51,8 @@ type session struct {
 
 	rolledBack bool // by an abort, since endEmpty
 
-	tx *transaction // set by connect
+	tx    *transaction // set by connect
+	polls polls
 }
 
 // session runs one session: until ctx is done, the pipeline is done, or an error occurs.
@@ -60,6 +61,7 @@ func (w *worker) session(ctx context.Context) error {
 		w: w, p: w.p, cfg: &w.p.cfg, stages: w.p.stageTopics(), tasks: make(map[taskID]*task),
 		changed: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 		ledgers: make(map[int32]*ledger), assigned: make(map[topicPartition]*assignment),
+		polls: newPolls(&w.p.cfg),
 	}
 	s.cfg.Status.phase(s.w.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
@@ -78,8 +80,9 @@ func (w *worker) session(ctx context.Context) error {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
-		fetches := s.group.Poll(poll, max(1, s.w.pace.limit-s.tx.read))
+		fetches := s.group.Poll(poll, max(1, min(s.polls.records, s.w.pace.limit-s.tx.read)))
 		cancel()
+		began, before := time.Now(), s.bytes()
 		err := s.refusal()
 		if err == nil {
 			err = s.pollError(ctx, fetches)
@@ -94,7 +97,8 @@ func (w *worker) session(ctx context.Context) error {
 			s.giveUp()
 			return err
 		}
-		if s.tx.open && (time.Since(s.tx.began) >= s.cfg.CommitInterval || s.tx.read >= s.w.pace.limit) {
+		s.polls.adapt(fetches.NumRecords(), time.Since(began), s.bytes()-before)
+		if s.full() {
 			if err := s.end(kgo.TryCommit); err != nil {
 				return err
 			}
@@ -155,6 +159,8 @@ func (s *session) connect(ctx context.Context) error {
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return s.limits.Batch(topic) }), // called at the first record of a partition
 		kgo.MaxBufferedRecords(1<<20),
 		kgo.FetchMaxWait(max(10*time.Millisecond, s.cfg.CommitInterval)), // the client accepts no less
+		kgo.FetchMaxBytes(s.cfg.fetchBytes()),
+		kgo.FetchMaxPartitionBytes(s.cfg.partitionBytes()),
 		kgo.MetadataMaxAge(s.cfg.metadataAge),
 		kgo.MetadataMinAge(min(s.cfg.metadataAge, 5*time.Second)),
 		s.cfg.Broker.Observe("engine", s.cfg.Program.Name+"/"+s.w.instance),

@@ -31,6 +31,7 @@ type transaction struct {
 	began   time.Time
 	at      time.Time // the transaction's time, of Config.Now
 	read    int       // records
+	bytes   int64     // of them
 	sourced int       // of them, those of tables
 	sample  []time.Time
 
@@ -126,7 +127,7 @@ func (tx *transaction) finish() Commit {
 		done.Latencies = append(done.Latencies, now.Sub(at))
 	}
 	tx.out.Reset()
-	tx.open, tx.read, tx.sourced, tx.rows, tx.sample, tx.counted = false, 0, 0, 0, tx.sample[:0], outputCount{}
+	tx.open, tx.read, tx.bytes, tx.sourced, tx.rows, tx.sample, tx.counted = false, 0, 0, 0, 0, tx.sample[:0], outputCount{}
 	return done
 }
 

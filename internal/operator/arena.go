@@ -1,11 +1,16 @@
 package operator
 
-import "github.com/twmb/franz-go/pkg/kgo"
+import (
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
 
 const (
 	bytesAtOnce   = 64 << 10 // allocated together: most of what a transaction writes has the same lifetime
 	recordsAtOnce = 64
-	maxBlocks     = 512 // kept for the next transaction: 32 MiB of bytes
+	maxBlocks     = 512                                     // kept for the next transaction: 32 MiB of bytes
+	recordBytes   = int64(unsafe.Sizeof(kgo.Record{})) + 64 // with what the client adds
 )
 
 // arena allocates the memory of a transaction's records. After a commit, reuse recycles it for the
@@ -13,6 +18,7 @@ const (
 type arena struct {
 	bytes   blocks[byte]
 	records blocks[kgo.Record]
+	used    int64 // bytes that the transaction's records take, also in the client, which encodes them once more
 }
 
 // room returns an empty slice with capacity for about n bytes; keep retains what was appended to it
@@ -21,6 +27,7 @@ func (a *arena) room(n int) []byte { return a.bytes.room(n, bytesAtOnce) }
 
 func (a *arena) keep(b []byte) []byte {
 	a.bytes.take(b)
+	a.used += 2 * int64(len(b))
 	return b[:len(b):len(b)]
 }
 
@@ -28,10 +35,12 @@ func (a *arena) keep(b []byte) []byte {
 func (a *arena) record() *kgo.Record {
 	one := append(a.records.room(1, recordsAtOnce), kgo.Record{})
 	a.records.take(one)
+	a.used += recordBytes
 	return &one[0]
 }
 
 func (a *arena) reuse() {
+	a.used = 0
 	a.bytes.reuse()
 	for _, b := range a.records.full {
 		clear(b) // drop references to the contents of old records

@@ -15,11 +15,13 @@ func TestArena(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	var a arena
+	used := int64(0)
 	for range 50 {
 		var kept []*kgo.Record
 		var want [][]byte
 		for range rng.IntN(3000) {
 			r := a.record()
+			used += recordBytes
 			if r.Topic != "" || r.Key != nil || r.Value != nil || r.Context != nil {
 				t.Fatalf("record is not empty: %v", r)
 			}
@@ -30,6 +32,7 @@ func TestArena(t *testing.T) {
 			b := append(a.room(64), value...)
 			if rng.IntN(10) > 0 {
 				b = a.keep(b)
+				used += 2 * int64(len(b))
 				r.Topic, r.Key, r.Value, r.Context = "t", b, append(b, 'x')[:len(b)], t.Context()
 				kept, want = append(kept, r), append(want, value)
 			}
@@ -39,6 +42,10 @@ func TestArena(t *testing.T) {
 				t.Fatalf("record %d of %d has changed", i, len(kept))
 			}
 		}
+		if a.used != used {
+			t.Fatalf("%d bytes used, want %d", a.used, used)
+		}
+		used = 0
 		if rng.IntN(5) == 0 {
 			a = arena{}
 		} else {

@@ -36,6 +36,7 @@ type joiner struct {
 	idle    bool
 	lineage *lineage // of the rows in the state
 	key     []byte
+	page    []joinRow // memory of each
 }
 
 func newJoiner(b base, on *plan.JoinOn) joiner {
@@ -152,7 +153,12 @@ const pageRows = 256
 // each calls fn with the rows of an input whose keys start with prefix, in the order of their keys
 // from a key on, until fn returns false.
 func (j *joiner) each(in int, window int64, prefix, from []byte, fn func(row *joinRow) bool) {
-	page, end := make([]joinRow, 0, 8), state.PrefixEnd(prefix)
+	page, end := j.page, state.PrefixEnd(prefix)
+	j.page = nil // fn may call each too
+	defer func() {
+		clear(page)
+		j.page = page[:0]
+	}()
 	for {
 		page = page[:0]
 		j.task.store.ScanRange(j.entry(in), window, from, end, func(key, value []byte) bool {

@@ -359,6 +359,10 @@ func (t *Task) FinishTransaction(out *Output) error {
 	return t.err
 }
 
+// Bytes returns the approximate memory of what the transaction has written so far, without its
+// changes to the store.
+func (t *Task) Bytes() int64 { return t.arena.used }
+
 // Committed releases the memory of the transaction's records, which must no longer be used.
 func (t *Task) Committed() { t.arena.reuse() }
 

@@ -413,6 +413,13 @@ func (m *machine) checkMemory(t *rapid.T) {
 			}
 		}
 	}
+	open := int64(0)
+	for _, c := range m.store.changes {
+		open += changeOverhead + changeCopies*int64(len(c.entry.key)+cap(c.value))
+	}
+	if open != m.store.Uncommitted() {
+		t.Fatalf("%d bytes uncommitted; counted %d", m.store.Uncommitted(), open)
+	}
 	if sum != m.store.bytes || spaces != m.store.spaces {
 		t.Fatalf("bytes %d, spaces %d; counted %d, %d", sum, spaces, m.store.bytes, m.store.spaces)
 	}

@@ -10,8 +10,11 @@ type change struct {
 	deleted bool
 }
 
-// maxChanges bounds the memory that the overlay keeps between transactions.
-const maxChanges = 1 << 16
+const (
+	maxChanges     = 1 << 16 // bounds the memory that the overlay keeps between transactions
+	changeOverhead = 400     // bytes: the entry, its change, and its record for the changelog
+	changeCopies   = 3       // of a change's key and value: here, in the client and in the database's batch
+)
 
 // Put sets an entry in the overlay. It copies key and value; a nil value is equivalent to an empty
 // one.
@@ -31,6 +34,7 @@ func (s *Store) Put(op uint16, window int64, key, value []byte) {
 		}
 		v := s.buffers.clone(value)
 		s.bytes += int64(cap(v))
+		s.open += changeOverhead + changeCopies*int64(len(key)+cap(v))
 		s.changes = append(s.changes, change{entry: e, space: sp, value: v})
 		e.change = int32(len(s.changes))
 		return
@@ -43,9 +47,10 @@ func (s *Store) Put(op uint16, window int64, key, value []byte) {
 			sp.deleted--
 		}
 	}
-	s.bytes -= int64(cap(c.value))
+	before := cap(c.value)
 	c.value = s.buffers.replace(c.value, value)
-	s.bytes += int64(cap(c.value))
+	s.bytes += int64(cap(c.value) - before)
+	s.open += changeCopies * int64(cap(c.value)-before)
 }
 
 // Delete deletes an entry in the overlay. Deleting an absent entry has no effect.
@@ -62,6 +67,7 @@ func (s *Store) Delete(op uint16, window int64, key []byte) {
 		return
 	}
 	if e.change == 0 {
+		s.open += changeOverhead + changeCopies*int64(len(key))
 		s.changes = append(s.changes, change{entry: e, space: sp, deleted: true})
 		e.change = int32(len(s.changes))
 		sp.live--
@@ -76,6 +82,7 @@ func (s *Store) Delete(op uint16, window int64, key []byte) {
 		s.resolve(sp, e)
 	}
 	s.bytes -= int64(cap(c.value))
+	s.open -= changeCopies * int64(cap(c.value))
 	s.buffers.release(c.value)
 	c.value, c.deleted = nil, true
 	sp.live--
@@ -172,7 +179,7 @@ func (s *Store) Abort() {
 
 func (s *Store) endTxn() {
 	clear(s.changes)
-	s.changes = s.changes[:0]
+	s.changes, s.open = s.changes[:0], 0
 	if cap(s.changes) > maxChanges {
 		s.changes = nil
 	}

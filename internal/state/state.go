@@ -115,6 +115,7 @@ type Store struct {
 	suspects []*space // may have become empty; see settle
 	txn      uint64   // counts commits and aborts; the time base of eviction
 	bytes    int64    // entries and their values, base and overlay
+	open     int64    // that the open transaction's changes take: see Uncommitted
 	spaces   int      // number of spaces
 	limit    int64    // bytes above which entries are evicted
 	cold     []byte   // database key at which warm continues; nil if done
@@ -233,6 +234,10 @@ func (s *Store) Bytes() int64 {
 	}
 	return n
 }
+
+// Uncommitted returns the approximate memory of the open transaction's changes, also on their way
+// to changelog and local copy.
+func (s *Store) Uncommitted() int64 { return s.open }
 
 // Reset empties the store, including the overlay, and sets the offset to 0. It also clears Err,
 // since the local copy is rebuilt.
