@@ -25,6 +25,10 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 	s, plain := plainSelect(&sql.Query{Pos: d.Query.Pos, With: d.Query.With, Body: d.Query.Body})
 	switch {
 	case !plain || s.Distinct:
+		if ref := p.correlated(left, d.Query); ref != nil {
+			return nil, sql.Errorf(ref, "a LATERAL query with aggregates, groups, DISTINCT or OVER can't use columns of the tables before it").
+				WithHint("group by the column in a subquery, and join it: LEFT JOIN (SELECT k, COUNT(*) AS n FROM u GROUP BY k) AS l ON l.k = t.k")
+		}
 		return nil, err
 	case arranges(d.Query):
 		return p.lateralTopN(kind, left, before, d, s)
@@ -38,6 +42,34 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 		tree.addOn(cond)
 	}
 	return tree, nil
+}
+
+// correlated returns the first column in the WHERE of a LATERAL query that only the tables before
+// the query have; nil if there is none.
+func (p *planner) correlated(left *joinTree, q *sql.Query) (found *sql.ColumnRef) {
+	s, ok := q.Body.(*sql.Select)
+	if !ok || len(s.From) == 0 || s.Where == nil {
+		return nil
+	}
+	inner, err := p.fromTree(s.From)
+	if err != nil {
+		return nil
+	}
+	var find func(sql.Expr)
+	find = func(e sql.Expr) {
+		if ref, ok := e.(*sql.ColumnRef); ok && found == nil {
+			_, _, own := inner.sc.find(ref.Parts)
+			_, _, around := left.sc.find(ref.Parts)
+			if own != nil && around == nil {
+				found = ref
+			}
+		}
+		for _, part := range operands(e) {
+			find(part)
+		}
+	}
+	find(s.Where)
+	return found
 }
 
 // lateralRows binds a LATERAL query that is a SELECT of rows. on are its conditions over the
