@@ -171,6 +171,9 @@ type report struct {
 	StatsMismatch    int64 `json:"stats_mismatch"`
 	OpenTransactions int64 `json:"open_transactions"`
 	Repeats          int64 `json:"repeats"`
+	LocalCopies      struct {
+		Checked int `json:"checked"`
+	} `json:"local_copies"`
 }
 
 // verified runs weir verify, requires a clean report, and returns it.

@@ -100,7 +100,7 @@ func overWindow(s *sql.Select, c *sql.Call) (*sql.WindowSpec, error) {
 func (p *planner) aggregatesOver(s *sql.Select, from *Relation, sc *scope) (*Relation, error) {
 	first := overCall(s)
 	if from.Updating {
-		return nil, sql.Errorf(first, "%s … OVER updating rows is not supported", strings.ToUpper(first.Name)).WithHint("%s; Flink does not support this either", updatingHint(from, "group by a window in the subquery"))
+		return nil, sql.Errorf(first, "%s … OVER updating rows is not supported", strings.ToUpper(first.Name)).WithHint("%s; with ORDER BY the time, Flink does not support this either", updatingHint(from, "group by a window in the subquery"))
 	}
 	o := &overBinding{planner: p, binder: &binder{planner: p, scope: sc}, query: s, first: first}
 	for i := range from.Cols {
