@@ -347,8 +347,11 @@ func itemName(it sql.SelectItem, n int) string {
 	case *sql.Field:
 		return e.Name.Name
 	}
-	return fmt.Sprintf("EXPR$%d", n)
+	return fmt.Sprintf("%s%d", unnamed, n)
 }
+
+// unnamed starts the names of columns that a query does not name, as in Flink.
+const unnamed = "EXPR$"
 
 // from binds a table in FROM and returns its relation and the scope of its columns.
 func (p *planner) from(t sql.TableRef) (*Relation, *scope, error) {

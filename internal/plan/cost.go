@@ -37,10 +37,10 @@ func (r *Relation) Costs() []Cost {
 		return op.costs(r, [2]Cost{freed, freed})
 	case *Normalize:
 		key := op.Table.PrimaryKey
-		return []Cost{entry("a row of "+op.Table.Name, r, key, r.needed(), r.kept(0, names(pick(r.Cols, key)), "a tombstone"))}
+		return []Cost{entry("a row of "+op.Table.Name, r, key, r.needed(), r.kept(0, r.labels(key), "a tombstone"))}
 	case *Materialize:
 		in := r.Inputs[0]
-		return []Cost{entry("a row that is not retracted", in, op.Keys, in.needed(), r.kept(0, names(pick(in.Cols, op.Keys)), "a retraction"))}
+		return []Cost{entry("a row that is not retracted", in, op.Keys, in.needed(), r.kept(0, in.labels(op.Keys), "a retraction"))}
 	case *TemporalJoin:
 		return []Cost{
 			entry("a waiting row", r.Inputs[0], nil, r.Inputs[0].needed(), Cost{Freed: "once both watermarks have passed it"}),
@@ -50,7 +50,7 @@ func (r *Relation) Costs() []Cost {
 		in := r.Inputs[0]
 		waiting := entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"})
 		if op.Frame.Unbounded {
-			sums := entry("running values of a partition", in, op.Partition, nil, Cost{Freed: grows(names(pick(in.Cols, op.Partition)), ""), Forever: true})
+			sums := entry("running values of a partition", in, op.Partition, nil, Cost{Freed: grows(in.labels(op.Partition), ""), Forever: true})
 			sums.Holds, sums.Bytes = aggNames(in, op.Aggs), sums.Bytes+16*len(op.Aggs)
 			return []Cost{waiting, sums}
 		}
@@ -88,7 +88,7 @@ func (a *Aggregate) costs(r *Relation) []Cost {
 		if in.Updating {
 			gone = "the retraction of its last row"
 		}
-		freed = r.kept(0, names(pick(in.Cols, keys)), gone)
+		freed = r.kept(0, in.labels(keys), gone)
 	}
 	group := entry(what, in, keys, nil, freed)
 	group.Holds, group.Bytes = aggNames(in, a.Aggs), group.Bytes+16*len(a.Aggs)
@@ -105,7 +105,7 @@ func (a *Aggregate) costs(r *Relation) []Cost {
 
 func (k *Rank) costs(r *Relation) []Cost {
 	in := r.Inputs[0]
-	partition := names(pick(in.Cols, k.Partition))
+	partition := in.labels(k.Partition)
 	switch {
 	case k.First:
 		return []Cost{
@@ -170,17 +170,31 @@ func grows(keys []string, by string) string {
 
 // entry returns the cost of an entry with these columns of a relation, those of freed for its end.
 func entry(what string, of *Relation, key, holds []int, freed Cost) Cost {
-	freed.What, freed.Key, freed.Holds = what, names(pick(of.Cols, key)), names(pick(of.Cols, holds))
+	freed.What, freed.Key, freed.Holds = what, of.labels(key), of.labels(holds)
 	freed.Bytes = rowBytes(of, key) + rowBytes(of, holds)
 	return freed
 }
 
-func pick(cols []Column, which []int) []Column {
-	all := make([]Column, len(which))
-	for i, c := range which {
-		all[i] = cols[c]
+// labels returns the names of columns. One that the query does not name is called by its
+// expression instead of by its number.
+func (r *Relation) labels(columns []int) []string {
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = r.label(c)
 	}
 	return all
+}
+
+func (r *Relation) label(c int) string {
+	if strings.HasPrefix(r.Cols[c].Name, unnamed) {
+		switch op := r.Op.(type) {
+		case *Project:
+			return op.Exprs[c].String()
+		case *Filter, *Exchange, *Union:
+			return r.Inputs[0].label(c)
+		}
+	}
+	return r.Cols[c].Name
 }
 
 func (r *Relation) needed() (all []int) {

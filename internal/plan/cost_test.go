@@ -86,3 +86,13 @@ func TestCostsAsJSON(t *testing.T) {
 		}
 	}
 }
+
+// A column that the query does not name is called by its expression.
+func TestCostsNameColumns(t *testing.T) {
+	costs := costsOf(t, costly+`
+INSERT INTO counts SELECT s, COUNT(*), MAX(c) FROM (SELECT UPPER(site), COUNT(*) FROM readings GROUP BY site) AS t (s, c) GROUP BY s;
+INSERT INTO owned SELECT r.id, v, owner FROM readings AS r JOIN (SELECT UPPER(id), owner FROM devices) AS d ON r.id = d.`+"`EXPR$0`")
+	if strings.Contains(costs, "by EXPR$") || strings.Contains(costs, "holds EXPR$") || !strings.Contains(costs, "by UPPER(id);") {
+		t.Errorf("a column has a number in\n%s", costs)
+	}
+}
