@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,11 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/ingest/mapping"
-	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/produce"
 )
@@ -83,7 +80,7 @@ func oneConfiguration(cmd *cobra.Command, args []string) error {
 }
 
 // run accepts and sends readings until ctx is done.
-func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.Logger, at *node.Attachment) (err error) {
+func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.Logger, at *node.Attachment) error {
 	where, err := c.topic.site()
 	if err != nil {
 		return err
@@ -105,34 +102,18 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err := at.Observe(admin.Registry); err != nil {
 		return err
 	}
-	s, err := c.config.OpenSpool(c.kafka.dataDir, spool.Config{Logger: log})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	admin.Registry.MustRegister(s)
-	admin.Part("spool", func(context.Context) error { return s.Stats().Failing })
-	server, err := ingest.Listen(c.config, s, c.insecure, log)
+	devices, err := admin.Devices(&node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.insecure}, produce.Config{
+		Broker: admin.Broker(at.Broker), Topic: where.Readings(), DLQ: where.DeadLetters(), Progress: where.Progress(),
+		StopTimeout: c.stop.limit(), MarkTransactions: true, Logger: log,
+	}, where, log)
 	if err != nil {
 		return usage(err)
 	}
-	src := produce.Named(s.Source(), where.SourceName(s.ID()))
-	cfg := admin.Producer(produce.Config{
-		Broker: admin.Broker(at.Broker), Topic: where.Readings(), DLQ: where.DeadLetters(), Progress: where.Progress(),
-		StopTimeout: c.stop.limit(), MarkTransactions: true, Logger: log,
-		OnCommit: func(t produce.Commit) { s.Committed(t.Position) },
-	}, src)
-	fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at http://%s\n", server.Addr())
-	flow, ctx := errgroup.WithContext(ctx)
-	flow.Go(func() error { return server.Run(ctx) })
-	flow.Go(func() error {
-		_, err := produce.Run(ctx, cfg, src)
-		return err
-	})
-	if err := flow.Wait(); err != nil {
+	fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at %s\n", devices.URL())
+	if err := devices.Run(ctx, nil); err != nil {
 		return err
 	}
-	if left := s.Stats().Items; left > 0 {
+	if left := devices.Left(); left > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s on the disk are not yet in Kafka; the next run sends them\n", plural(left, "item"))
 	}
 	return nil

@@ -194,3 +194,41 @@ func TestIngestTest(t *testing.T) {
 		}
 	}
 }
+
+// weir up takes readings of devices instead of a fleet's, and the statistics include them.
+func TestUpWithDevices(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-fleet", "--http", ":0")
+	address := regexp.MustCompile(`(http://\S+)/v1/readings`)
+	waitFor(t, "the address", func() bool { return address.MatchString(p.errOut.String()) })
+	url := address.FindString(p.errOut.String())
+	answer, err := http.Post(url, "application/json", strings.NewReader(`{"device_id":"mine","sensor":"temperature","value":21.5}`)) //nolint:noctx // the test ends
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("status %s", answer.Status)
+	}
+	stats := func() (all []string) {
+		err := broker.ReadAll(t.Context(), broker.Config{Brokers: []string{brokerOf(t, dir)}}, node.DeviceStats, nil, func(r *kgo.Record) error {
+			all = append(all, string(r.Key))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	waitFor(t, "the statistics", func() bool { return len(stats()) > 0 })
+	if all := stats(); len(all) != 1 || !strings.Contains(all[0], "mine") {
+		t.Errorf("statistics of %q, want only those of the device", all)
+	}
+	p.signal(os.Interrupt)
+	if code := p.wait(time.Minute); code != exitOK {
+		t.Errorf("exit %d\n%s", code, p.errOut.String())
+	}
+	if r := verified(t, "--data-dir", dir); r.Records != 1 {
+		t.Errorf("%d readings, want 1", r.Records)
+	}
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/source/fleet"
 )
@@ -31,6 +32,8 @@ type upCommand struct {
 	registry string // address to serve the schema registry on
 	files    []string
 	alerts   string
+	ingest   string // file of weir ingest
+	http     string // address for readings of devices
 	length   time.Duration
 }
 
@@ -45,6 +48,7 @@ was stopped or killed.`,
 		Example: `  weir up
   weir up --pipeline alert_temperature --alerts alerts.yaml
   weir up --devices 1000 --rate 20000 --for 30s
+  weir up --no-fleet --http :8086     # your devices instead; also --ingest ingest.yaml
   weir up --brokers kafka-1:9092,kafka-2:9092`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -87,6 +91,9 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
 	f.StringVar(&u.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
+	f.BoolVar(&u.config.NoFleet, "no-fleet", false, "simulate no devices")
+	f.StringVar(&u.ingest, "ingest", "", "accept readings of devices by HTTP as with weir ingest FILE")
+	f.StringVar(&u.http, "http", "", "accept readings of devices by HTTP at this address, such as :8086 for port 8086 of 127.0.0.1; takes precedence over that of --ingest")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
 	u.stop.add(cmd)
 	u.out.add(cmd)
@@ -123,6 +130,13 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	}
 	if c.Alerts, err = readAlerts(u.alerts, c.Pipelines); err != nil {
 		return err
+	}
+	if u.ingest != "" || u.http != "" {
+		devices, err := ingest.ReadWith(u.ingest, u.http)
+		if err != nil {
+			return usage(err)
+		}
+		c.Devices = &node.DevicesConfig{Ingest: devices, DataDir: u.kafka.dataDir}
 	}
 	c.Logger, c.StopTimeout = log, u.stop.limit()
 	c.StateDir = filepath.Join(u.kafka.dataDir, "state")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -54,7 +55,14 @@ func (v *upView) styled(s lipgloss.Style, text string) string {
 }
 
 func (v *upView) ready(r node.Ready) {
-	fmt.Fprintf(v.w, "%s  fleet → %s → %s, on the %s\n", v.styled(bold, "weir up"), v.site.Readings(), v.site.Stats(), r.Broker)
+	var sources []string
+	if r.Fleet {
+		sources = append(sources, "fleet")
+	}
+	if r.Devices != "" {
+		sources = append(sources, "devices")
+	}
+	fmt.Fprintf(v.w, "%s  %s → %s → %s, on the %s\n", v.styled(bold, "weir up"), cmp.Or(strings.Join(sources, ", "), "nothing"), v.site.Readings(), v.site.Stats(), r.Broker)
 	verify := "weir verify"
 	if !v.site.IsDefault() {
 		verify += " --topic " + v.site.Readings()
@@ -62,6 +70,9 @@ func (v *upView) ready(r node.Ready) {
 	tail := "weir tail " + v.site.Stats()
 	width := max(46, max(len(verify), len(tail), len("weir transactions list"))+len(v.tail))
 	line := func(what, is string) { fmt.Fprintf(v.w, "  %-*s %s\n", width, what, v.styled(faint, is)) }
+	if r.Devices != "" {
+		line(r.Devices+"/v1/readings", "readings of devices in JSON; weir ingest --help")
+	}
 	switch {
 	case r.Console != "":
 		line(r.Console, "live console: devices, pipelines, topics")

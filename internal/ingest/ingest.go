@@ -10,6 +10,7 @@
 package ingest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -59,15 +60,24 @@ type SpoolConfig struct {
 }
 
 // Read reads ingest.yaml.
-func Read(path string) (*Config, error) {
+func Read(path string) (*Config, error) { return ReadWith(path, "") }
+
+// ReadWith is like Read, but listen replaces the address of the file if it is not "", and path may
+// be "" for the defaults.
+func ReadWith(path, listen string) (*Config, error) {
+	c := &Config{}
+	if path == "" {
+		c.HTTP.Listen = listen
+		return c, c.complete()
+	}
 	text, err := os.ReadFile(path) //nolint:gosec // chosen by the user
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{}
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	c.HTTP.Listen = cmp.Or(listen, c.HTTP.Listen)
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -181,5 +191,5 @@ func (c *HTTPConfig) checkExposed(insecure bool) error {
 	if insecure || c.TokensFile != "" || guard.Loopback(c.Listen) {
 		return nil
 	}
-	return errors.New("http.listen: other machines can reach " + c.Listen + ", and anybody could send readings: set http.tokens_file, listen at 127.0.0.1, or say --insecure-listen")
+	return errors.New("http.listen: other machines can reach " + c.Listen + ", and anybody could send readings: set http.tokens_file, listen at 127.0.0.1, or use weir ingest --insecure-listen")
 }

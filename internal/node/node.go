@@ -7,6 +7,7 @@
 //	devicestats.go the main job's pipeline, for each format of readings
 //	slots.go       worker names for transactional ids
 //	registry.go    the schema registry that runs with the embedded broker
+//	devices.go     readings that devices send
 //	console.go     the console
 //	side.go        pipelines that run alongside the main job, isolated from each other's failures
 //	running.go     discovery of embedded brokers on this machine
@@ -52,6 +53,9 @@ type Config struct {
 	Kafka Kafka
 	Site  site.Site // names of topics, pipeline and source; default site.Site{}
 	Fleet fleet.Config
+
+	NoFleet bool           // simulate no devices
+	Devices *DevicesConfig // nil: none can send readings
 
 	Format   string          // of the readings, one of produce.Formats; default json
 	Registry registry.Config // for formats with a schema; default the one at ServeRegistry
@@ -127,12 +131,19 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	observed := cfg.Admin.Broker(kafka.Broker)
 	src := produce.Named(simulated, cfg.Site.SourceName(simulated.Name()))
-	producer := cfg.Admin.Producer(produce.Config{
+	producer := produce.Config{
 		Broker: observed, Topic: cfg.Site.Readings(), DLQ: cfg.Site.DeadLetters(), Progress: cfg.Site.Progress(),
 		Rate: cfg.Fleet.Rate, CommitInterval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Compression: cfg.Compression,
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
-	}, src)
+	}
+	devices, err := cfg.openDevices(producer)
+	if err != nil {
+		return err
+	}
+	if !cfg.NoFleet {
+		producer = cfg.Admin.Producer(producer, src)
+	}
 	consumers, free, err := cfg.consumers(observed, stats, meter)
 	if err != nil {
 		return err
@@ -147,10 +158,23 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas})
+		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas, devices.url(), !cfg.NoFleet})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
+		if devices == nil {
+			return nil
+		}
+		encoding, err := cfg.encoding(ctx)
+		if err != nil {
+			return fmt.Errorf("readings of devices: %w", err)
+		}
+		return devices.Run(ctx, encoding)
+	})
+	flow.Go(func() error {
+		if cfg.NoFleet {
+			return nil
+		}
 		encoding, err := cfg.encoding(ctx)
 		if err != nil {
 			return fmt.Errorf("producer: %w", err)
@@ -181,6 +205,14 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	}
 	flow.Go(func() error { return cfg.report(ctx, kafka.Broker, meter) })
 	return errors.Join(flow.Wait(), side.err())
+}
+
+// openDevices returns what accepts readings of devices; nil for nothing.
+func (cfg *Config) openDevices(base produce.Config) (*Devices, error) {
+	if cfg.Devices == nil {
+		return nil, nil
+	}
+	return cfg.Admin.Devices(cfg.Devices, base, cfg.Site, cfg.Logger)
 }
 
 // encoding returns the encoding of readings; nil for JSON.

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir.example/weir/internal/ingest"
+	"weir.example/weir/internal/ingest/spool"
+	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/site"
+)
+
+// DevicesConfig configures where devices send readings.
+type DevicesConfig struct {
+	Ingest   *ingest.Config
+	DataDir  string // for the spool, unless Ingest names a directory
+	Insecure bool   // also at an address that other machines can reach without a token
+}
+
+// Devices accepts readings of devices, and sends them to Kafka.
+type Devices struct {
+	spool    *spool.Spool
+	server   *ingest.Server
+	source   produce.Source
+	producer produce.Config
+}
+
+// Devices opens the spool and begins to listen. base has the settings of the producer that do not
+// depend on its source.
+func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log *slog.Logger) (*Devices, error) {
+	s, err := c.Ingest.OpenSpool(c.DataDir, spool.Config{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	d := &Devices{spool: s, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
+	if d.server, err = ingest.Listen(c.Ingest, s, c.Insecure, log); err != nil {
+		_ = s.Close() // nothing was appended
+		return nil, err
+	}
+	a.Registry.MustRegister(s)
+	a.Part("spool", func(context.Context) error { return s.Stats().Failing })
+	observe := base.OnCommit
+	base.OnCommit = func(t produce.Commit) {
+		s.Committed(t.Position)
+		if observe != nil {
+			observe(t)
+		}
+	}
+	base.Rate = 0
+	d.producer = a.Producer(base, d.source)
+	return d, nil
+}
+
+// URL returns the address.
+func (d *Devices) URL() string { return "http://" + d.server.Addr() }
+
+// url is like URL; "" if d is nil.
+func (d *Devices) url() string {
+	if d == nil {
+		return ""
+	}
+	return d.URL()
+}
+
+// Run accepts and sends readings until ctx is done. It must be called, and closes the spool.
+func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error) {
+	d.producer.Encoding = encoding
+	flow, ctx := errgroup.WithContext(ctx)
+	flow.Go(func() error { return d.server.Run(ctx) })
+	flow.Go(func() error {
+		_, err := produce.Run(ctx, d.producer, d.source)
+		return err
+	})
+	err = flow.Wait()
+	if closed := d.spool.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("readings of devices: %w", err)
+	}
+	return nil
+}
+
+// Left returns the number of readings and dead letters that are on the disk and not in Kafka.
+func (d *Devices) Left() int64 { return d.spool.Stats().Items }
