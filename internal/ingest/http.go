@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -22,7 +23,8 @@ import (
 // Limits of the HTTP server. They bound what slow clients and many of them can occupy.
 const (
 	maxHeader    = 16 << 10
-	maxRequests  = 256 // in progress; others are told to try again
+	maxRequests  = 1024      // in progress; others are told to try again
+	maxHeld      = 256 << 20 // bytes of their bodies, decompressed
 	readTimeout  = 30 * time.Second
 	storeTimeout = 30 * time.Second // for the disk
 	retryAfter   = "1"              // seconds
@@ -35,6 +37,7 @@ type Server struct {
 	tokens  tokens // nil: anybody may send
 	maxBody int64
 	busy    chan struct{}
+	held    atomic.Int64 // bytes of bodies in memory
 	now     func() time.Time
 	log     *slog.Logger
 
@@ -153,7 +156,9 @@ func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(r *http
 	if err != nil {
 		return nil, err
 	}
-	body, err := h.body(w, r)
+	holding := &held{server: h}
+	defer holding.release()
+	body, err := h.body(w, r, holding)
 	if err != nil {
 		return nil, err
 	}
@@ -164,8 +169,27 @@ func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(r *http
 	return h.store(r, key, body, entry, a)
 }
 
+// held counts the bytes of a request's body as they arrive.
+type held struct {
+	server *Server
+	in     io.Reader
+	bytes  int64
+}
+
+// Read implements io.Reader. It refuses to read on if all requests together hold too much.
+func (c *held) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.bytes += int64(n)
+	if c.server.held.Add(int64(n)) > maxHeld {
+		return n, refuse(http.StatusTooManyRequests, "the requests in progress hold %d MiB", maxHeld>>20)
+	}
+	return n, err
+}
+
+func (c *held) release() { c.server.held.Add(-c.bytes) }
+
 // body reads a request's body, decompressed and bounded.
-func (h *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (h *Server) body(w http.ResponseWriter, r *http.Request, holding *held) ([]byte, error) {
 	var in io.Reader = http.MaxBytesReader(w, r.Body, h.maxBody)
 	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
@@ -186,7 +210,8 @@ func (h *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	default:
 		return nil, refuse(http.StatusUnsupportedMediaType, "the content encoding %q is not supported: use gzip or zstd", encoding)
 	}
-	body, err := io.ReadAll(io.LimitReader(in, h.maxBody+1))
+	holding.in = in
+	body, err := io.ReadAll(io.LimitReader(holding, h.maxBody+1))
 	if err != nil {
 		return nil, bodyError(err, h.maxBody)
 	}
@@ -197,6 +222,10 @@ func (h *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 func bodyError(err error, limit int64) error {
+	var refused *refusal
+	if errors.As(err, &refused) {
+		return err
+	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return refuse(http.StatusRequestEntityTooLarge, "the body has more than %d bytes, decompressed: send it in parts, or raise http.max_body", limit)

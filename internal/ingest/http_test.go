@@ -297,6 +297,13 @@ func TestFull(t *testing.T) {
 			t.Errorf("device %d: %d %s", device, w.Code, w.Body)
 		}
 	}
+	server.held.Add(maxHeld)
+	if w := post(t, h, "/v1/readings", `{"device_id":"d0","sensor":"s","value":1}`); w.Code != 429 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("too many bytes: %d %s", w.Code, w.Body)
+	}
+	if held := server.held.Add(-maxHeld); held != 0 {
+		t.Errorf("%d bytes are held after all requests", held)
+	}
 	for range maxRequests {
 		server.busy <- struct{}{}
 	}
