@@ -421,8 +421,16 @@ func (s *scan) finishTransaction() {
 	}
 }
 
+// absent reports whether the topic has no partition for the task, because another topic of the
+// stage has more: no row will come from it.
+func (s *scan) absent() bool { return s.task.partition >= s.task.partitions(s.table.Kafka.Topic) }
+
 func (s *scan) rollback() {
 	s.watermark, s.saved, s.former, s.idle = minWatermark, minWatermark, nil, false
+	if s.absent() {
+		s.watermark, s.saved = maxWatermark, maxWatermark
+		return
+	}
 	if v, ok := s.task.store.Get(watermarkEntry, 0, s.stateKey()); ok {
 		s.watermark = (&reader{b: v}).int64()
 		s.saved = s.watermark

@@ -116,11 +116,14 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 	return p.distinct(s, u)
 }
 
-// union returns the rows of both relations, as rows of cols, which hold the values of both.
-func (p *planner) union(cols []Column, left, right *Relation) *Relation {
-	u := p.relation(&Union{}, cols, left, right)
-	if slices.Equal(left.Keyed, right.Keyed) && left.Keyed != nil && right.Keyed != nil && left.Hash == right.Hash {
-		u.Keyed, u.Hash = left.Keyed, left.Hash
+// union returns the rows of all relations, as rows of cols, which hold the values of all.
+func (p *planner) union(cols []Column, all ...*Relation) *Relation {
+	u := p.relation(&Union{}, cols, all...)
+	u.Keyed, u.Hash = all[0].Keyed, all[0].Hash
+	for _, in := range all {
+		if in.Keyed == nil || !slices.Equal(in.Keyed, u.Keyed) || in.Hash != u.Hash {
+			u.Keyed, u.Hash = nil, ""
+		}
 	}
 	u.Multiset, u.Scattered = u.Updating, u.Updating // a key of one side may be one of the other, too
 	return u
@@ -422,23 +425,27 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, h := range t.Hints {
-		if err := refuseHint(h, "a table's name", "OPTIONS"); err != nil {
-			return nil, nil, err
-		}
-		return nil, nil, sql.Errorf(h, "the hint OPTIONS is not supported").WithHint("set the options in the WITH clause of CREATE TABLE")
+	hints, err := tableOptions(t.Hints)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, inner := range slices.Backward(p.with) {
 		if v := inner[name]; v != nil {
-			return v.bound, nil, nil
+			return v.bound, nil, refuseHints(t, name)
 		}
 	}
 	if v := p.views[name]; v != nil {
-		return v.bound, nil, nil
+		return v.bound, nil, refuseHints(t, name)
 	}
-	if table := p.tables[name]; table != nil {
-		return nil, table, nil
+	if p.tables[name] == nil {
+		return nil, nil, p.notFound(t, name)
 	}
+	table, err := p.withHints(name, hints)
+	return nil, table, err
+}
+
+// notFound returns the error for a table or view that does not exist.
+func (p *planner) notFound(where sql.Node, name string) error {
 	var known []string
 	for n := range p.tables {
 		known = append(known, n)
@@ -451,7 +458,7 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 	if len(known) > 0 && strings.HasPrefix(hint, "declare") {
 		hint += "; known tables: " + strings.Join(known, ", ")
 	}
-	return nil, nil, sql.Errorf(t, "table %s not found", name).WithHint("%s", hint)
+	return sql.Errorf(where, "table %s not found", name).WithHint("%s", hint)
 }
 
 // conjuncts splits a condition at its ANDs.

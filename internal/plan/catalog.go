@@ -27,6 +27,10 @@ type Table struct {
 	Bounded     bool // the source ends
 	IdleTimeout time.Duration
 
+	// Parts are the tables of the single topics, if it reads several; see planner.scan.
+	Parts []*Table
+	hints string // the options of a hint, see planner.withHints
+
 	// Kafka is never nil: the rows of every table pass through a topic. A connector whose rows are
 	// elsewhere adds a part of its own.
 	Kafka *Kafka
@@ -45,6 +49,14 @@ type TableColumn struct {
 func (c TableColumn) Physical() bool { return c.Metadata == "" && c.Computed == nil }
 
 func (t *Table) String() string { return fmt.Sprintf("%s (topic %s)", t.Name, t.Kafka.Topic) }
+
+// parts returns the tables of single topics that it consists of.
+func (t *Table) parts() []*Table {
+	if t.Parts == nil {
+		return []*Table{t}
+	}
+	return t.Parts
+}
 
 // columns returns the table's columns as those of a relation.
 func (t *Table) columns() []Column {
@@ -67,7 +79,80 @@ func (t *Table) names() []string {
 	return names
 }
 
+// newTable binds CREATE TABLE, and writes LIKE and AS out.
+func (p *planner) newTable(s *sql.CreateTable) error {
+	name, err := p.newName(s.Name, s.IfNotExists)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if s.As != nil {
+			return sql.Errorf(s.Name[0], "%s already exists", lastName(s.Name)).WithHint("write INSERT INTO %s in place of CREATE TABLE … AS", sql.Quote(lastName(s.Name)))
+		}
+		return nil
+	}
+	if s.As != nil {
+		return p.newTableAs(name, s)
+	}
+	if s.Like != nil {
+		if s, err = p.like(s); err != nil {
+			return err
+		}
+	}
+	_, err = p.declare(name, s)
+	return err
+}
+
+// declare adds the table of a CREATE TABLE without LIKE and AS.
+func (p *planner) declare(name string, s *sql.CreateTable) (*Table, error) {
+	t, err := p.createTable(name, s)
+	if err != nil {
+		return nil, err
+	}
+	p.tables[name], p.declared[name] = t, s
+	p.addTable(t)
+	p.program.Script.Statements = append(p.program.Script.Statements, s)
+	return t, nil
+}
+
+// addTable adds a table to the program.
+func (p *planner) addTable(t *Table) {
+	if t.Parts == nil {
+		p.program.Tables = append(p.program.Tables, t)
+	}
+	p.program.Tables = append(p.program.Tables, t.Parts...)
+}
+
+// createTable binds a table. One that reads several topics has a part for each.
 func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
+	topics, err := topicList(s, name)
+	if err != nil || len(topics) <= 1 {
+		if err != nil {
+			return nil, err
+		}
+		return p.bindTable(name, s)
+	}
+	var parts []*Table
+	for _, topic := range topics {
+		of := *s
+		of.Options = overwrite(s.Options, []sql.Option{topic})
+		t, err := p.bindTable(name, &of)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, t)
+	}
+	if parts[0].Upsert {
+		return nil, sql.Errorf(topics[0].ValuePos, "table %s: upsert-kafka supports only a single topic", name).
+			WithHint("a key could be in several topics, whose order is unknown: declare a table for each topic")
+	}
+	t := *parts[0]
+	t.Parts = parts
+	return &t, nil
+}
+
+// bindTable binds a table of a single topic.
+func (p *planner) bindTable(name string, s *sql.CreateTable) (*Table, error) {
 	o, c, err := readOptions(s, name)
 	if err != nil {
 		return nil, err

@@ -76,16 +76,36 @@ func (k kafka) bind(t *Table, o *options) error {
 }
 
 func (kafka) bindTopic(t *Table, o *options) error {
-	t.Kafka.Topic = o.get("topic")
-	if strings.ContainsAny(t.Kafka.Topic, "; ") || t.Kafka.Topic == "" && o.has("topic-pattern") {
-		return sql.Errorf(t, "table %s: only a single topic is supported, not a list or a pattern", t.Name).
-			WithHint("declare a table for each topic and combine them with UNION ALL")
+	if o.has("topic-pattern") {
+		return sql.Errorf(o.all["topic-pattern"], "option 'topic-pattern' is not supported").
+			WithHint("list the topics, 'topic' = 'a;b': the state of a pipeline belongs to the topics that it reads, so none can join them while it runs")
 	}
+	t.Kafka.Topic = o.get("topic")
 	if t.Kafka.Topic == "" {
 		return sql.Errorf(t, "table %s has no option 'topic'", t.Name)
 	}
 	t.Kafka.Brokers = o.get("properties.bootstrap.servers")
 	return nil
+}
+
+// topicList returns the option 'topic' for each topic that it lists, without repetitions.
+func topicList(s *sql.CreateTable, table string) (all []sql.Option, err error) {
+	for _, o := range s.Options {
+		if o.Key != "topic" {
+			continue
+		}
+		for _, name := range strings.Split(o.Value, ";") {
+			one := o
+			one.Value = strings.TrimSpace(name)
+			if strings.ContainsAny(one.Value, " \t\n") {
+				return nil, sql.Errorf(o.ValuePos, "table %s: %q is not the name of a topic", table, one.Value).WithHint("separate topics by semicolons")
+			}
+			if one.Value != "" && !slices.Contains(all, one) {
+				all = append(all, one)
+			}
+		}
+	}
+	return all, nil
 }
 
 // bindFormats assigns the physical columns to the record's key and value.

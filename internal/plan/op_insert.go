@@ -49,8 +49,7 @@ func (p *planner) insert(s *sql.Insert) error {
 	if err != nil {
 		return err
 	}
-	t := p.tables[name]
-	if t == nil {
+	if p.tables[name] == nil {
 		if p.views[name] != nil {
 			return sql.Errorf(s.Table[0], "%s is a view; only tables can be written to", name)
 		}
@@ -61,9 +60,26 @@ func (p *planner) insert(s *sql.Insert) error {
 		slices.Sort(known)
 		return sql.Errorf(s.Table[0], "table %s not found", name).WithHint("%s", orElse(suggest.DidYouMean(name, known), "declare it with CREATE TABLE first"))
 	}
+	hints, err := tableOptions(s.Hints)
+	if err != nil {
+		return err
+	}
+	t, err := p.withHints(name, hints)
+	if err != nil {
+		return err
+	}
 	r, err := p.queryToWrite(s.Query)
 	if err != nil {
 		return err
+	}
+	return p.insertRows(s, t, r)
+}
+
+// insertRows binds the INSERT of the rows of r into t.
+func (p *planner) insertRows(s *sql.Insert, t *Table, r *Relation) error {
+	if t.Parts != nil {
+		return sql.Errorf(s.Table[0], "table %s has several topics, and can't be written", t.Name).
+			WithHint("write to a table with one topic; with CREATE TABLE … WITH ('topic' = '…') LIKE %s, it is declared in a line", sql.Quote(t.Name))
 	}
 	targets, err := t.targets(s)
 	if err != nil {

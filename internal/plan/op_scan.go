@@ -75,9 +75,19 @@ func (s *Scan) pushFilter(_ *Relation, cond expr.Node) (below expr.Node, ok bool
 	return nil, true
 }
 
-// scan returns the relation of a table's records, which all its readers share. See rows.
+// scan returns the relation of a table's records, which all its readers share. See rows. Each topic
+// of a table has a scan with positions and watermarks of its own; their rows are united like those
+// of UNION ALL.
 func (p *planner) scan(t *Table) *Relation {
 	r := p.scans[t]
+	if r == nil && t.Parts != nil {
+		var all []*Relation
+		for _, part := range t.Parts {
+			all = append(all, p.scan(part))
+		}
+		r = p.union(t.columns(), all...)
+		p.scans[t] = r
+	}
 	if r == nil {
 		p.differScan(t)
 		r = p.relation(&Scan{Table: t}, t.columns())

@@ -44,6 +44,9 @@
 //	group.go             GROUP BY
 //	grouping_sets.go     GROUPING SETS, ROLLUP, CUBE
 //	aggregates.go        aggregate functions
+//	table_like.go        CREATE TABLE … LIKE
+//	table_as.go          CREATE TABLE … AS SELECT
+//	table_hints.go       the hint OPTIONS of tables
 //	topics.go            topics of the pipeline itself, and conflicts of tables with them
 //	rewrite.go           filter pushdown, unread columns, sliced windows
 //	parts.go             unread fields of ROW columns
@@ -79,6 +82,7 @@ type Program struct {
 	SQL      string // the source text
 	Zone     expr.Zone
 	Settings Settings
+	Script   *sql.Script // the statements, with those of LIKE and AS written out
 	Tables   []*Table
 	Sinks    []*Relation // one per INSERT
 	Stages   []*Stage    // upstream first
@@ -124,9 +128,9 @@ func CompilePlain(text, name string) (*Program, error) {
 
 func newPlanner(name, text string) *planner {
 	return &planner{
-		program: &Program{Name: name, SQL: text, Zone: time.UTC},
-		tables:  make(map[string]*Table), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node),
+		program: &Program{Name: name, SQL: text, Zone: time.UTC, Script: &sql.Script{}},
+		tables:  make(map[string]*Table), declared: make(map[string]*sql.CreateTable), views: make(map[string]*view), sets: make(map[string]*sql.Set),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), hinted: make(map[string][]*Table),
 	}
 }
 
@@ -156,6 +160,7 @@ func (p *planner) finish() (*Program, error) {
 	if p.program.Settings.LateTopic == "" {
 		p.program.Settings.LateTopic = p.program.Name + ".late"
 	}
+	p.nameHinted()
 	if err := p.checkTopics(); err != nil {
 		return nil, err
 	}
@@ -198,6 +203,8 @@ func CheckGroup(name string) error {
 type planner struct {
 	program    *Program
 	tables     map[string]*Table
+	declared   map[string]*sql.CreateTable // the statements of tables, without LIKE and AS
+	hinted     map[string][]*Table         // a table with other options, by its name
 	views      map[string]*view
 	scans      map[*Table]*Relation
 	normalized map[*Table]*Relation        // the Normalize of each upsert table that is read
@@ -217,20 +224,14 @@ type view struct {
 }
 
 func (p *planner) statement(s sql.Statement) error {
+	if _, table := s.(*sql.CreateTable); !table { // see declare
+		p.program.Script.Statements = append(p.program.Script.Statements, s)
+	}
 	switch s := s.(type) {
 	case *sql.Set:
 		return p.set(s)
 	case *sql.CreateTable:
-		name, err := p.newName(s.Name, s.IfNotExists)
-		if err != nil || name == "" {
-			return err
-		}
-		t, err := p.createTable(name, s)
-		if err != nil {
-			return err
-		}
-		p.tables[name] = t
-		p.program.Tables = append(p.program.Tables, t)
+		return p.newTable(s)
 	case *sql.CreateView:
 		name, err := p.newName(s.Name, s.IfNotExists)
 		if err != nil || name == "" {
@@ -299,6 +300,7 @@ func (p *planner) drop(s *sql.Drop) error {
 		return sql.Errorf(s, "%s %s not found", map[bool]string{true: "view", false: "table"}[s.View], name)
 	}
 	delete(p.tables, name)
+	delete(p.declared, name)
 	delete(p.views, name)
 	return nil
 }

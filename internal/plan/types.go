@@ -16,8 +16,8 @@ const (
 
 var plainTypes = map[string]column.Type{
 	"BOOLEAN": column.Of(column.Boolean), "TINYINT": column.Of(column.TinyInt), "SMALLINT": column.Of(column.SmallInt), "INT": column.Of(column.Int),
-	"INTEGER": column.Of(column.Int), "BIGINT": column.Of(column.BigInt), "FLOAT": column.Of(column.Float), "DOUBLE": column.Of(column.Double),
-	"DOUBLE PRECISION": column.Of(column.Double), "REAL": column.Of(column.Float), "STRING": column.Of(column.String), "BYTES": column.Of(column.Bytes), "DATE": column.Of(column.Date),
+	"BIGINT": column.Of(column.BigInt), "FLOAT": column.Of(column.Float), "DOUBLE": column.Of(column.Double),
+	"STRING": column.Of(column.String), "BYTES": column.Of(column.Bytes), "DATE": column.Of(column.Date),
 }
 
 func typeNames() []string {
@@ -47,7 +47,9 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 		return plain, nil
 	}
 	switch t.Name {
-	case "DECIMAL", "DEC", "NUMERIC":
+	case "REAL":
+		return column.Type{}, sql.Errorf(t, "type REAL is not supported").WithHint("write FLOAT; Flink does not support REAL either")
+	case "DECIMAL":
 		precision, scale := param(0, 10), param(1, 0)
 		if precision < 1 || precision > column.MaxPrecision || scale < 0 || scale > precision {
 			return column.Type{}, sql.Errorf(t, "%s: a DECIMAL has 1 to %d digits, of which all may be after the point", t, column.MaxPrecision)
@@ -72,9 +74,9 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 			return column.Type{}, sql.Errorf(t, "%s: TIME has at most 3 fractional digits", t)
 		}
 		return column.OfTime(column.Time, param(0, 0)), nil
-	case "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMP WITH LOCAL TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE":
+	case "TIMESTAMP", "TIMESTAMP_LTZ":
 		kind := column.Timestamp
-		if t.Name == "TIMESTAMP_LTZ" || t.Name == "TIMESTAMP WITH LOCAL TIME ZONE" {
+		if t.Name == "TIMESTAMP_LTZ" {
 			kind = column.TimestampLTZ
 		}
 		precision := param(0, 6)

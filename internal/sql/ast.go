@@ -5,8 +5,11 @@
 //	ast.go          statements and queries
 //	expr.go         expressions
 //	parser.go       parser helpers, and statements
+//	parse_table.go  CREATE TABLE
 //	parse_query.go  SELECT, joins, window table functions
-//	parse_expr.go   expressions by precedence, special call syntax, types
+//	parse_hint.go   hints of queries and tables
+//	parse_expr.go   expressions by precedence, special call syntax
+//	parse_type.go   types
 //	print.go        syntax tree -> text that parses to the same tree: statements
 //	print_query.go  the same for queries
 //	print_expr.go   the same for expressions and types
@@ -56,7 +59,8 @@ type Option struct {
 	ValuePos   Pos
 }
 
-// CreateTable is CREATE [TEMPORARY] TABLE [IF NOT EXISTS] name (columns…) [COMMENT …] WITH (…).
+// CreateTable is CREATE [TEMPORARY] TABLE [IF NOT EXISTS] name (columns…) [COMMENT …] [WITH (…)]
+// [LIKE table (…) | AS query].
 type CreateTable struct {
 	Pos
 	Name        []Ident
@@ -67,7 +71,37 @@ type CreateTable struct {
 	PrimaryKey  *PrimaryKey
 	Comment     string
 	Options     []Option
+	Like        *TableLike
+	As          *Query
+	Select      []Ident // with As: the order of its columns, in place of Columns
 }
+
+// TableLike is LIKE table [(options)].
+type TableLike struct {
+	Pos
+	Table   []Ident
+	Options []LikeOption
+}
+
+// LikeOption says how a feature of the other table is merged.
+type LikeOption struct {
+	Pos
+	Merging Merging
+	Feature string // one of LikeFeatures
+}
+
+// Merging is how a feature of two tables is merged.
+type Merging string
+
+// Values of Merging.
+const (
+	Including   Merging = "INCLUDING"   // that of both; what both have is an error
+	Excluding   Merging = "EXCLUDING"   // only that of the new table
+	Overwriting Merging = "OVERWRITING" // that of both; the new table's prevails
+)
+
+// LikeFeatures are what LIKE can take over from a table, except for its physical columns.
+var LikeFeatures = []string{"ALL", "CONSTRAINTS", "DISTRIBUTION", "GENERATED", "METADATA", "OPTIONS", "PARTITIONS", "WATERMARKS"}
 
 // Column is physical (Type only), metadata (Metadata), or computed (Computed).
 type Column struct {
@@ -124,6 +158,7 @@ type Drop struct {
 type Insert struct {
 	Pos
 	Table   []Ident
+	Hints   []Hint
 	Columns []Ident
 	Query   *Query
 }

@@ -17,6 +17,7 @@ const (
 	bytesToken // x'00'
 	hintToken  // /*+
 	symbolToken
+	badToken // text that is no token; its error is reported where no rule expects it
 )
 
 type token struct {
@@ -26,6 +27,7 @@ type token struct {
 	upper string // of a word
 	end   int    // byte offset of its end
 	start int
+	bad   *Error // of a badToken
 }
 
 // found returns the token's text for error messages.
@@ -48,18 +50,23 @@ type lexer struct {
 	column int
 }
 
-// lex returns the tokens of a text, the last of which is endToken.
-func lex(text string) ([]token, error) {
+// lex returns the tokens of a text, the last of which is endToken. What is no token becomes a
+// badToken: the parser may refuse the feature that it belongs to before it reaches it.
+func lex(text string) []token {
 	l := &lexer{text: text, line: 1, column: 1}
 	var tokens []token
 	for {
-		t, err := l.next()
-		if err != nil {
-			return nil, err
+		t, bad := l.next()
+		if bad != nil {
+			t.kind, t.bad = badToken, bad
+			if t.text == "" { // it extends to the end of the text
+				l.at = len(text)
+			}
+			t.end = l.at
 		}
 		tokens = append(tokens, t)
 		if t.kind == endToken {
-			return tokens, nil
+			return tokens
 		}
 	}
 }
@@ -82,7 +89,7 @@ func (l *lexer) advance(n int) {
 func (l *lexer) rest() string { return l.text[l.at:] }
 
 // skip moves past white space and comments.
-func (l *lexer) skip() error {
+func (l *lexer) skip() *Error {
 	for l.at < len(l.text) {
 		rest := l.rest()
 		switch {
@@ -112,9 +119,9 @@ func (l *lexer) skip() error {
 // symbols lists the symbols of more than one character, longest first.
 var symbols = []string{"<>", "<=", ">=", "!=", "||", "=>", "*/"}
 
-func (l *lexer) next() (token, error) {
-	if err := l.skip(); err != nil {
-		return token{}, err
+func (l *lexer) next() (token, *Error) {
+	if bad := l.skip(); bad != nil {
+		return token{Pos: bad.Pos, start: l.at}, bad
 	}
 	t := token{Pos: l.pos(), start: l.at}
 	rest := l.rest()
@@ -123,7 +130,7 @@ func (l *lexer) next() (token, error) {
 		return t, nil
 	}
 	r, size := utf8.DecodeRuneInString(rest)
-	var err error
+	var err *Error
 	switch {
 	case strings.HasPrefix(rest, "/*+"):
 		t.kind, t.text = hintToken, "/*+"
@@ -135,9 +142,11 @@ func (l *lexer) next() (token, error) {
 		t.kind = quotedToken
 		t.text, err = l.quoted('`', "name")
 		if err == nil && t.text == "" {
-			err = Errorf(t.Pos, "a name between backticks is empty")
+			t.text, err = "``", Errorf(t.Pos, "a name between backticks is empty")
 		}
 	case r == '"':
+		t.text = `"`
+		l.advance(1)
 		err = Errorf(t.Pos, `found "`).WithHint("write strings in 'single quotes' and names in `backticks`")
 	case (r == 'x' || r == 'X') && strings.HasPrefix(rest[1:], "'"):
 		t.kind = bytesToken
@@ -171,7 +180,7 @@ func (l *lexer) next() (token, error) {
 			}
 		}
 		if len(t.text) == size && !strings.ContainsRune("()[],.;=<>+-*/%?:", r) {
-			return t, Errorf(t.Pos, "found %q, which has no meaning in SQL", r)
+			err = Errorf(t.Pos, "found %q, which has no meaning in SQL", r)
 		}
 		l.advance(len(t.text))
 	}
@@ -180,7 +189,7 @@ func (l *lexer) next() (token, error) {
 }
 
 // quoted reads from an opening quote to the closing one; a doubled quote is an escaped quote.
-func (l *lexer) quoted(quote byte, what string) (string, error) {
+func (l *lexer) quoted(quote byte, what string) (string, *Error) {
 	start := l.pos()
 	l.advance(1)
 	var b strings.Builder

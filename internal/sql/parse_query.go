@@ -368,17 +368,20 @@ func (p *parser) tablePrimary() TableRef {
 		p.expectWord("AS", "OF")
 		t.AsOf = p.expr()
 	}
-	if p.isWord("MATCH_RECOGNIZE") {
-		p.refuse(p.peek(), "MATCH_RECOGNIZE")
-	}
+	p.refuseMatch()
 	if p.isWord("TABLESAMPLE") {
-		p.refuse(p.peek(), "TABLESAMPLE")
+		panic(Errorf(p.peek(), "TABLESAMPLE is not supported").WithHint("filter by a hash or by the offset: WHERE MOD(pos, 100) = 0, with a column pos BIGINT METADATA FROM 'offset' VIRTUAL"))
 	}
 	t.Alias = p.alias()
-	if p.isWord("MATCH_RECOGNIZE") {
-		p.refuse(p.peek(), "MATCH_RECOGNIZE")
-	}
+	p.refuseMatch()
 	return t
+}
+
+func (p *parser) refuseMatch() {
+	if p.isWord("MATCH_RECOGNIZE") {
+		panic(Errorf(p.peek(), "MATCH_RECOGNIZE is not supported").
+			WithHint("compare a row with the one before it by LAG(…) OVER (PARTITION BY … ORDER BY ts), or group a run of rows in a SESSION window"))
+	}
 }
 
 func (p *parser) alias() Alias {
@@ -469,7 +472,7 @@ func (p *parser) windowInput(w *WindowTable) {
 	at := p.peek()
 	switch {
 	case p.words("TABLE"):
-		t := &TableName{Pos: at.Pos, Name: p.path()}
+		t := &TableName{Pos: at.Pos, Name: p.path(), Hints: p.hints()}
 		if p.words("PARTITION", "BY") {
 			if p.symbol("(") {
 				w.PartitionBy = p.exprs()

@@ -9,20 +9,12 @@ import (
 
 // Parse parses a file of statements separated by semicolons.
 func Parse(text string) (*Script, error) {
-	p, err := newParser(text)
-	if err != nil {
-		return nil, err
-	}
-	return p.script(false)
+	return newParser(text).script(false)
 }
 
 // ParsePreview parses a text like Parse, but its last statement may be a bare query: Script.Query.
 func ParsePreview(text string) (*Script, error) {
-	p, err := newParser(text)
-	if err != nil {
-		return nil, err
-	}
-	return p.script(true)
+	return newParser(text).script(true)
 }
 
 func (p *parser) script(preview bool) (*Script, error) {
@@ -56,15 +48,22 @@ func (p *parser) script(preview bool) (*Script, error) {
 
 // ParseExpr parses one expression.
 func ParseExpr(text string) (Expr, error) {
-	p, err := newParser(text)
-	if err != nil {
-		return nil, err
-	}
+	p := newParser(text)
 	e, err := parse(p, (*parser).expr)
 	if err == nil && p.peek().kind != endToken {
 		err = p.unexpected("the end of the expression")
 	}
 	return e, err
+}
+
+// ParseType parses one type.
+func ParseType(text string) (*TypeName, error) {
+	p := newParser(text)
+	t, err := parse(p, (*parser).typeName)
+	if err == nil && p.peek().kind != endToken {
+		err = p.unexpected("the end of the type")
+	}
+	return t, err
 }
 
 // parser walks the tokens. Its methods panic with *Error, which parse recovers.
@@ -79,13 +78,7 @@ type parser struct {
 	triedAt int
 }
 
-func newParser(text string) (*parser, error) {
-	tokens, err := lex(text)
-	if err != nil {
-		return nil, err
-	}
-	return &parser{tokens: tokens, text: text}, nil
-}
+func newParser(text string) *parser { return &parser{tokens: lex(text), text: text} }
 
 // parse runs a rule and turns its panic into an error.
 func parse[T any](p *parser, rule func(*parser) T) (result T, err error) {
@@ -184,6 +177,9 @@ func (p *parser) expectSymbol(s string) {
 // unexpected returns the error for a token that no rule accepts.
 func (p *parser) unexpected(expected string) *Error {
 	t := p.peek()
+	if t.bad != nil {
+		return t.bad
+	}
 	e := Errorf(t, "found %s, expected %s", t.found(), expected)
 	if t.kind != wordToken {
 		return e
@@ -322,174 +318,6 @@ func (p *parser) create(at Pos) Statement {
 
 func (p *parser) ifNotExists() bool { return p.words("IF", "NOT", "EXISTS") }
 
-func (p *parser) createTable(at Pos, temporary bool) Statement {
-	t := &CreateTable{Pos: at, Temporary: temporary, IfNotExists: p.ifNotExists(), Name: p.path()}
-	if p.isWord("AS") {
-		p.refuse(p.peek(), "CREATE TABLE AS SELECT")
-	}
-	p.refuseLike()
-	if p.isWord("WITH") {
-		panic(Errorf(p.peek(), "CREATE TABLE without columns is not supported").WithHint("declare its columns and their types"))
-	}
-	p.expectSymbol("(")
-	for {
-		p.tableElement(t)
-		if !p.symbol(",") {
-			break
-		}
-	}
-	p.expectSymbol(")")
-	if p.words("COMMENT") {
-		t.Comment = p.stringText("a 'comment'").text
-	}
-	switch {
-	case p.isWord("PARTITIONED"):
-		p.refuse(p.peek(), "PARTITIONED BY")
-	case p.isWord("DISTRIBUTED"):
-		p.refuse(p.peek(), "DISTRIBUTED BY")
-	}
-	p.refuseLike()
-	p.expectWord("WITH")
-	t.Options = p.options()
-	p.refuseLike()
-	return t
-}
-
-func (p *parser) refuseLike() {
-	if p.isWord("LIKE") {
-		panic(Errorf(p.peek(), "CREATE TABLE … LIKE is not supported").WithHint("write columns and options out"))
-	}
-}
-
-func (p *parser) options() []Option {
-	p.expectSymbol("(")
-	var all []Option
-	for {
-		key := p.stringText("an option's 'key'")
-		p.expectSymbol("=")
-		value := p.stringText("the option's 'value'")
-		all = append(all, Option{key.Pos, key.text, value.text, value.Pos})
-		if !p.symbol(",") {
-			break
-		}
-	}
-	p.expectSymbol(")")
-	return all
-}
-
-// hints parses /*+ name, name(arguments), name('key' = 'value'), … */, if it follows.
-func (p *parser) hints() []Hint {
-	if p.peek().kind != hintToken {
-		return nil
-	}
-	p.next()
-	var all []Hint
-	for {
-		all = append(all, p.hint())
-		if !p.symbol(",") {
-			break
-		}
-	}
-	p.expectSymbol("*/")
-	return all
-}
-
-func (p *parser) hint() Hint {
-	name := p.name()
-	h := Hint{Pos: name.Pos, Name: name.Name}
-	if !p.symbol("(") || p.symbol(")") {
-		return h
-	}
-	for {
-		arg := p.hintArgument()
-		if h.Args == nil && p.symbol("=") {
-			value := p.stringText("the option's 'value'")
-			h.Options = append(h.Options, Option{arg.Pos, arg.Name, value.text, value.Pos})
-		} else if h.Options != nil {
-			panic(p.unexpected("= and the option's 'value'"))
-		} else {
-			h.Args = append(h.Args, arg)
-		}
-		if !p.symbol(",") {
-			break
-		}
-	}
-	p.expectSymbol(")")
-	return h
-}
-
-// hintArgument parses a name or a 'string', which mean the same in a hint.
-func (p *parser) hintArgument() Ident {
-	if t := p.peek(); t.kind == stringToken {
-		p.next()
-		return Ident{t.Pos, t.text}
-	}
-	if !p.isName() {
-		panic(p.unexpected("a name or a 'string'"))
-	}
-	return p.name()
-}
-
-func (p *parser) tableElement(t *CreateTable) {
-	at := p.peek()
-	switch {
-	case p.words("WATERMARK"):
-		if t.Watermark != nil {
-			panic(Errorf(at, "a table can have only one WATERMARK"))
-		}
-		p.expectWord("FOR")
-		w := &Watermark{Pos: at.Pos, Column: p.path()}
-		p.expectWord("AS")
-		w.Expr = p.expr()
-		t.Watermark = w
-	case p.isWord("CONSTRAINT"), p.isWord("PRIMARY"):
-		key := &PrimaryKey{Pos: at.Pos}
-		if p.words("CONSTRAINT") {
-			key.Constraint = p.name().Name
-		}
-		p.expectWord("PRIMARY", "KEY")
-		key.Columns = p.names()
-		if !p.words("NOT", "ENFORCED") {
-			panic(p.unexpected("NOT ENFORCED").WithHint("Flink doesn't check primary keys of streams, and requires NOT ENFORCED to say so"))
-		}
-		if t.PrimaryKey != nil {
-			panic(Errorf(at, "a table can have only one PRIMARY KEY"))
-		}
-		t.PrimaryKey = key
-	default:
-		t.Columns = append(t.Columns, p.column(t))
-	}
-}
-
-func (p *parser) column(t *CreateTable) Column {
-	c := Column{Pos: p.peek().Pos, Name: p.name()}
-	if p.words("AS") {
-		c.Computed = p.expr()
-	} else {
-		c.Type = p.typeName()
-		at := p.peek()
-		switch {
-		case p.words("METADATA"):
-			m := &Metadata{Pos: at.Pos}
-			if p.words("FROM") {
-				m.From = p.stringText("the metadata's 'key'").text
-			}
-			m.Virtual = p.words("VIRTUAL")
-			c.Metadata = m
-		case p.words("PRIMARY", "KEY"):
-			p.expectWord("NOT", "ENFORCED")
-			if t.PrimaryKey != nil {
-				panic(Errorf(at, "a table can have only one PRIMARY KEY"))
-			}
-			t.PrimaryKey = &PrimaryKey{Pos: at.Pos, Columns: []Ident{c.Name}}
-		}
-	}
-	if p.words("COMMENT") {
-		c.Comment = p.stringText("a 'comment'").text
-	}
-	return c
-}
-
 func (p *parser) createView(at Pos, temporary bool) Statement {
 	v := &CreateView{Pos: at, Temporary: temporary, IfNotExists: p.ifNotExists(), Name: p.path()}
 	if p.isSymbol("(") {
@@ -524,6 +352,7 @@ func (p *parser) insert() *Insert {
 	}
 	p.expectWord("INTO")
 	i.Table = p.path()
+	i.Hints = p.hints()
 	if p.isWord("PARTITION") {
 		p.refuse(p.peek(), "INSERT INTO … PARTITION")
 	}

@@ -132,6 +132,7 @@ func word(yes bool, w string) string {
 
 func (p *printer) insert(s *Insert) {
 	p.put("INSERT INTO ", path(s.Table))
+	p.tableHints(s.Hints)
 	if s.Columns != nil {
 		p.put(" ", nameList(s.Columns))
 	}
@@ -140,7 +141,34 @@ func (p *printer) insert(s *Insert) {
 }
 
 func (p *printer) createTable(s *CreateTable) {
-	p.put("CREATE ", word(s.Temporary, "TEMPORARY "), "TABLE ", word(s.IfNotExists, "IF NOT EXISTS "), path(s.Name), " (")
+	p.put("CREATE ", word(s.Temporary, "TEMPORARY "), "TABLE ", word(s.IfNotExists, "IF NOT EXISTS "), path(s.Name))
+	p.tableElements(s)
+	if s.Comment != "" {
+		p.put(" COMMENT ", QuoteString(s.Comment))
+	}
+	if s.Options != nil {
+		p.put(" WITH ")
+		p.options(s.Options)
+	}
+	if s.Like != nil {
+		p.tableLike(s.Like)
+	}
+	if s.As != nil {
+		p.put(" AS")
+		p.line()
+		p.query(s.As)
+	}
+}
+
+// tableElements prints the columns of a table, its watermark and its key, in parentheses.
+func (p *printer) tableElements(s *CreateTable) {
+	if s.Select != nil {
+		p.put(" ", nameList(s.Select))
+	}
+	if len(s.Columns) == 0 && s.Watermark == nil && s.PrimaryKey == nil {
+		return
+	}
+	p.put(" (")
 	p.indent++
 	first := true
 	next := func() {
@@ -169,11 +197,30 @@ func (p *printer) createTable(s *CreateTable) {
 	p.indent--
 	p.line()
 	p.put(")")
-	if s.Comment != "" {
-		p.put(" COMMENT ", QuoteString(s.Comment))
+}
+
+func (p *printer) tableLike(l *TableLike) {
+	p.put(" LIKE ", path(l.Table))
+	if l.Options == nil {
+		return
 	}
-	p.put(" WITH ")
-	p.options(s.Options)
+	p.put(" (")
+	p.indent++
+	for _, o := range l.Options {
+		p.line()
+		p.put(string(o.Merging), " ", o.Feature)
+	}
+	p.indent--
+	p.line()
+	p.put(")")
+}
+
+// tableHints prints the hints after a table's name.
+func (p *printer) tableHints(hints []Hint) {
+	if hints != nil {
+		p.put(" ")
+		p.hints(hints)
+	}
 }
 
 func (p *printer) options(options []Option) {

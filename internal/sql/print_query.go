@@ -140,10 +140,7 @@ func (p *printer) table(t TableRef) {
 	switch t := t.(type) {
 	case *TableName:
 		p.put(path(t.Name))
-		if t.Hints != nil {
-			p.put(" ")
-			p.hints(t.Hints)
-		}
+		p.tableHints(t.Hints)
 		if t.AsOf != nil {
 			p.put(" FOR SYSTEM_TIME AS OF ")
 			p.expr(t.AsOf, 0)
@@ -190,6 +187,7 @@ func (p *printer) windowTable(t *WindowTable) {
 	switch in := t.Table.(type) {
 	case *TableName:
 		p.put("TABLE ", path(in.Name))
+		p.tableHints(in.Hints)
 		if t.PartitionBy != nil {
 			p.put(" PARTITION BY (")
 			p.exprs(t.PartitionBy)
