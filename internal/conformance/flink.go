@@ -36,12 +36,16 @@ func (l *Lab) runFlink(ctx context.Context, c *script, name string) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close(context.WithoutCancel(ctx))) }()
+	var jobs []string
 	for _, statement := range c.statements {
-		if _, err := s.execute(ctx, sql.Format(statement)); err != nil {
+		done, err := s.execute(ctx, sql.Format(statement))
+		if err != nil {
 			return fmt.Errorf("%s: %w", sql.Format(statement), err)
 		}
+		if t, ok := statement.(*sql.CreateTable); ok && t.As != nil {
+			jobs = append(jobs, done.Job)
+		}
 	}
-	var jobs []string
 	for inserts := range slices.Chunk(c.inserts, insertsPerJob) {
 		job, err := s.execute(ctx, sql.Format(&sql.StatementSet{Inserts: inserts}))
 		if err != nil {

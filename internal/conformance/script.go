@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
 )
 
@@ -43,25 +44,33 @@ func newScript(s *sql.Script, name, side string, brokers []string) *script {
 			c.statements = append(c.statements, statement)
 		}
 	}
+	declared := writtenOut(s)
 	for _, t := range tables {
 		o := options{t}
 		table := t.Name[len(t.Name)-1].Name
-		written := slices.ContainsFunc(c.inserts, func(i *sql.Insert) bool { return i.Table[len(i.Table)-1].Name == table })
-		topic := name + "." + o.get("topic")
+		whole := options{declared[table]}
+		written := t.As != nil || slices.ContainsFunc(c.inserts, func(i *sql.Insert) bool { return i.Table[len(i.Table)-1].Name == table })
+		topics := plan.Topics(whole.get("topic"))
+		for i := range topics {
+			topics[i] = name + "." + topics[i]
+		}
+		topic := strings.Join(topics, ";")
 		if written {
-			topic = name + "." + side + "." + o.get("topic")
-			c.sinks = append(c.sinks, sink{table, topic, o.get("connector") == "upsert-kafka"})
+			topic = name + "." + side + "." + whole.get("topic")
+			c.sinks = append(c.sinks, sink{table, topic, whole.get("connector") == "upsert-kafka"})
 			o.drop("sink.delivery-guarantee", "sink.transactional-id-prefix") // nothing is killed here, and checkpoints take time
 		} else {
-			if !slices.Contains(c.sources, topic) {
-				c.sources = append(c.sources, topic)
+			for _, topic := range topics {
+				if !slices.Contains(c.sources, topic) {
+					c.sources = append(c.sources, topic)
+				}
 			}
 			o.drop("scan.watermark.idle-timeout") // depends on the clock
 			o.set("scan.bounded.mode", "latest-offset")
-			if o.get("connector") == "kafka" {
+			if whole.get("connector") == "kafka" {
 				o.set("scan.startup.mode", "earliest-offset")
 			}
-			if t.Watermark != nil {
+			if declared[table].Watermark != nil {
 				o.set("scan.watermark.emit.strategy", "on-event")
 			}
 		}
@@ -70,6 +79,21 @@ func newScript(s *sql.Script, name, side string, brokers []string) *script {
 		o.set("properties.group.id", side+"."+name)
 	}
 	return c
+}
+
+// writtenOut returns the tables of a script, which compiles, with what LIKE and AS add to them.
+func writtenOut(s *sql.Script) map[string]*sql.CreateTable {
+	program, err := plan.Compile(s.String(), "script")
+	if err != nil {
+		panic(err)
+	}
+	tables := make(map[string]*sql.CreateTable)
+	for _, statement := range program.Script.Statements {
+		if t, ok := statement.(*sql.CreateTable); ok {
+			tables[t.Name[len(t.Name)-1].Name] = t
+		}
+	}
+	return tables
 }
 
 // text returns the script's SQL.

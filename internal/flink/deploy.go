@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
 )
 
@@ -338,14 +339,16 @@ func (m *Manager) ensureTopics(ctx context.Context, script *Script) error {
 	written := topicsOf(script.Sinks)
 	width := 1
 	for _, t := range script.Sources {
-		if t.Topic == "" || slices.Contains(written, t.Topic) {
-			continue
+		for _, name := range plan.Topics(t.Topic) {
+			if slices.Contains(written, name) {
+				continue
+			}
+			topic, ok := listed[name]
+			if !ok {
+				return fmt.Errorf("table %s reads topic %s, which does not exist: create it, or start its producer", t.Name, name)
+			}
+			width = max(width, len(topic.Partitions))
 		}
-		topic, ok := listed[t.Topic]
-		if !ok {
-			return fmt.Errorf("table %s reads topic %s, which does not exist: create it, or start its producer", t.Name, t.Topic)
-		}
-		width = max(width, len(topic.Partitions))
 	}
 	declared := make(map[string]broker.Topic)
 	for _, t := range script.Sinks {

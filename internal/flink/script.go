@@ -78,7 +78,7 @@ const DefaultCheckpointInterval = 10 * time.Second
 
 // NewScript prepares a pipeline's file. Errors with a position in the file are *sql.Error.
 func NewScript(text string, env Environment, o Options) (*Script, error) {
-	parsed, err := sql.Parse(text)
+	text, parsed, err := writtenOut(text, o.Fallback, env)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +129,69 @@ func NewScript(text string, env Environment, o Options) (*Script, error) {
 		s.Job = "EXECUTE STATEMENT SET BEGIN\n" + strings.Join(inserts, ";\n") + ";\nEND" // one job for all INSERTs
 	}
 	return s, nil
+}
+
+// writtenOut parses a pipeline. If it has LIKE or AS, whose tables need options of their own, the
+// text is written anew without them.
+func writtenOut(text, name string, env Environment) (string, *sql.Script, error) {
+	parsed, err := sql.Parse(text)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := checkHints(parsed); err != nil {
+		return "", nil, err
+	}
+	if !slices.ContainsFunc(parsed.Statements, func(s sql.Statement) bool {
+		t, ok := s.(*sql.CreateTable)
+		return ok && (t.Like != nil || t.As != nil)
+	}) {
+		return text, parsed, nil
+	}
+	program, err := plan.Compile(withRegistry(parsed, env), name)
+	if err != nil {
+		return "", nil, err
+	}
+	text = program.Script.String()
+	parsed, err = sql.Parse(text)
+	return text, parsed, err
+}
+
+// withRegistry returns a pipeline as text, with the registry of the environment, which the file need
+// not contain.
+func withRegistry(script *sql.Script, env Environment) string {
+	for _, s := range script.Statements {
+		t, ok := s.(*sql.CreateTable)
+		if !ok || env.Registry == "" {
+			continue
+		}
+		given := make(map[string]string)
+		for _, o := range t.Options {
+			given[o.Key] = o.Value
+		}
+		for key, url := range registryURLs(given, env.Registry) {
+			if given[key] == "" {
+				t.Options = append(t.Options, sql.Option{Key: key, Value: url})
+			}
+		}
+	}
+	return script.String()
+}
+
+// checkHints refuses hints that replace options which a deployment sets or checks itself.
+func checkHints(script *sql.Script) (failed error) {
+	walk(script, func(node any) {
+		h, ok := node.(sql.Hint)
+		if !ok || failed != nil {
+			return
+		}
+		for _, o := range h.Options {
+			if o.Key == "connector" || o.Key == "topic" || strings.HasPrefix(o.Key, "properties.") || strings.HasPrefix(o.Key, "sink.") {
+				failed = sql.Errorf(o, "the hint replaces the option '%s', which weir flink deploy sets or checks", o.Key).
+					WithHint("declare a table with it: CREATE TABLE … WITH ('%s' = '…') LIKE …", o.Key)
+			}
+		}
+	})
+	return failed
 }
 
 func last(path []sql.Ident) string { return path[len(path)-1].Name }
@@ -285,19 +348,25 @@ func (w *writer) connection(t *Table) error {
 	if w.env.Registry == "" {
 		return nil
 	}
-	for option, optionPrefix := range map[string]string{"format": "", "value.format": "value.", "key.format": "key."} {
-		name := t.Options[option]
-		if !strings.HasSuffix(name, "-confluent") {
-			continue
-		}
-		optionPrefix += name + "."
-		t.Options[optionPrefix+"url"] = w.env.Registry
-		if w.env.RegistryUser != "" {
+	for key, url := range registryURLs(t.Options, w.env.Registry) {
+		t.Options[key] = url
+		if optionPrefix := strings.TrimSuffix(key, "url"); w.env.RegistryUser != "" {
 			t.Options[optionPrefix+"basic-auth.credentials-source"] = "USER_INFO"
 			t.Options[optionPrefix+"basic-auth.user-info"] = w.env.RegistryUser + ":" + w.env.RegistryPassword
 		}
 	}
 	return nil
+}
+
+// registryURLs returns the options of a table's formats that name the schema registry.
+func registryURLs(options map[string]string, url string) map[string]string {
+	urls := make(map[string]string)
+	for option, prefix := range map[string]string{"format": "", "value.format": "value.", "key.format": "key."} {
+		if name := options[option]; strings.HasSuffix(name, "-confluent") {
+			urls[prefix+name+".url"] = url
+		}
+	}
+	return urls
 }
 
 // property is the value of a Kafka client property.
@@ -404,29 +473,37 @@ func Secret(text string) bool { return Redact(text) != text }
 // tablesRead returns the names of the tables and views that queries read.
 func tablesRead(script *sql.Script) map[string]bool {
 	names := make(map[string]bool)
-	var walk func(v reflect.Value)
-	walk = func(v reflect.Value) {
+	walk(script, func(node any) {
+		if t, ok := node.(*sql.TableName); ok {
+			names[last(t.Name)] = true
+		}
+	})
+	return names
+}
+
+// walk calls visit for each node of the statements, and each part of a node.
+func walk(script *sql.Script, visit func(node any)) {
+	var down func(v reflect.Value)
+	down = func(v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Pointer, reflect.Interface:
 			if v.IsNil() {
 				return
 			}
-			if t, ok := v.Interface().(*sql.TableName); ok {
-				names[last(t.Name)] = true
-			}
-			walk(v.Elem())
+			visit(v.Interface())
+			down(v.Elem())
 		case reflect.Struct:
+			visit(v.Interface())
 			for i := range v.NumField() {
 				if v.Type().Field(i).IsExported() {
-					walk(v.Field(i))
+					down(v.Field(i))
 				}
 			}
 		case reflect.Slice:
 			for i := range v.Len() {
-				walk(v.Index(i))
+				down(v.Index(i))
 			}
 		}
 	}
-	walk(reflect.ValueOf(script.Statements))
-	return names
+	down(reflect.ValueOf(script.Statements))
 }

@@ -3,6 +3,7 @@ package flink
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,42 @@ func TestStatementSet(t *testing.T) {
 	}
 }
 
+// A table like another one, or for a query, has options of its own.
+func TestTablesWrittenOut(t *testing.T) {
+	text := pipeline + `
+CREATE TABLE out3 WITH ('topic' = 'o3') LIKE out1;
+INSERT INTO out3 SELECT device_id FROM hot;
+CREATE TABLE out4 (note, device_id) WITH ('connector' = 'kafka', 'topic' = 'o4', 'format' = 'json') AS SELECT device_id, note FROM readings /*+ OPTIONS('scan.parallelism' = '1') */;
+CREATE TABLE both_in WITH ('topic' = 'in;in2') LIKE readings;
+INSERT INTO out1 SELECT device_id FROM both_in;`
+	s, err := NewScript(text, testEnvironment(), Options{Fallback: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sinks := make(map[string]Table)
+	for _, table := range s.Sinks {
+		sinks[table.Name] = table
+	}
+	for name, topic := range map[string]string{"out1": "o1", "out3": "o3", "out4": "o4"} {
+		if got := sinks[name]; got.Topic != topic || got.Options["sink.transactional-id-prefix"] != TransactionalIDPrefix("hot")+name {
+			t.Errorf("sink %s: %+v", name, got)
+		}
+	}
+	if i := slices.IndexFunc(s.Sources, func(table Table) bool { return table.Name == "both_in" && table.Topic == "in;in2" }); i < 0 {
+		t.Errorf("sources %+v", s.Sources)
+	}
+	job, err := sql.Parse(s.Job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set, ok := job.Statements[0].(*sql.StatementSet); !ok || len(set.Inserts) != 5 {
+		t.Errorf("job:\n%s", s.Job)
+	}
+	if again, err := sql.Parse(strings.Join(s.Statements, ";\n")); err != nil || len(again.Statements) != 7 {
+		t.Errorf("statements %v:\n%s", err, strings.Join(s.Statements, ";\n"))
+	}
+}
+
 // All bundled pipelines can be prepared, and Weir's own planner finds their meaning unchanged.
 func TestPipelinesKeepTheirMeaning(t *testing.T) {
 	files, err := filepath.Glob("../../pipelines/*.sql")
@@ -176,6 +213,7 @@ func TestScriptRefuses(t *testing.T) {
 		{"a format that Flink has not", strings.Replace(table, "'json'", "'protobuf-confluent', 'protobuf-confluent.url' = 'http://r'", 1) + "INSERT INTO t SELECT a FROM t", local,
 			"open-source Flink has no format 'protobuf-confluent'"},
 		{"a name", "SET 'pipeline.name' = 'a/b'; " + table + "INSERT INTO t SELECT a FROM t", local, "name"},
+		{"a hint", table + "INSERT INTO t /*+ OPTIONS('topic' = 'u') */ SELECT a FROM t WHERE a > 1", local, "CREATE TABLE … WITH ('topic' = '…') LIKE"},
 		{"a syntax error", table + "INSERT INTO t SELEKT a", local, "SELEKT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (x *shuffle) task(stage, partition int, store *state.Store) *Task {
 	}
 	task, err := New(Config{
 		Program: x.program, Stage: x.program.Stages[stage], Partition: int32(partition), Peers: int32(peers), //nolint:gosec // small number
-		Partitions: func(string) int32 { return 1 }, Store: store,
+		Partitions: func(string) int32 { return int32(peers) }, Store: store, //nolint:gosec // small number
 	})
 	if err != nil {
 		x.Fatal(err)

@@ -88,21 +88,29 @@ func (kafka) bindTopic(t *Table, o *options) error {
 	return nil
 }
 
-// topicList returns the option 'topic' for each topic that it lists, without repetitions.
+// Topics returns the topics that a value of the option 'topic' lists, without repetitions.
+func Topics(value string) (all []string) {
+	for name := range strings.SplitSeq(value, ";") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// topicList returns the option 'topic' for each topic that it lists.
 func topicList(s *sql.CreateTable, table string) (all []sql.Option, err error) {
 	for _, o := range s.Options {
 		if o.Key != "topic" {
 			continue
 		}
-		for _, name := range strings.Split(o.Value, ";") {
+		for _, name := range Topics(o.Value) {
+			if strings.ContainsAny(name, " \t\n") {
+				return nil, sql.Errorf(o.ValuePos, "table %s: %q is not the name of a topic", table, name).WithHint("separate topics by semicolons")
+			}
 			one := o
-			one.Value = strings.TrimSpace(name)
-			if strings.ContainsAny(one.Value, " \t\n") {
-				return nil, sql.Errorf(o.ValuePos, "table %s: %q is not the name of a topic", table, one.Value).WithHint("separate topics by semicolons")
-			}
-			if one.Value != "" && !slices.Contains(all, one) {
-				all = append(all, one)
-			}
+			one.Value = name
+			all = append(all, one)
 		}
 	}
 	return all, nil

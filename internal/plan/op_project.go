@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 )
 
@@ -107,7 +108,7 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 	r := p.relation(&Project{Exprs: exprs}, cols, in)
 	r.Keyed, r.Hash = through(in.Keyed, place), in.Hash
 	for i, e := range exprs {
-		if c, ok := widened(e); ok {
+		if c, ok := injected(e); ok {
 			if _, seen := place[c]; !seen {
 				place[c] = i
 			}
@@ -117,18 +118,38 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 	return r
 }
 
-// widened returns the column that an expression casts to a larger integer type. Different values
-// stay different, so what is unique before the cast is unique after it.
-func widened(e expr.Node) (column int, ok bool) {
+// injected returns the column from which an expression computes a value that is another for each
+// value of the column, so that what is unique before is unique after it.
+func injected(e expr.Node) (input int, ok bool) {
 	cast, ok := e.(*expr.Call)
-	if !ok || cast.F.Name != "CAST" && cast.F.Name != "TRY_CAST" {
+	if !ok || cast.F.Name != "CAST" && cast.F.Name != "TRY_CAST" || !injective(cast.Args[0].Type(), cast.T) {
 		return 0, false
 	}
-	c, ok := cast.Args[0].(*expr.Col)
-	if !ok || !c.Type().Integer() || !cast.T.Integer() || c.Type().Kind > cast.T.Kind { // kinds are in order of size
-		return 0, false
+	if c, ok := cast.Args[0].(*expr.Col); ok {
+		return c.Index, true
 	}
-	return c.Index, true
+	return injected(cast.Args[0])
+}
+
+// injective reports whether a cast gives different values for different ones. That of an instant to
+// text or to local time does not, where clocks are set back.
+func injective(from, to column.Type) bool {
+	text := to.Kind == column.String && to.Length == 0
+	switch from.Kind {
+	case column.TinyInt, column.SmallInt, column.Int, column.BigInt:
+		return text || to.Integer() && from.Kind <= to.Kind // kinds are in order of size
+	case column.Boolean, column.Time:
+		return text
+	case column.Date:
+		return text || to.Kind == column.Timestamp
+	case column.Timestamp:
+		return text || to.Kind == column.Timestamp && from.Precision <= to.Precision
+	case column.Decimal:
+		return text || to.Kind == column.Decimal && from.Scale <= to.Scale && from.Precision-from.Scale <= to.Precision-to.Scale
+	case column.String:
+		return text && !from.Fixed
+	}
+	return false
 }
 
 // through maps columns to their new positions; nil if one is missing.
