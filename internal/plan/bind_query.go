@@ -196,7 +196,7 @@ func (p *planner) distinct(where sql.Node, r *Relation) (*Relation, error) {
 
 func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if len(s.From) == 0 {
-		return nil, sql.Errorf(s, "SELECT without FROM is not supported")
+		return nil, sql.Errorf(s, "SELECT without FROM is not supported").WithHint("select from a table")
 	}
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")

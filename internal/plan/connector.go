@@ -38,6 +38,13 @@ var connectors = map[string]connector{
 	"upsert-kafka": kafka{upsert: true},
 }
 
+// otherWays are hints for connectors of Flink that Weir does not have.
+var otherWays = map[string]string{
+	"print":     "write to a kafka table, and show its rows with weir tail TOPIC",
+	"blackhole": "write to a kafka table whose topic has a short retention.ms; to see only what a query does, run weir explain or weir test",
+	"datagen":   "send generated readings to a topic with weir produce, or the rows of a file with weir produce --file, and read that topic",
+}
+
 // options holds the options of a CREATE TABLE and records which keys have been read.
 type options struct {
 	name string // of the connector
@@ -61,7 +68,7 @@ func readOptions(s *sql.CreateTable, table string) (*options, connector, error) 
 	o.name = o.get("connector")
 	c := connectors[o.name]
 	if c == nil {
-		return nil, nil, o.bad("connector", "use one of "+strings.Join(names, ", "))
+		return nil, nil, o.bad("connector", orElse(otherWays[o.name], orElse(suggest.DidYouMean(o.name, names), "use one of "+strings.Join(names, ", "))))
 	}
 	return o, c, nil
 }

@@ -150,7 +150,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 		return nil, sql.Errorf(e, "GROUP BY of a constant puts all rows into one group").WithHint("write the column or expression, not its number")
 	}
 	if t := n.Type(); t.Kind == column.Map {
-		return nil, sql.Errorf(e, "GROUP BY of a %s is not supported", t.Nullable(true))
+		return nil, sql.Errorf(e, "GROUP BY of a %s is not supported", t.Nullable(true)).WithHint("group by one of its entries, such as m['key']")
 	}
 	return n, nil
 }
@@ -158,6 +158,9 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 // bindWindow assigns the rows to the group window and adds its columns to the keys.
 func (g *grouping) bindWindow() error {
 	c := g.window
+	if err := g.planner.checkEmit(c); err != nil {
+		return err
+	}
 	if len(c.Args) == 0 {
 		return sql.Errorf(c, "%s requires the time column as its first argument", c.Name)
 	}
@@ -181,6 +184,18 @@ func (g *grouping) bindWindow() error {
 	g.pre = slices.Clone(g.keys)
 	if w.Kind == Session { // keyed by the group's keys
 		w.Keys = nil
+	}
+	return nil
+}
+
+// checkEmit refuses early and late results, which Flink has for this kind of window only: windows
+// of TABLE(TUMBLE(…)) ignore the settings.
+func (p *planner) checkEmit(c *sql.Call) error {
+	for key, on := range map[string]bool{earlyFire: p.program.Settings.EarlyFire, lateFire: p.program.Settings.LateFire} {
+		if on {
+			return sql.Errorf(p.settingOr(key, c), "'%s' is not supported", key).
+				WithHint("for results before a window's end, group by CUMULATE, or by FLOOR(ts TO HOUR) into an upsert-kafka table; late rows are in the topic of late rows")
+		}
 	}
 	return nil
 }

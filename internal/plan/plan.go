@@ -130,7 +130,7 @@ func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC, Script: &sql.Script{}},
 		tables:  make(map[string]*Table), declared: make(map[string]*sql.CreateTable), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), hinted: make(map[string][]*Table),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table),
 	}
 }
 
@@ -204,7 +204,7 @@ type planner struct {
 	program    *Program
 	tables     map[string]*Table
 	declared   map[string]*sql.CreateTable // the statements of tables, without LIKE and AS
-	hinted     map[string][]*Table         // a table with other options, by its name
+	variants   map[string][]*Table         // a table with other options, by its name
 	views      map[string]*view
 	scans      map[*Table]*Relation
 	normalized map[*Table]*Relation        // the Normalize of each upsert table that is read

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,8 @@ type Settings struct {
 	IdleTimeout     time.Duration
 	MaxAhead        time.Duration // rows further ahead of the transaction's time don't advance the watermark; 0 is no limit
 	StateTTL        time.Duration // table.exec.state.ttl; 0 keeps state forever
+	EarlyFire       bool          // table.exec.emit.early-fire.enabled; see planner.checkEmit
+	LateFire        bool          // table.exec.emit.late-fire.enabled
 	AnyPartition    bool          // weir.key-partitioning is any: equal keys may be in different partitions
 	Sink            SinkSettings
 }
@@ -60,6 +63,13 @@ var settings = []string{
 const (
 	deadLetterTopic = "weir.dead-letter.topic"
 	lateTopic       = "weir.late.topic"
+)
+
+// earlyFire and lateFire are the settings by which Flink's legacy group windows, GROUP BY
+// TUMBLE(ts, …), emit results before their end, or again for late rows.
+const (
+	earlyFire = "table.exec.emit.early-fire.enabled"
+	lateFire  = "table.exec.emit.late-fire.enabled"
 )
 
 // maxAhead is the setting that keeps rows from the future from advancing the watermark.
@@ -131,6 +141,20 @@ func (p *planner) set(s *sql.Set) error {
 			p.program.Settings.Sink.Lengths = LengthMode(mode)
 		default:
 			return bad("write IGNORE, TRIM_PAD or ERROR")
+		}
+	case earlyFire, lateFire:
+		on, err := strconv.ParseBool(strings.ToLower(s.Value))
+		if err != nil {
+			return bad("write true or false")
+		}
+		if s.Key == earlyFire {
+			p.program.Settings.EarlyFire = on
+		} else {
+			p.program.Settings.LateFire = on
+		}
+	case "table.exec.emit.early-fire.delay", "table.exec.emit.late-fire.delay", "table.exec.emit.allow-lateness":
+		if _, err := ParseDuration(s.Value); err != nil {
+			return bad("write a duration such as 1 min")
 		}
 	case "table.exec.sink.nested-constraint-enforcer":
 		if !strings.EqualFold(s.Value, "IGNORE") {

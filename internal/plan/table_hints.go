@@ -37,7 +37,7 @@ func (p *planner) withHints(name string, hints []sql.Option) (*Table, error) {
 	s := *p.declared[name]
 	s.Options = overwrite(s.Options, hints)
 	given := hintText(hints)
-	for _, t := range p.hinted[name] {
+	for _, t := range p.variants[name] {
 		if t.hints == given && t.Pos == s.Pos {
 			return t, nil
 		}
@@ -49,7 +49,7 @@ func (p *planner) withHints(name string, hints []sql.Option) (*Table, error) {
 	for _, part := range append(t.parts(), t) {
 		part.hints = given
 	}
-	p.hinted[name] = append(p.hinted[name], t)
+	p.variants[name] = append(p.variants[name], t)
 	p.addTable(t)
 	return t, nil
 }

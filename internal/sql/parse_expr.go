@@ -60,7 +60,7 @@ func (p *parser) predicate() Expr {
 		at := p.peek()
 		if op := p.comparison(); op != "" {
 			if p.isWord("ANY") || p.isWord("ALL") || p.isWord("SOME") {
-				p.refuse(p.peek(), "a comparison with "+p.peek().upper)
+				p.refuse(p.peek(), "a comparison with "+p.peek().upper, "write IN (SELECT …), EXISTS (SELECT …), or compare with (SELECT MIN(…) …) or MAX")
 			}
 			left = &Binary{at.Pos, op, left, p.additive()}
 			continue
@@ -525,7 +525,7 @@ func (p *parser) args(c *Call) {
 		p.words("ALL")
 	}
 	if p.words("DESCRIPTOR") {
-		p.refuse(p.peek(), "DESCRIPTOR outside of a window function")
+		p.refuse(p.peek(), "DESCRIPTOR outside of a window function", "write the column's name")
 	}
 	c.Args = p.exprs()
 	p.nulls(c)
@@ -536,7 +536,7 @@ func (p *parser) nulls(c *Call) {
 	if p.words("IGNORE", "NULLS") {
 		c.IgnoreNulls = true
 	} else if p.words("RESPECT", "NULLS") {
-		p.refuse(at, "RESPECT NULLS")
+		p.refuse(at, "RESPECT NULLS", "leave it out where NULLs don't occur, or replace them with COALESCE")
 	}
 }
 

@@ -12,7 +12,7 @@ func (p *parser) query() *Query {
 	q := &Query{Pos: p.peek().Pos}
 	if p.words("WITH") {
 		if p.isWord("RECURSIVE") {
-			p.refuse(p.peek(), "WITH RECURSIVE")
+			p.refuse(p.peek(), "WITH RECURSIVE", "write the levels out as joins; Flink does not support it either")
 		}
 		for {
 			c := CommonTable{Name: p.name()}
@@ -244,7 +244,7 @@ func (p *parser) groupItem() Expr {
 	p.expectSymbol("(")
 	for {
 		if nested := p.peek(); nested.kind == wordToken && slices.Contains([]string{"GROUPING", "ROLLUP", "CUBE"}, nested.upper) {
-			p.refuse(nested, nested.upper+" in "+g.Kind)
+			p.refuse(nested, nested.upper+" in "+g.Kind, "list the sets one by one in GROUPING SETS")
 		}
 		set := []Expr{}
 		if !p.symbol("(") {
@@ -336,7 +336,7 @@ func (p *parser) tablePrimary() TableRef {
 			panic(p.unexpected("( and a window function"))
 		}
 		if lateral {
-			p.refuse(at, "LATERAL TABLE(function)")
+			p.refuse(at, "LATERAL TABLE(function)", "write CROSS JOIN UNNEST(…) for arrays and maps, or LATERAL (SELECT …)")
 		}
 		return p.windowTable(at.Pos)
 	case p.words("UNNEST"):

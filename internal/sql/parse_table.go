@@ -12,9 +12,9 @@ func (p *parser) createTable(at Pos, temporary bool) Statement {
 	}
 	switch {
 	case p.isWord("PARTITIONED"):
-		p.refuse(p.peek(), "PARTITIONED BY")
+		p.refuse(p.peek(), "PARTITIONED BY", "topics are partitioned by key: set 'key.format' and 'key.fields'")
 	case p.isWord("DISTRIBUTED"):
-		p.refuse(p.peek(), "DISTRIBUTED BY")
+		p.refuse(p.peek(), "DISTRIBUTED BY", "topics are partitioned by key: set 'key.format' and 'key.fields'")
 	}
 	if p.words("WITH") {
 		t.Options = p.options()

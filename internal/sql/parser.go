@@ -210,9 +210,9 @@ func (p *parser) unexpected(expected string) *Error {
 	return e
 }
 
-// refuse panics with the error for a feature that is known but not supported.
-func (p *parser) refuse(at Node, feature string) {
-	panic(Errorf(at, "%s is not supported", feature))
+// refuse panics with the error for a feature that is known but not supported. hint is another way.
+func (p *parser) refuse(at Node, feature, hint string) {
+	panic(Errorf(at, "%s is not supported", feature).WithHint("%s", hint))
 }
 
 func (p *parser) name() Ident {
@@ -282,12 +282,21 @@ func (p *parser) statement() Statement {
 			panic(Errorf(at, "a query alone has no table to write to").WithHint("write INSERT INTO table before it"))
 		}
 	}
-	for _, w := range []string{"ALTER", "USE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "LOAD", "UNLOAD", "ANALYZE", "UPDATE", "DELETE", "TRUNCATE", "CALL", "ADD", "REMOVE", "RESET", "COMPILE"} {
-		if p.isWord(w) {
-			p.refuse(at, "statement "+w)
-		}
+	if hint, known := otherStatements[at.upper]; known && at.kind == wordToken {
+		p.refuse(at, "statement "+at.upper, hint)
 	}
 	panic(p.unexpected("a statement (SET, CREATE, INSERT INTO, EXECUTE STATEMENT SET)"))
+}
+
+// otherStatements are statements of Flink that a pipeline can't have, with another way to do the
+// same.
+var otherStatements = map[string]string{
+	"ALTER": "change the CREATE statement in the file", "USE": "there is only default_catalog.default_database",
+	"SHOW": "weir check lists what is wrong with a file", "DESCRIBE": "weir explain shows the columns that a pipeline reads", "DESC": "weir explain shows the columns that a pipeline reads",
+	"EXPLAIN": "run weir explain FILE", "LOAD": "all modules of Weir are loaded", "UNLOAD": "all modules of Weir are loaded", "ANALYZE": "plans don't depend on statistics",
+	"UPDATE": "write the new row with INSERT INTO: in an upsert-kafka table it replaces the one with its key", "DELETE": "the query of an upsert-kafka table deletes the rows that it no longer has",
+	"TRUNCATE": "delete the records with Kafka's tools", "CALL": "there are no procedures", "ADD": "there are no JARs: user-defined functions are not supported",
+	"REMOVE": "there are no JARs: user-defined functions are not supported", "RESET": "leave the SET out", "COMPILE": "weir run records the plan itself, in the topic NAME.plan",
 }
 
 func (p *parser) set(at Pos) Statement {
@@ -303,7 +312,7 @@ func (p *parser) create(at Pos) Statement {
 	what := p.peek()
 	switch {
 	case replace:
-		p.refuse(at, "CREATE OR REPLACE")
+		p.refuse(at, "CREATE OR REPLACE", "write CREATE: a file starts without tables and views")
 	case p.words("TABLE"):
 		return p.createTable(at, temporary)
 	case p.words("VIEW"):
@@ -311,7 +320,7 @@ func (p *parser) create(at Pos) Statement {
 	case p.isWord("FUNCTION"), p.isWord("SYSTEM"):
 		panic(Errorf(what, "CREATE FUNCTION is not supported").WithHint("user-defined functions are JVM code: write the expression with built-in functions"))
 	case p.isWord("CATALOG"), p.isWord("DATABASE"), p.isWord("MODEL"), p.isWord("MATERIALIZED"):
-		p.refuse(what, "CREATE "+what.upper)
+		p.refuse(what, "CREATE "+what.upper, "declare tables with CREATE TABLE, in default_catalog.default_database")
 	}
 	panic(p.unexpected("TABLE or VIEW"))
 }
@@ -348,13 +357,13 @@ func (p *parser) insert() *Insert {
 	i := &Insert{Pos: p.peek().Pos}
 	p.expectWord("INSERT")
 	if p.isWord("OVERWRITE") {
-		p.refuse(p.peek(), "INSERT OVERWRITE")
+		p.refuse(p.peek(), "INSERT OVERWRITE", "write INSERT INTO: Flink overwrites in batch jobs only")
 	}
 	p.expectWord("INTO")
 	i.Table = p.path()
 	i.Hints = p.hints()
 	if p.isWord("PARTITION") {
-		p.refuse(p.peek(), "INSERT INTO … PARTITION")
+		p.refuse(p.peek(), "INSERT INTO … PARTITION", "select the value as a column: topics are partitioned by key")
 	}
 	if p.isSymbol("(") && !p.queryFollows(1) {
 		i.Columns = p.names()
