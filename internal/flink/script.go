@@ -156,8 +156,8 @@ func writtenOut(text, name string, env Environment) (string, *sql.Script, error)
 	return text, parsed, err
 }
 
-// withRegistry returns a pipeline as text, with the registry of the environment, which the file need
-// not contain.
+// withRegistry returns a pipeline as text, with the registry of the environment, which the file
+// need not contain.
 func withRegistry(script *sql.Script, env Environment) string {
 	for _, s := range script.Statements {
 		t, ok := s.(*sql.CreateTable)
