@@ -56,9 +56,14 @@ func columnsAs(s *sql.CreateTable, r *Relation) ([]sql.Column, error) {
 			own = append(own, c)
 		case featureOf(c) != "":
 			return nil, sql.Errorf(c, "column %s is a column of the query too", c.Name.Name).WithHint("give the computed or metadata column another name")
+		case c.Type.NotNull && !queried[i].Type.NotNull:
+			return nil, sql.Errorf(c, "column %s is declared NOT NULL, but the query's may be NULL", c.Name.Name).WithHint("%s", makeNotNull)
 		default:
 			queried[i] = c
 		}
+	}
+	if err := nullableKeyAs(s, r); err != nil {
+		return nil, err
 	}
 	if s.Select == nil {
 		return append(own, queried...), nil
@@ -78,6 +83,21 @@ func columnsAs(s *sql.CreateTable, r *Relation) ([]sql.Column, error) {
 		ordered = append(ordered, queried[i])
 	}
 	return ordered, nil
+}
+
+const makeNotNull = "declare the columns that it is computed from NOT NULL, or write COALESCE(…, a value)"
+
+// nullableKeyAs refuses a primary key of columns that may be NULL in the query, as Flink does.
+func nullableKeyAs(s *sql.CreateTable, r *Relation) error {
+	if s.PrimaryKey == nil {
+		return nil
+	}
+	for _, name := range s.PrimaryKey.Columns {
+		if slices.ContainsFunc(r.Cols, func(c Column) bool { return c.Name == name.Name && !c.Type.NotNull }) {
+			return sql.Errorf(name, "the primary key column %s may be NULL in the query", name.Name).WithHint("%s", makeNotNull)
+		}
+	}
+	return nil
 }
 
 func everyColumn(r *Relation) []int {

@@ -114,12 +114,29 @@ func (m *likeMerger) watermark(s *sql.CreateTable) error {
 
 func (m *likeMerger) primaryKey(s *sql.CreateTable) error {
 	if m.from.PrimaryKey == nil || m.merging("CONSTRAINTS") == sql.Excluding {
-		return nil
+		return m.nullableKey(s)
 	}
 	if s.PrimaryKey != nil {
 		return sql.Errorf(s.PrimaryKey, "table %s already has a PRIMARY KEY", lastName(m.like.Table)).WithHint("write LIKE … (EXCLUDING CONSTRAINTS)")
 	}
 	m.into.PrimaryKey = m.from.PrimaryKey
+	return nil
+}
+
+// nullableKey refuses a primary key of columns that the other table declares without NOT NULL, as
+// Flink does: a key makes only columns of its own statement NOT NULL.
+func (m *likeMerger) nullableKey(s *sql.CreateTable) error {
+	if s.PrimaryKey == nil {
+		return nil
+	}
+	for _, name := range s.PrimaryKey.Columns {
+		for _, c := range m.into.Columns {
+			taken := !slices.ContainsFunc(s.Columns, func(own sql.Column) bool { return own.Name.Name == c.Name.Name })
+			if c.Name.Name == name.Name && taken && c.Type != nil && !c.Type.NotNull {
+				return sql.Errorf(name, "the primary key column %s is not NOT NULL in table %s", name.Name, lastName(m.like.Table)).WithHint("declare it NOT NULL there")
+			}
+		}
+	}
 	return nil
 }
 
