@@ -467,10 +467,7 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 		if strings.ContainsAny(s, "NI") { // JSON has no NaN or Infinity
 			return s, nil
 		}
-		if !strings.Contains(s, "E-") {
-			s = strings.Replace(s, "E", "E+", 1)
-		}
-		return json.Number(s), nil
+		return json.Number(bigDecimalText(s)), nil
 	case int64:
 		switch {
 		case t.Integer():

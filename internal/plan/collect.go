@@ -26,6 +26,10 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 		return sql.Errorf(c, "%s(*) and %s WITHIN GROUP are not supported", a.Name, a.Name).
 			WithHint("values are in the order in which the rows arrive; Flink 2.2 doesn't sort them either")
 	}
+	if strings.HasPrefix(a.Name, "JSON_") && (c.Distinct || c.Filter != nil) {
+		return sql.Errorf(c, "%s with DISTINCT or FILTER is not supported", a.Name).
+			WithHint("Flink doesn't accept it either; write %s(… CASE WHEN … THEN … END ABSENT ON NULL), or filter in a subquery", a.Name)
+	}
 	args, err := b.bindAll(c.Args)
 	if err != nil {
 		return err
@@ -59,9 +63,6 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 			return []expr.Node{text}, err
 		},
 		"JSON_OBJECTAGG": func(c *sql.Call, a *Agg, b *binder, args []expr.Node) ([]expr.Node, error) {
-			if c.Distinct {
-				return nil, sql.Errorf(c, "JSON_OBJECTAGG has no DISTINCT")
-			}
 			if t := args[0].Type(); t.Kind != column.String {
 				return nil, sql.Errorf(c.Args[0], "the key of JSON_OBJECTAGG must be a string, got %s", t.Nullable(true)).WithHint("write CAST(… AS STRING)")
 			}
@@ -201,6 +202,9 @@ func checkCollecting(where sql.Node, in *Relation, a *Aggregate) error {
 		return sql.Errorf(where, "a query with %s can have at most %d aggregate functions", strings.Join(collecting, ", "), maxCollectors).WithHint("write several queries")
 	}
 	for _, g := range a.Aggs {
+		if g.Name == "JSON_ARRAYAGG" && a.Window != nil && a.Window.Kind != Tumble {
+			return sql.Errorf(where, "JSON_ARRAYAGG in %s windows is not supported", a.Window.Kind).WithHint("Flink 2.2 doesn't support it either; use ARRAY_AGG, or TUMBLE")
+		}
 		if g.Name != "JSON_OBJECTAGG" {
 			continue
 		}
@@ -209,7 +213,7 @@ func checkCollecting(where sql.Node, in *Relation, a *Aggregate) error {
 				WithHint("use the key of the grouped rows as its key, such as JSON_OBJECTAGG(k VALUE n) FROM (SELECT k, COUNT(*) AS n FROM t GROUP BY k)")
 		}
 		if a.Window != nil && a.Window.Kind == Session {
-			return sql.Errorf(where, "JSON_OBJECTAGG in SESSION windows is not supported").WithHint("Flink 2.2 doesn't support it either; use TUMBLE, or ARRAY_AGG(ROW(key, value))")
+			return sql.Errorf(where, "JSON_OBJECTAGG in SESSION windows is not supported").WithHint("use TUMBLE, or ARRAY_AGG(ROW(key, value))")
 		}
 	}
 	return nil

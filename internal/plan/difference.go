@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "dead-letters", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "dead-letters", "distinct-lists", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -134,6 +134,12 @@ func (p *planner) differGroup(where sql.Node, r *Relation) {
 		case "JSON_OBJECTAGG":
 			p.differ(where, "repeated-keys", "a row that repeats a key of its JSON_OBJECTAGG is a dead letter; Flink's job fails")
 		case "ARRAY_AGG", "JSON_ARRAYAGG", "LISTAGG":
+			if a.Window != nil && a.Window.Kind == Hop && g.Distinct {
+				p.differ(where, "distinct-lists", "Flink 2.2 doesn't support %s of DISTINCT values in HOP windows and rejects this", g.Name)
+			}
+			if a.Window != nil && a.Window.Kind == Hop && !g.Distinct {
+				p.differ(where, "list-order", "%s lists the rows of a HOP window in the order of time; Flink lists its last slice first", g.Name)
+			}
 			if g.Retracts {
 				p.differ(where, "list-order", "%s of rows that are updated sorts its values; Flink appends a row whenever it is updated", g.Name)
 			}
