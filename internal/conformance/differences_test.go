@@ -63,6 +63,10 @@ SET 'table.local-time-zone' = 'UTC+8';
 SET 'weir.watermark.max-ahead' = '1 h';
 INSERT INTO u SELECT CONVERT_TZ(d, 'Europe/Berlin', 'UTC') FROM r;
 CREATE VIEW l AS SELECT d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY d ORDER BY ts DESC) AS n FROM r) WHERE n = 1; INSERT INTO u SELECT r.d FROM r JOIN l FOR SYSTEM_TIME AS OF r.ts AS l ON r.d = l.d;
+INSERT INTO u SELECT LISTAGG(DISTINCT d) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND)) GROUP BY window_start, window_end;
+INSERT INTO u SELECT LISTAGG(d) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND)) GROUP BY window_start, window_end;
+INSERT INTO u SELECT JSON_OBJECTAGG(d VALUE v) FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end;
+INSERT INTO u SELECT UUID() FROM r WHERE ts > CURRENT_WATERMARK(ts);
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -73,6 +77,7 @@ CREATE VIEW l AS SELECT d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY d 
 		"sessions-again": 7, "lookup-deletes": 8, "lookup-order": 20, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
 		"key-partitioning": 14, "local-times": 19,
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
+		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24,
 	}
 	var names []string
 	for _, d := range p.Differences {
