@@ -245,7 +245,7 @@ func (t *trial) start(ctx context.Context, args ...string) (*process, error) {
 	args = append([]string{"run", t.id() + ".sql", "--brokers", t.server.addr, "--state-dir", t.stateDir(), "--session-timeout", "6s",
 		"--state-cache", strconv.Itoa(t.cacheMB), "--parallelism", strconv.Itoa(t.parallelism)}, args...)
 	if t.pprof != "" {
-		args = append(args, "--admin-listen", t.pprof)
+		args = append(args, "--admin-listen", t.pprof, "--pprof")
 	}
 	p.cmd = exec.CommandContext(ctx, t.weir, args...) //nolint:gosec // arguments built here
 	p.cmd.Dir, p.cmd.Stderr = t.dir, &p.log
