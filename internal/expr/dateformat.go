@@ -15,7 +15,7 @@ import (
 
 func init() {
 	register(
-		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, eval: evalDateFormat},
+		&Function{Name: "DATE_FORMAT", Min: 2, Max: 2, bind: bindDateFormat, compile: compileDateFormat},
 		maybe("TO_TIMESTAMP", "ss?", column.OfTime(column.Timestamp, 3), evalToTimestamp),
 		maybe("TO_TIMESTAMP_LTZ", "xx?x?", column.OfTime(column.TimestampLTZ, 3), evalToTimestampLTZ).with(func(f *Function) { f.bind, f.prepare = bindToTimestampLTZ, prepareZones(2) }),
 		maybe("TO_DATE", "ss?", column.Of(column.Date), evalToDate),
@@ -99,6 +99,10 @@ func FormatPattern(us int64, pattern string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return formatParts(us, pattern, parts)
+}
+
+func formatParts(us int64, pattern string, parts []part) (string, error) {
 	t := clock(us)
 	var b strings.Builder
 	for _, p := range parts {
@@ -113,6 +117,53 @@ func FormatPattern(us int64, pattern string) (string, error) {
 		b.WriteString(s)
 	}
 	return b.String(), nil
+}
+
+// dateFormatter formats wall clock times by one pattern. Rows that follow each other often have the
+// same text, so that it remembers the last one. It is not safe for concurrent use.
+type dateFormatter struct {
+	pattern string
+	parts   []part
+	err     error
+	unit    int64 // the text is the same for all times of the same unit, in microseconds
+	last    int64 // the unit that text belongs to
+	text    string
+}
+
+func newDateFormatter(pattern string) *dateFormatter {
+	f := &dateFormatter{pattern: pattern, unit: moment.Day}
+	if f.parts, f.err = patternParts(pattern); f.err != nil {
+		return f
+	}
+	for _, p := range f.parts {
+		for _, letter := range p.letters {
+			switch letter {
+			case 'S':
+				f.unit = min(f.unit, 1)
+			case 's':
+				f.unit = min(f.unit, moment.Second)
+			case 'm':
+				f.unit = min(f.unit, moment.Minute)
+			case 'H', 'h', 'K', 'k', 'a':
+				f.unit = min(f.unit, moment.Hour)
+			}
+		}
+	}
+	return f
+}
+
+func (f *dateFormatter) format(us int64) (string, error) {
+	if f.err != nil {
+		return "", f.err
+	}
+	if unit := moment.FloorDiv(us, f.unit); f.text == "" || unit != f.last {
+		text, err := formatParts(us, f.pattern, f.parts)
+		if err != nil {
+			return "", err
+		}
+		f.last, f.text = unit, text
+	}
+	return f.text, nil
 }
 
 func formatLetters(t time.Time, letters string) (string, bool) {
@@ -321,18 +372,45 @@ func bindDateFormat(args []Node) ([]Node, column.Type, error) {
 // required, and trailing text is ignored.
 const plainPattern = "yyyy-MM-dd HH:mm:ss"
 
-func evalDateFormat(n *Call, args []any) (any, error) {
+func compileDateFormat(n *Call, args []*Compiled) (*Compiled, error) {
+	from, pattern := args[0], args[1]
+	var f *dateFormatter
 	t := n.Args[0].Type()
-	var us int64
-	if s, ok := args[0].(string); ok {
-		var err error
-		if us, _, err = parsePattern(s, plainPattern, true); err != nil {
-			return nil, nil //nolint:nilerr // the result is NULL
+	return &Compiled{Type: n.T, S: func(b *column.Batch, row int) (string, bool) {
+		var us int64
+		switch {
+		case from.S != nil:
+			s, ok := from.S(b, row)
+			if !ok {
+				return "", false
+			}
+			var err error
+			if us, _, err = parsePattern(s, plainPattern, true); err != nil {
+				return "", false
+			}
+		default:
+			v, ok := from.I(b, row)
+			if !ok {
+				return "", false
+			}
+			if us = v; t.Kind == column.TimestampLTZ {
+				us = toLocal(v, n.Zone)
+			}
 		}
-	} else {
-		us = local(args[0], t, n.Zone)
-	}
-	return FormatPattern(us, args[1].(string))
+		p, ok := pattern.S(b, row)
+		if !ok {
+			return "", false
+		}
+		if f == nil || f.pattern != p {
+			f = newDateFormatter(p)
+		}
+		text, err := f.format(us)
+		if err != nil {
+			b.Fail("%s: %w", n.F.Name, err)
+			return "", false
+		}
+		return text, true
+	}}, nil
 }
 
 // parseWith parses args[0] by the pattern args[1], if there is one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"unsafe"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
@@ -78,8 +79,9 @@ func appendBoxed(dst []byte, v any) []byte {
 
 // reader decodes values from bytes. After the first error it returns NULLs.
 type reader struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	alias bool // the bytes are never modified, so that strings in columns may alias them
 }
 
 func (r *reader) fail() {
@@ -151,7 +153,7 @@ func (r *reader) bytes() []byte {
 	return b
 }
 
-// value appends one value to a column. Strings are copied.
+// value appends one value to a column. Strings are copied, unless alias is set.
 func (r *reader) value(c *column.Column) {
 	if c.Type.Class() == column.Boxes {
 		c.Add(r.boxed(c.Type))
@@ -167,7 +169,12 @@ func (r *reader) value(c *column.Column) {
 	case column.Floats:
 		c.AddFloat(r.float())
 	default:
-		c.AddText(string(r.bytes()))
+		b := r.bytes()
+		if r.alias {
+			c.AddText(unsafe.String(unsafe.SliceData(b), len(b)))
+			return
+		}
+		c.AddText(string(b))
 	}
 }
 

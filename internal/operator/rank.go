@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+	"sort"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
@@ -19,7 +20,6 @@ type rank struct {
 	in        *plan.Relation
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last row
 	scratch   *column.Batch
-	lanes     []lane // of the rows in scratch
 	out       rowBatch
 	watermark int64
 	fired     int64
@@ -153,37 +153,31 @@ func (k *rank) restart() {
 	}
 }
 
-// place returns the position of a row among the kept ones. Among equal rows, the lower lane comes
-// first, and within a lane the earlier row; if the newest row wins, the order is reversed.
+// place returns the position of a row among the kept ones, which are in order. Among equal rows,
+// the lower lane comes first, and within a lane the earlier row; if the newest row wins, the order
+// is reversed.
 func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
-	clearBatch(k.scratch)
-	k.lanes = k.lanes[:0]
-	for _, one := range kept {
-		in := &reader{b: one}
+	return sort.Search(len(kept), func(n int) bool {
+		clearBatch(k.scratch)
+		in := &reader{b: kept[n], alias: true} // until the next one is read
 		in.row(k.scratch)
 		of := int64(0)
 		if len(in.b) > 0 {
 			of = in.varint()
 		}
-		k.lanes = append(k.lanes, lane(of))
 		if in.err != nil {
 			k.task.fail(errState)
-			return len(kept)
+			return false
 		}
-	}
-	for n := range kept {
-		c := k.compare(row, i, k.scratch, n)
+		c := k.compare(row, i, k.scratch, 0)
 		if c == 0 {
-			c = cmp.Compare(from, k.lanes[n])
+			c = cmp.Compare(from, lane(of))
 			if k.newest {
 				c = cmp.Compare(-1, c) // a row is newer than earlier ones of its lane
 			}
 		}
-		if c < 0 {
-			return n
-		}
-	}
-	return len(kept)
+		return c < 0
+	})
 }
 
 func (k *rank) compare(a *column.Batch, i int, b *column.Batch, j int) int {
