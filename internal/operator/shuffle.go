@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,16 +12,23 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
-// The value of a record in a repartition topic is either a row (its kind and flags, the watermark
-// before it, optional fields by its flags, and the needed columns), or the watermark of the task
-// that wrote it (its partition, the number of partitions, the watermark, and whether it is idle). A
+// The value of a record in a repartition topic is a row (its kind and flags, the watermark before
+// it, optional fields by its flags, and the needed columns), several rows, each preceded by its
+// length, or the watermark of the task that wrote it (its partition, the number of partitions, the
+// watermark, and whether it is idle). Rows of a batch for the same partition share a record, since
+// a record costs more than a row. A
 // watermark is written to all partitions, after the rows that precede it. Lateness is decided by
 // the row's own watermark: the task's is written at the end of a transaction, and transaction
 // boundaries must not matter.
 const (
 	rowRecord       = 'r'
+	rowsRecord      = 'R'
 	watermarkRecord = 'w'
 )
+
+// sharedBytes is the size from which rows are not added to a record. It is small compared with the
+// transactions that consumers can end only between records.
+const sharedBytes = 16 << 10
 
 // Flags in the byte of a row's kind.
 const (
@@ -37,6 +45,8 @@ type shuffleWriter struct {
 	broadcast bool
 	topic     string
 	keyBuffer []byte
+	rowBuffer []byte
+	shared    []sharedRows // by partition, within a push
 
 	watermark     int64
 	idle          bool
@@ -70,15 +80,54 @@ func (s *shuffleWriter) push(_ int, r *rowBatch) {
 			first = int32(h.Sum32() % uint32(partitions)) //nolint:gosec // few partitions
 			end = first + 1
 		}
-		value := s.appendRowHeader(append(s.task.arena.room(64), rowRecord), r, i)
-		value = appendRow(value, &out, i)
-		value = s.task.arena.keep(value)
+		s.rowBuffer = appendRow(s.appendRowHeader(s.rowBuffer[:0], r, i), &out, i)
 		for p := first; p < end; p++ {
-			rec := s.task.arena.record()
-			rec.Topic, rec.Partition, rec.Value, rec.Context = s.topic, p, value, r.context(i)
-			s.task.out.emit(rec)
+			s.share(p, r.context(i))
 		}
 	}
+	for p := range s.shared {
+		s.send(int32(p), nil) //nolint:gosec // few partitions
+	}
+}
+
+// sharedRows are rows that are sent in one record.
+type sharedRows struct {
+	rows  int
+	bytes []byte // each row preceded by its length
+}
+
+// share adds the row in rowBuffer to the record for a partition. A traced row and a large one have
+// records of their own.
+func (s *shuffleWriter) share(p int32, traced context.Context) {
+	for len(s.shared) <= int(p) {
+		s.shared = append(s.shared, sharedRows{})
+	}
+	if traced != nil || len(s.rowBuffer) >= sharedBytes {
+		s.send(p, nil)
+	}
+	to := &s.shared[p]
+	to.rows, to.bytes = to.rows+1, appendBytes(to.bytes, s.rowBuffer)
+	if traced != nil || len(to.bytes) >= sharedBytes {
+		s.send(p, traced)
+	}
+}
+
+// send sends the rows for a partition, if there are any.
+func (s *shuffleWriter) send(p int32, traced context.Context) {
+	from := &s.shared[p]
+	if from.rows == 0 {
+		return
+	}
+	tag, rows := byte(rowsRecord), from.bytes
+	if from.rows == 1 {
+		_, n := binary.Uvarint(rows)
+		tag, rows = rowRecord, rows[n:]
+	}
+	value := append(append(s.task.arena.room(1+len(rows)), tag), rows...)
+	rec := s.task.arena.record()
+	rec.Topic, rec.Partition, rec.Value, rec.Context = s.topic, p, s.task.arena.keep(value), traced
+	s.task.out.emit(rec)
+	from.rows, from.bytes = 0, from.bytes[:0]
 }
 
 // appendRowHeader appends a row's metadata.
@@ -136,6 +185,7 @@ func (s *shuffleWriter) finishTransaction() {
 }
 
 func (s *shuffleWriter) rollback() {
+	s.shared = nil
 	s.watermark, s.idle, s.sentWatermark, s.sentIdle = minWatermark, false, minWatermark, false
 }
 
@@ -177,33 +227,24 @@ var errRepartition = errors.New("invalid record in a repartition topic: it was w
 
 func (r *shuffleReader) consume(all []*kgo.Record) {
 	for _, rec := range all {
-		in := &reader{b: rec.Value}
+		in := &reader{b: rec.Value, alias: true}
 		switch in.byte() {
 		case rowRecord:
-			flags, watermark, from, time := in.byte(), in.int64(), int64(0), minWatermark
-			if flags&rowHasLane != 0 {
-				from = in.varint()
-			}
-			if flags&rowHasTime != 0 {
-				time = in.int64()
-			}
-			in.row(r.out.Batch)
-			if in.err != nil || len(in.b) > 0 {
+			if r.row(in, rec); in.err != nil {
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}
-			r.out.watermarks, r.out.lanes, r.out.more = append(r.out.watermarks, rowWatermark(watermark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&rowHasMore != 0)
-			if r.out.times != nil {
-				r.out.times = append(r.out.times, time)
+		case rowsRecord:
+			for len(in.b) > 0 && in.err == nil {
+				one := &reader{b: in.bytes(), alias: true}
+				if in.err == nil {
+					r.row(one, rec)
+					in.err = one.err
+				}
 			}
-			if r.task.traced {
-				r.out.records = append(r.out.records, onlyContext(rec.Context))
-			}
-			if r.out.kinds != nil {
-				r.out.kinds = append(r.out.kinds, rowKind(flags&^rowFlags))
-			}
-			if r.out.N == batchRows {
-				r.deliver()
+			if in.err != nil {
+				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
+				return
 			}
 		case watermarkRecord:
 			partition, count, watermark, idle := in.int64(), in.int64(), in.int64(), in.byte() == 1
@@ -218,6 +259,35 @@ func (r *shuffleReader) consume(all []*kgo.Record) {
 		}
 	}
 	r.deliver()
+}
+
+// row adds the row that in contains, and nothing else.
+func (r *shuffleReader) row(in *reader, rec *kgo.Record) {
+	flags, watermark, from, time := in.byte(), in.int64(), int64(0), minWatermark
+	if flags&rowHasLane != 0 {
+		from = in.varint()
+	}
+	if flags&rowHasTime != 0 {
+		time = in.int64()
+	}
+	in.row(r.out.Batch)
+	if in.err != nil || len(in.b) > 0 {
+		in.fail()
+		return
+	}
+	r.out.watermarks, r.out.lanes, r.out.more = append(r.out.watermarks, rowWatermark(watermark)), append(r.out.lanes, lane(from)), append(r.out.more, flags&rowHasMore != 0)
+	if r.out.times != nil {
+		r.out.times = append(r.out.times, time)
+	}
+	if r.task.traced {
+		r.out.records = append(r.out.records, onlyContext(rec.Context))
+	}
+	if r.out.kinds != nil {
+		r.out.kinds = append(r.out.kinds, rowKind(flags&^rowFlags))
+	}
+	if r.out.N == batchRows {
+		r.deliver()
+	}
 }
 
 func (r *shuffleReader) deliver() {

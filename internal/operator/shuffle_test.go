@@ -192,3 +192,73 @@ func TestShuffleKeepsLanesAndWatermarks(t *testing.T) {
 		})
 	}
 }
+
+// Rows for a partition share records, in their order; a row alone has a record as in earlier
+// versions. Both are read.
+func TestRowsShareRecords(t *testing.T) {
+	x := newShuffle(t, 1)
+	const rows = 3000
+	var records []*kgo.Record
+	for i := range rows {
+		records = append(records, &kgo.Record{Topic: "readings", Offset: int64(i), Value: fmt.Appendf(nil, `{"sensor":"s%d","ts":"2026-01-01 00:00:0%d"}`, i%7, i*9/rows)})
+	}
+	repartition := x.program.Stages[1].Topics()[0]
+	out := x.through(x.task(0, 0, x.writers[0]), x.writers[0], "readings", records)
+	read, several := 0, 0
+	for _, r := range out.Records {
+		if r.Topic != repartition || r.Value[0] == watermarkRecord {
+			continue
+		}
+		in := &reader{b: r.Value[1:]}
+		if r.Value[0] == rowRecord {
+			read++
+			continue
+		}
+		if len(r.Value) > sharedBytes+100 {
+			t.Errorf("a record of %d bytes", len(r.Value))
+		}
+		for several++; len(in.b) > 0 && in.err == nil; read++ {
+			in.bytes()
+		}
+		if in.err != nil {
+			t.Fatal(in.err)
+		}
+	}
+	if read != rows || several < 3 || len(out.Records) > rows/20 {
+		t.Errorf("%d rows in %d records, of which %d have several, want %d rows", read, len(out.Records), several, rows)
+	}
+	// The same rows in records of their own, as an earlier version wrote them.
+	var single []*kgo.Record
+	for _, r := range out.Records {
+		if r.Value[0] != rowsRecord {
+			single = append(single, r)
+			continue
+		}
+		for in := (&reader{b: r.Value[1:]}); len(in.b) > 0; {
+			single = append(single, &kgo.Record{Topic: r.Topic, Value: append([]byte{rowRecord}, in.bytes()...)})
+		}
+	}
+	last := &kgo.Record{Topic: "readings", Offset: rows, Value: []byte(`{"sensor":"s0","ts":"2026-01-01 00:01:00"}`)}
+	more := x.through(x.task(0, 0, x.writers[0]), x.writers[0], "readings", []*kgo.Record{last})
+	var results [2][]string
+	for i, sent := range [][]*kgo.Record{out.Records, single} {
+		store := state.Memory()
+		for _, r := range x.through(x.task(1, 0, store), store, repartition, slices.Concat(sent, more.Records)).Records {
+			results[i] = append(results[i], string(r.Value))
+		}
+	}
+	if len(results[0]) != 7 || !slices.Equal(results[0], results[1]) {
+		t.Errorf("windows %q, and from records of one row %q", results[0], results[1])
+	}
+	// What is cut off is not taken for rows.
+	for _, r := range out.Records {
+		if r.Value[0] == rowsRecord {
+			store := state.Memory()
+			cut := &kgo.Record{Topic: repartition, Value: r.Value[:len(r.Value)-3]}
+			if err := x.task(1, 0, store).Step(repartition, []*kgo.Record{cut}, time.Time{}, &Output{}); err == nil {
+				t.Error("a record that is cut off is accepted")
+			}
+			break
+		}
+	}
+}
