@@ -17,7 +17,7 @@ LONG := ^(TestChaosJoins|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransac
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./cmd/weir ./cmd/weir
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,6 +150,9 @@ bench-restore: check-deps ## measure the time from a crash to the first commit, 
 
 bench-state: check-deps ## measure joins, groups and Top-N with states of a million keys: memory, throughput, restores and disk, also on Flink with RocksDB; KEYS=1000000,10000000 sets the sizes
 	cd bench && go run ./state $(if $(KEYS),-keys $(KEYS))
+
+bench-nexmark: check-deps ## compare Nexmark's queries on Weir and on Flink, on one real broker: throughput, CPU, memory, results; ROWS=2000000, QUERIES=q0,q1 and ROUNDS=3 choose less or more
+	cd bench && go run ./nexmark $(if $(ROWS),-rows $(ROWS)) $(if $(QUERIES),-queries $(QUERIES)) $(if $(ROUNDS),-rounds $(ROUNDS))
 
 bench-console: ## measure the cost of watching: metrics, console, a live preview and 200 slow pages, against none
 	cd bench && go run ./console
