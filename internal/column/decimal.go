@@ -47,7 +47,7 @@ func Rescale(v *big.Int, from, to int) *big.Int {
 
 // FitDecimal returns the unscaled value v, or nil if it has more digits than t.Precision.
 func FitDecimal(v *big.Int, t Type) any {
-	if new(big.Int).Abs(v).Cmp(Power10(t.Precision)) >= 0 {
+	if v.CmpAbs(Power10(t.Precision)) >= 0 {
 		return nil
 	}
 	return v
