@@ -128,7 +128,7 @@ none was lost or duplicated. Without --brokers it uses its embedded broker.`,
 	}
 	root.PersistentFlags().String("config", "", "file in YAML with values of flags (default: weir.yaml, if it exists)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newIngest(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
+	root.AddCommand(newUp(), newProduce(), newIngest(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newUsers(), newACL(), newCert(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root
 }
 

@@ -26,6 +26,7 @@ type upCommand struct {
 	stop     stopFlag
 	format   formatFlags
 	config   node.Config // from flags; run fills in the rest
+	serve    serveFlags
 	listen   string
 	announce string
 	sync     bool
@@ -95,6 +96,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.ingest, "ingest", "", "accept readings of devices by HTTP as with weir ingest FILE")
 	f.StringVar(&u.http, "http", "", "accept readings of devices by HTTP at this address, such as :8086 for port 8086 of 127.0.0.1; takes precedence over that of --ingest")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
+	u.serve.add(cmd)
 	u.stop.add(cmd)
 	u.out.add(cmd)
 }
@@ -118,7 +120,13 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	if c.Kafka, err = u.kafka.kafka(log); err != nil {
 		return err
 	}
-	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync = u.listen, u.announce, u.sync
+	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync, c.Kafka.InsecureListen = u.listen, u.announce, u.sync, u.serve.insecure
+	if c.Kafka.TLS, err = u.serve.server(log); err != nil {
+		return err
+	}
+	if c.Kafka.OpenID, err = u.serve.provider(); err != nil {
+		return err
+	}
 	if err := errors.Join(checkFleet(&c.Fleet), c.Fleet.Validate()); err != nil {
 		return usage(err)
 	}

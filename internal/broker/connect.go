@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/tlsconf"
 )
 
@@ -30,6 +33,10 @@ type Config struct {
 	SASL     string // mechanism: "", PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
 	User     string // for SASL
 	Password string // for SASL; never logged
+
+	// DataDir is the directory of the embedded broker at Brokers, for processes that may read it: they
+	// log in with its secret and accept its certificate, whatever the other settings say. Default none.
+	DataDir string
 
 	ClientID string // default "weir"
 
@@ -93,6 +100,9 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	opts = append(opts, c.decompression()...)
+	if c.DataDir != "" {
+		return c.ownOptions(opts)
+	}
 	if c.TLS || c.CAFile != "" || c.CertFile != "" || c.TLSInsecure {
 		t, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 		if err != nil {
@@ -105,6 +115,28 @@ func (c *Config) Options() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(m))
 	}
 	return opts, nil
+}
+
+// CertLink is the file of a data directory with the path of the certificate that its broker serves.
+const CertLink = "broker.tls"
+
+// ownOptions are those of a process that may read the data directory. The broker changes the secret
+// at each start, so each login reads it.
+func (c *Config) ownOptions(opts []kgo.Opt) ([]kgo.Opt, error) {
+	if file, err := os.ReadFile(filepath.Join(c.DataDir, CertLink)); err == nil { //nolint:gosec // the data directory is the user's choice
+		t, err := tlsconf.Pinned(strings.TrimSpace(string(file)))
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(t))
+	}
+	if secret, err := guard.Secret(c.DataDir); err != nil || secret == "" { // of an earlier version, without logins
+		return opts, err
+	}
+	return append(opts, kgo.SASL(scram.Sha256(func(context.Context) (scram.Auth, error) {
+		secret, err := guard.Secret(c.DataDir)
+		return scram.Auth{User: guard.InternalName, Pass: secret}, err
+	}))), nil
 }
 
 func (c *Config) mechanism() sasl.Mechanism {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type Guard struct {
 	secret   string
 	internal Keys
 	unknown  [32]byte // key of the salts of users that don't exist
+
+	closed   atomic.Bool // a login is required until the end
+	Failures Failures    // of all listeners
 }
 
 // SecretFile is the file of a data directory with the secret of its processes.
@@ -57,32 +61,42 @@ func Open(ctx context.Context, c Config) (*Guard, error) {
 	return g, writePrivate(filepath.Join(c.Dir, SecretFile), []byte(g.secret))
 }
 
-// Secret returns user, password and mechanism of the processes that own a data directory. All are
-// "" if its broker is of an earlier version, which has no logins.
-func Secret(dir string) (user, password, mechanism string, err error) {
+// Secret returns the secret with which processes that own a data directory log in, as the user
+// InternalName with SCRAM256. It is "" if the broker is of an earlier version, without logins.
+func Secret(dir string) (string, error) {
 	secret, err := os.ReadFile(filepath.Join(dir, SecretFile)) //nolint:gosec // in the data directory
 	if errors.Is(err, os.ErrNotExist) {
-		return "", "", "", nil
+		return "", nil
 	}
 	if err != nil {
-		return "", "", "", fmt.Errorf("read the secret of the data directory: %w", err)
+		return "", fmt.Errorf("read the secret of the data directory: %w", err)
 	}
-	return internalName, strings.TrimSpace(string(secret)), SCRAM256, nil
+	return strings.TrimSpace(string(secret)), nil
 }
 
 // Users returns the users.
 func (g *Guard) Users() *Users { return g.users }
 
-// Open reports whether everybody may do everything, because there is no way to log in.
-func (g *Guard) Open() bool { return !g.certs && g.tokens == nil && g.users.Empty() }
+// Open reports whether everybody may do everything, because there is no way to log in. Once there
+// is one, it is never true again: a file of users that is removed must not open what it protected.
+func (g *Guard) Open() bool {
+	if g.closed.Load() {
+		return false
+	}
+	open := !g.certs && g.tokens == nil && g.users.Empty()
+	if !open {
+		g.closed.Store(true)
+	}
+	return open
+}
 
 // errCredentials is the error of a failed login. It does not tell whether the user exists.
 var errCredentials = errors.New("invalid credentials")
 
 // keysOf returns a user's keys.
 func (g *Guard) keysOf(name, mechanism string) (User, Keys, bool) {
-	if name == internalName {
-		return User{Name: internalName}, g.internal, mechanism == SCRAM256
+	if name == InternalName {
+		return User{Name: InternalName}, g.internal, mechanism == SCRAM256
 	}
 	user, ok := g.users.Find(name)
 	if !ok {
@@ -93,8 +107,8 @@ func (g *Guard) keysOf(name, mechanism string) (User, Keys, bool) {
 }
 
 func (g *Guard) principal(user User) *Principal {
-	if user.Name == internalName {
-		return &Principal{Name: internalName, Role: Admin, Internal: true}
+	if user.Name == InternalName {
+		return &Principal{Name: InternalName, Role: Admin, Internal: true}
 	}
 	return &Principal{Name: user.Name, Role: user.Role, keys: user.identity()}
 }
@@ -117,7 +131,7 @@ func (g *Guard) Password(name, password string) (*Principal, error) {
 // one that the OpenID provider has signed.
 func (g *Guard) Token(token string) (*Principal, error) {
 	if subtle.ConstantTimeCompare([]byte(token), []byte(g.secret)) == 1 {
-		return g.principal(User{Name: internalName}), nil
+		return g.principal(User{Name: InternalName}), nil
 	}
 	if user, ok := g.users.withToken(token); ok {
 		return g.principal(user), nil

@@ -99,15 +99,15 @@ func TestLogin(t *testing.T) {
 		{SCRAM512, "alice", "correct Horse", false},
 		{SCRAM256, "alice", "", false},
 		{SCRAM256, "nobody", "correct horse", false},
-		{SCRAM256, internalName, g.secret, true},
-		{SCRAM512, internalName, g.secret, false},
-		{SCRAM256, internalName, "correct horse", false},
+		{SCRAM256, InternalName, g.secret, true},
+		{SCRAM512, InternalName, g.secret, false},
+		{SCRAM256, InternalName, "correct horse", false},
 	} {
 		who, err := login(t, g, c.mechanism, c.user, c.password)
 		if (err == nil) != c.ok || c.ok && who.Name != c.user {
 			t.Errorf("%s of %s: %+v, %v", c.mechanism, c.user, who, err)
 		}
-		if c.mechanism == SCRAM512 && c.user == internalName {
+		if c.mechanism == SCRAM512 && c.user == InternalName {
 			continue
 		}
 		plain, _ := g.Start(Plain)
@@ -265,7 +265,7 @@ func TestHTTP(t *testing.T) {
 		{"/write", bearer(""), 401},
 		{"/read", bearer("a.b.c"), 401},
 		{"/write", bearer(g.secret), 200},
-		{"/write", basic(internalName, g.secret), 200},
+		{"/write", basic(InternalName, g.secret), 200},
 		{"/write", basic("robot", ""), 401},
 	} {
 		if code := get(c.path, c.auth); code != c.want {

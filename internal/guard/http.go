@@ -36,7 +36,7 @@ var ErrNoLogin = errors.New("log in with a user's password or token")
 // Who returns the principal of a request.
 func (g *Guard) Who(r *http.Request) (*Principal, error) {
 	if user, password, ok := r.BasicAuth(); ok {
-		if user == internalName {
+		if user == InternalName {
 			return g.Token(password)
 		}
 		return g.Password(user, password)

@@ -50,15 +50,15 @@ func (p Principal) May(role Role) bool {
 	return p.Internal || slices.Contains(Roles, role) && slices.Index(Roles, p.Role) >= slices.Index(Roles, role)
 }
 
-// internalName is the user name of the processes that own the data directory.
-const internalName = "weir"
+// InternalName is the user name of the processes that own the data directory.
+const InternalName = "weir"
 
 // CheckName returns an error for a name that a user cannot have.
 func CheckName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("a user needs a name")
-	case name == internalName:
+	case name == InternalName:
 		return fmt.Errorf("%s is the name under which Weir's own processes log in: choose another one", name)
 	case name == "*":
 		return fmt.Errorf("* stands for all users in ACLs: choose another name")

@@ -143,6 +143,10 @@ func (g *Guard) newSCRAM(mechanism string) (*scramConversation, error) {
 	return c, nil
 }
 
+// Internal reports whether the login is that of a process that owns the data directory. Its secret
+// cannot be guessed, so others' failures must not keep it out.
+func (c *scramConversation) Internal() bool { return c.user.Name == InternalName }
+
 // Step takes a client's message, and returns the answer; who is set once the login is complete.
 func (c *scramConversation) Step(in []byte) (out []byte, who *Principal, err error) {
 	answer, err := c.ServerConversation.Step(string(in))

@@ -11,7 +11,9 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Kafka selects the broker: the one at Broker.Brokers or, if that is empty, the embedded one on
@@ -25,7 +27,12 @@ type Kafka struct {
 	Advertise string // host:port advertised to clients; default Listen
 	Sync      bool   // the embedded broker syncs to disk at each commit
 	Profile   string // of the embedded broker, see embedded.Profiles; default embedded.DefaultProfile
-	Logger    *slog.Logger
+
+	TLS            *tlsconf.Server // that the embedded broker serves; default none
+	OpenID         *guard.OpenID   // whose tokens let clients log in to the embedded broker; default none
+	InsecureListen bool            // allows an address that other machines can reach without TLS and a login
+
+	Logger *slog.Logger
 }
 
 // Attachment is a broker in use.
@@ -51,7 +58,7 @@ func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
 		return &Attachment{Broker: k.Broker}, nil
 	}
 	if k.Broker.TLS || k.Broker.CAFile != "" || k.Broker.CertFile != "" || k.Broker.SASL != "" || k.Broker.User != "" {
-		return nil, errors.New("TLS and SASL settings require --brokers: the embedded broker supports neither")
+		return nil, errors.New("TLS and SASL settings require --brokers: processes that may read the data directory of an embedded broker log in with it")
 	}
 	if at, err := k.Join(); at != nil || err != nil {
 		return at, err
@@ -109,7 +116,10 @@ func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 }
 
 func (k Kafka) serve() (*Attachment, error) {
-	b, err := embedded.Open(embedded.Config{Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Profile: k.Profile, Logger: k.Logger})
+	b, err := embedded.Open(embedded.Config{
+		Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Profile: k.Profile, Logger: k.Logger,
+		TLS: k.TLS, OpenID: k.OpenID, InsecureListen: k.InsecureListen,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +135,7 @@ func (k Kafka) serve() (*Attachment, error) {
 
 func (k Kafka) at(addr string) broker.Config {
 	c := k.Broker
-	c.Brokers = []string{addr}
+	c.Brokers, c.DataDir = []string{addr}, k.DataDir
 	return c
 }
 
@@ -147,6 +157,14 @@ func (a *Attachment) Describe() string {
 	default:
 		return fmt.Sprintf("Kafka at %v", a.Broker.Brokers)
 	}
+}
+
+// Guard returns who may use the broker that this process serves, or nil.
+func (a *Attachment) Guard() *guard.Guard {
+	if a.embedded == nil {
+		return nil
+	}
+	return a.embedded.Guard()
 }
 
 // Embedded reports whether this process serves the broker.

@@ -1,4 +1,8 @@
-// Package tlsconf builds TLS configurations of clients from PEM files.
+// Package tlsconf builds TLS configurations from PEM files.
+//
+//	tlsconf.go    clients
+//	server.go     listeners, whose files are read again when they change
+//	authority.go  an authority for development
 package tlsconf
 
 import (
@@ -14,14 +18,11 @@ import (
 func Client(caFile, certFile, keyFile string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile) //nolint:gosec // chosen by the user
+		pool, err := readPool(caFile)
 		if err != nil {
-			return nil, fmt.Errorf("read certificate authorities: %w", err)
+			return nil, err
 		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("no certificate in PEM in %s", caFile)
-		}
+		t.RootCAs = pool
 	}
 	if certFile != "" {
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
@@ -31,4 +32,16 @@ func Client(caFile, certFile, keyFile string) (*tls.Config, error) {
 		t.Certificates = []tls.Certificate{cert}
 	}
 	return t, nil
+}
+
+func readPool(caFile string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(caFile) //nolint:gosec // chosen by the user
+	if err != nil {
+		return nil, fmt.Errorf("read certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("no certificate in PEM in %s", caFile)
+	}
+	return pool, nil
 }

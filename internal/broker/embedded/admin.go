@@ -62,7 +62,7 @@ func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) {
 	}
 	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse) //nolint:forcetypeassert // kmsg pairs them
 	if req.Version <= 7 {
-		if req.Group == "" || b.cluster.GroupInfo(req.Group) != nil {
+		if req.Group == "" || b.cluster.GroupInfo(req.Group) != nil || !b.mayDescribe(req.Group, req.Topics) {
 			return nil, nil, false
 		}
 		for _, t := range req.Topics {
@@ -82,6 +82,12 @@ func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		if g.Group == "" {
 			return nil, nil, false
 		}
+		if !b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, g.Group) {
+			refused := kmsg.NewOffsetFetchResponseGroup()
+			refused.Group, refused.ErrorCode = g.Group, kerr.GroupAuthorizationFailed.Code
+			resp.Groups = append(resp.Groups, refused)
+			continue
+		}
 		info := b.cluster.GroupInfo(g.Group)
 		if info != nil {
 			known++
@@ -90,10 +96,16 @@ func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		answer.Group = g.Group
 		for _, t := range b.requestedTopics(g) {
 			topic := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
+			allowed := b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Topic)
+			if !allowed && g.Topics == nil {
+				continue
+			}
 			for _, p := range t.Partitions {
 				offset := kmsg.NewOffsetFetchResponseGroupTopicPartition()
 				offset.Partition, offset.Offset, offset.Metadata = p, -1, kmsg.StringPtr("")
-				if info != nil {
+				if !allowed {
+					offset.ErrorCode = kerr.TopicAuthorizationFailed.Code
+				} else if info != nil {
 					if c, ok := info.Commits[t.Topic][p]; ok {
 						offset.Offset, offset.LeaderEpoch, offset.Metadata = c.Offset, c.LeaderEpoch, kmsg.StringPtr(c.Metadata)
 					}
@@ -108,6 +120,14 @@ func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		return nil, nil, false
 	}
 	return resp, nil, true
+}
+
+// mayDescribe reports whether the client of the current request may see a group's offsets of topics.
+func (b *Broker) mayDescribe(group string, topics []kmsg.OffsetFetchRequestTopic) bool {
+	c := b.access.current
+	return c.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, group) && !slices.ContainsFunc(topics, func(t kmsg.OffsetFetchRequestTopic) bool {
+		return !c.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Topic)
+	})
 }
 
 // requestedTopics returns the topics of a request with their names; all with offsets, if it names

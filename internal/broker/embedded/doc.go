@@ -21,6 +21,9 @@
 //	fence.go       older producers of a transactional id, which kfake mistakes for the newer one
 //	expire.go      group members that kfake expels too early or never
 //	admin.go       administrative requests that kfake answers unlike Kafka
+//	access.go      what the client of a request may do; Kafka's API of ACLs
+//	acl.go         entries and filters of ACLs
+//	users.go       Kafka's API of SCRAM users
 //	producers.go   kfake's producers, in memory
 //	slots.go       the journal of earlier versions
 //	log.go         kfake's messages; stops the process when a write has failed that kfake ignores

@@ -18,7 +18,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/front"
+	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Config configures an embedded broker.
@@ -38,6 +41,16 @@ type Config struct {
 	// AutoCreateTopics creates the topics that clients request metadata of, as Kafka does by
 	// default. Without it, a misspelled name is an error. Default false.
 	AutoCreateTopics bool
+
+	// TLS is the certificate that the broker serves. Default: no TLS.
+	TLS *tlsconf.Server
+
+	// OpenID is a provider whose tokens let clients log in, besides the users of the directory.
+	OpenID *guard.OpenID
+
+	// InsecureListen allows an Addr that other machines can reach without TLS and a login. Default
+	// false.
+	InsecureListen bool
 
 	Profile     string       // name in Profiles; default DefaultProfile
 	StoredBytes int64        // caps the bytes of all topics' records; default the profile's, negative: no cap
@@ -97,6 +110,8 @@ type Broker struct {
 	gate     *gate
 	storage  *storage
 	loop     *loop
+	guard    *guard.Guard
+	access   *access
 	front    *front.Listener
 	disk     *syncer // nil without Config.Sync
 	lock     *flock.Flock
@@ -169,6 +184,13 @@ func (b *Broker) start() error {
 	if err := createPrivate(dir, b.cfg.Logger); err != nil {
 		return err
 	}
+	access := guard.Config{Dir: dir, OpenID: b.cfg.OpenID, ClientCerts: b.cfg.TLS != nil && b.cfg.TLS.ClientCerts()}
+	if b.guard, err = guard.Open(context.Background(), access); err != nil {
+		return err
+	}
+	if err := b.checkExposed(); err != nil {
+		return err
+	}
 	defer leanMemory(b.data())()
 	restored, err := recoverDir(dir, b.cfg.Logger)
 	if err != nil {
@@ -198,6 +220,10 @@ func (b *Broker) start() error {
 			}
 			b.front = front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger)
 			b.front.SetTopicConfigError(invalidTopicConfig)
+			b.front.SetGuard(b.guard)
+			if b.cfg.TLS != nil {
+				b.front.SetTLS(b.cfg.TLS.Config())
+			}
 			l = b.front
 			if b.disk != nil {
 				l = heldListener{l, b.disk}
@@ -206,6 +232,7 @@ func (b *Broker) start() error {
 		}),
 		kfake.WithLogger(logger{log: b.cfg.Logger, stop: stopProcess}),
 		kfake.ClusterID("weir-embedded"),
+		kfake.EnableACLs(),
 		kfake.DefaultNumPartitions(4),
 		kfake.BrokerConfigs(brokerConfigs(profile)),
 	}
@@ -225,6 +252,12 @@ func (b *Broker) start() error {
 	if b.controls, err = front.NewControls(b.cluster); err != nil {
 		return errors.Join(err, b.shut())
 	}
+	if b.access, err = newAccess(b.loop, b.guard); err != nil {
+		return errors.Join(err, b.shut())
+	}
+	for key, check := range b.access.checks() {
+		b.watch(key, check)
+	}
 	checks := front.Checks(b.topicName)
 	for key, check := range checks {
 		if key != kmsg.Produce {
@@ -241,6 +274,10 @@ func (b *Broker) start() error {
 	}
 	producers.restore(restored)
 	b.journal.producers, b.journal.topicName = producers, b.topicName
+	mayRead := func(topic string) bool {
+		return b.access.current.may(kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic, topic)
+	}
+	b.journal.mayRead, producers.mayRead = mayRead, mayRead
 	fence := &Fence{producers: producers}
 	members, err := newMembers(b.loop)
 	if err != nil {
@@ -268,6 +305,10 @@ func (b *Broker) start() error {
 	b.gate = newGate(b.topicName)
 	hold := b.gate.hold(b.controls.Sleep)
 	b.watch(kmsg.Produce, func(req kmsg.Request) (kmsg.Response, error, bool) { // a single function, see gate
+		refused, allowed := b.access.current.produces(req.(*kmsg.ProduceRequest), b.topicName) //nolint:forcetypeassert // watch
+		if refused != nil {
+			return refused, nil, true
+		}
 		for _, check := range []handler{checks[kmsg.Produce], room.onRequest} {
 			if resp, err, refused := check(req); refused {
 				return resp, err, true
@@ -281,7 +322,7 @@ func (b *Broker) start() error {
 			resp, err, answered = b.storage.onProduce(req)
 		}
 		if !answered {
-			resp, answered = b.journal.onProduce(req.(*kmsg.ProduceRequest))
+			resp, answered = b.journal.onProduce(req.(*kmsg.ProduceRequest), allowed)
 		}
 		return resp, err, answered
 	})
@@ -298,8 +339,12 @@ func (b *Broker) start() error {
 	b.watch(kmsg.IncrementalAlterConfigs, b.onIncrementalAlterConfigs)
 	b.watch(kmsg.AlterConfigs, b.onAlterConfigs)
 	b.watch(kmsg.CreateTopics, onCreateTopics)
+	b.controls.Identify(b.access.identify)
 	close(ready)
 	b.addr = b.cluster.ListenAddrs()[0]
+	if err := b.linkCert(); err != nil {
+		return errors.Join(fmt.Errorf("write the certificate's path: %w", err), b.shut())
+	}
 	if err := writeSynced(filepath.Join(dir, addrFile), []byte(b.addr)); err != nil {
 		return errors.Join(fmt.Errorf("write broker address: %w", err), b.shut())
 	}
@@ -310,6 +355,19 @@ func (b *Broker) start() error {
 		b.maintaining.Go(func() { b.maintain(ctx) })
 	}
 	return nil
+}
+
+// linkCert tells processes that may read the directory which certificate is served.
+func (b *Broker) linkCert() error {
+	path := filepath.Join(b.cfg.Dir, broker.CertLink)
+	if b.cfg.TLS == nil {
+		return removeFile(path)
+	}
+	cert, err := filepath.Abs(b.cfg.TLS.CertFile())
+	if err != nil {
+		return err
+	}
+	return writeSynced(path, []byte(cert))
 }
 
 // shut cleans up after a failed start.
@@ -333,6 +391,9 @@ func (b *Broker) topicName(id [16]byte) string {
 	}
 	return ""
 }
+
+// Guard returns who may use the broker, for what is served with it.
+func (b *Broker) Guard() *guard.Guard { return b.guard }
 
 // Addr returns the host:port that clients connect to.
 func (b *Broker) Addr() string { return b.addr }

@@ -106,6 +106,9 @@ type heldRequest struct {
 	correlation uint32
 }
 
+// NetConn returns the connection below.
+func (c *heldConn) NetConn() net.Conn { return c.Conn }
+
 // Read implements net.Conn.
 func (c *heldConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)

@@ -32,9 +32,9 @@ func (j *journal) about(live liveProducer, ownEpoch bool) entry {
 	return e
 }
 
-// onProduce journals the partitions that a request adds to a transaction. Up to version 11,
+// onProduce journals the partitions that a request adds to a transaction, of topics that are allowed. Up to version 11,
 // clients add them with AddPartitionsToTxn (KIP-890).
-func (j *journal) onProduce(req *kmsg.ProduceRequest) (resp kmsg.Response, answered bool) {
+func (j *journal) onProduce(req *kmsg.ProduceRequest, allowed func(topic string) bool) (resp kmsg.Response, answered bool) {
 	if req.Version < 12 {
 		return nil, false
 	}
@@ -43,6 +43,9 @@ func (j *journal) onProduce(req *kmsg.ProduceRequest) (resp kmsg.Response, answe
 		name := t.Topic
 		if req.Version >= 13 {
 			name = j.topicName(t.TopicID)
+		}
+		if !allowed(name) {
+			continue // rejected
 		}
 		for _, p := range t.Partitions {
 			if len(p.Records) < batchHeaderSize {
@@ -178,6 +181,9 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 		if req.Version >= 6 {
 			name = j.topicName(t.TopicID)
 		}
+		if !j.mayRead(name) {
+			continue // rejected
+		}
 		for _, p := range t.Partitions {
 			if !j.producers.hasPartition(name, p.Partition) {
 				continue // rejected
@@ -191,18 +197,22 @@ func (j *journal) onTxnOffsetCommit(kreq kmsg.Request) (kmsg.Response, error, bo
 	if j.append(e) == nil {
 		return nil, nil, false
 	}
-	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+	return refuseTxnOffsets(req, kerr.CoordinatorNotAvailable), nil, true
+}
+
+func refuseTxnOffsets(req *kmsg.TxnOffsetCommitRequest, err *kerr.Error) *kmsg.TxnOffsetCommitResponse {
+	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse) //nolint:forcetypeassert // kmsg pairs them
 	for _, t := range req.Topics {
 		topic := kmsg.NewTxnOffsetCommitResponseTopic()
 		topic.Topic, topic.TopicID = t.Topic, t.TopicID
 		for _, p := range t.Partitions {
 			partition := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			partition.Partition, partition.ErrorCode = p.Partition, kerr.CoordinatorNotAvailable.Code
+			partition.Partition, partition.ErrorCode = p.Partition, err.Code
 			topic.Partitions = append(topic.Partitions, partition)
 		}
 		resp.Topics = append(resp.Topics, topic)
 	}
-	return resp, nil, true
+	return resp
 }
 
 // onEndTxn journals the decision to commit or abort.

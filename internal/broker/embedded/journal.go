@@ -143,6 +143,7 @@ type journal struct {
 	disk      *syncer // nil unless decisions wait for the disk
 	producers *producers
 	topicName func(id [16]byte) string // empty if no topic has the id
+	mayRead   func(topic string) bool  // whether the client of the current request may
 
 	file      journalWriter
 	size      int64 // of the complete entries

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+
+	"weir.example/weir/internal/guard"
 )
 
 // checkAddresses returns an error for an invalid Config.Addr or Config.Advertise, and for a
@@ -42,15 +44,22 @@ func wildcard(addr string) bool {
 	return host == "" || err == nil && ip.Unmap().IsUnspecified()
 }
 
-// listen opens the broker's listener. It warns if other machines can reach it.
+// checkExposed returns an error if other machines can reach the broker without TLS or a login.
+func (b *Broker) checkExposed() error {
+	err := guard.CheckExposed("the embedded broker", b.cfg.Addr, b.cfg.TLS != nil, !b.guard.Open())
+	if err != nil && b.cfg.InsecureListen {
+		b.cfg.Logger.Warn("whoever reaches the embedded broker can read and write all topics, or read the traffic: --insecure-listen allows it",
+			"part", "broker", "address", b.cfg.Addr, "tls", b.cfg.TLS != nil, "login", !b.guard.Open())
+		return nil
+	}
+	return err
+}
+
+// listen opens the broker's listener.
 func (b *Broker) listen(network string) (net.Listener, error) {
 	l, err := net.Listen(network, b.cfg.Addr) //nolint:noctx // kfake's ListenFn has no context
 	if err != nil {
 		return nil, err
-	}
-	if ap, err := netip.ParseAddrPort(l.Addr().String()); err == nil && !ap.Addr().Unmap().IsLoopback() {
-		b.cfg.Logger.Warn("the embedded broker has neither TLS nor authentication: whoever reaches its address can read and write all topics",
-			"part", "broker", "address", l.Addr().String())
 	}
 	if b.cfg.Advertise != "" {
 		return advertised{l, b.cfg.Advertise}, nil

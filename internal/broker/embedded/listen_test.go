@@ -2,12 +2,15 @@ package embedded
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"weir.example/weir/internal/guard"
 )
 
 // Clients of other machines need an address that is not a wildcard.
@@ -41,16 +44,24 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// A broker that other machines can reach says that it has no authentication.
-func TestOpenAddressWarns(t *testing.T) {
-	for addr, warns := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
+// A broker that other machines can reach is refused without TLS and a login, unless the operator
+// insists.
+func TestExposed(t *testing.T) {
+	for addr, exposed := range map[string]bool{"0.0.0.0:0": true, "127.0.0.1:0": false} {
 		var log bytes.Buffer
-		b := open(t, Config{Dir: t.TempDir(), Addr: addr, Advertise: "127.0.0.1:1", Logger: slog.New(slog.NewTextHandler(&log, nil))})
-		if err := b.Close(); err != nil {
-			t.Fatal(err)
+		cfg := Config{Dir: t.TempDir(), Addr: addr, Advertise: "127.0.0.1:1", Logger: slog.New(slog.NewTextHandler(&log, nil)), MaintainEvery: -1}
+		b, err := Open(cfg)
+		if refused := errors.As(err, new(*guard.ExposedError)); refused != exposed || err != nil && !refused {
+			t.Errorf("%s: %v", addr, err)
 		}
-		if got := strings.Contains(log.String(), "neither TLS nor authentication"); got != warns {
-			t.Errorf("%s: warns %t\n%s", addr, got, log.String())
+		if err == nil {
+			err = b.Close()
+		} else {
+			cfg.InsecureListen = true
+			err = open(t, cfg).Close()
+		}
+		if warned := strings.Contains(log.String(), "--insecure-listen"); err != nil || warned != exposed {
+			t.Errorf("%s: warned %t, %v", addr, warned, err)
 		}
 	}
 }

@@ -18,6 +18,8 @@ type producers struct {
 	pids reflect.Value // kfake's pids
 	byID reflect.Value // producer ids to *pidinfo
 	byTx reflect.Value // transactional ids to *pidinfo
+
+	mayRead func(topic string) bool // whether the client of the current request may
 }
 
 // kfakeUpdateTimer aborts the transactions that have timed out and schedules the next timeout. It
@@ -127,11 +129,21 @@ func (p *producers) onDescribeProducers(kreq kmsg.Request) (kmsg.Response, error
 		return nil, nil, false
 	}
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse) //nolint:forcetypeassert // kmsg pairs them
+	allowed := make(map[string]bool)
+	for _, t := range req.Topics {
+		allowed[t.Topic] = p.mayRead(t.Topic)
+	}
 	p.loop.do(func() {
 		for _, t := range req.Topics {
 			topic := kmsg.NewDescribeProducersResponseTopic()
 			topic.Topic = t.Topic
 			for _, id := range t.Partitions {
+				if !allowed[t.Topic] {
+					refused := kmsg.NewDescribeProducersResponseTopicPartition()
+					refused.Partition, refused.ErrorCode = id, kerr.TopicAuthorizationFailed.Code
+					topic.Partitions = append(topic.Partitions, refused)
+					continue
+				}
 				topic.Partitions = append(topic.Partitions, p.describe(t.Topic, id))
 			}
 			resp.Topics = append(resp.Topics, topic)

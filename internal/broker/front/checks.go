@@ -16,15 +16,11 @@ type Check = func(req kmsg.Request) (resp kmsg.Response, err error, refused bool
 // any other control function of an API. topicName returns the name of the topic with an id, or "".
 func Checks(topicName func(id [16]byte) string) map[kmsg.Key]Check {
 	return map[kmsg.Key]Check{
-		kmsg.Produce:                   unknownTopics{topicName}.onProduce,
-		kmsg.JoinGroup:                 onJoinGroup,
-		kmsg.CreateTopics:              onCreateTopics,
-		kmsg.CreatePartitions:          onCreatePartitions,
-		kmsg.DescribeACLs:              onDescribeACLs,
-		kmsg.CreateACLs:                onCreateACLs,
-		kmsg.DeleteACLs:                onDeleteACLs,
-		kmsg.AlterClientQuotas:         onAlterClientQuotas,
-		kmsg.AlterUserSCRAMCredentials: onAlterUserSCRAMCredentials,
+		kmsg.Produce:           unknownTopics{topicName}.onProduce,
+		kmsg.JoinGroup:         onJoinGroup,
+		kmsg.CreateTopics:      onCreateTopics,
+		kmsg.CreatePartitions:  onCreatePartitions,
+		kmsg.AlterClientQuotas: onAlterClientQuotas,
 	}
 }
 
@@ -117,35 +113,6 @@ func onJoinGroup(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive 
 	return nil, nil, false
 }
 
-// noAuthorizer is Kafka's answer to requests about ACLs if it does not enforce them.
-const noAuthorizer = "No Authorizer is configured on the broker."
-
-func onDescribeACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	resp := r.ResponseKind().(*kmsg.DescribeACLsResponse)
-	resp.ErrorCode, resp.ErrorMessage = kerr.SecurityDisabled.Code, kmsg.StringPtr(noAuthorizer)
-	return resp, nil, true
-}
-
-func onCreateACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	resp := r.ResponseKind().(*kmsg.CreateACLsResponse)
-	for range r.(*kmsg.CreateACLsRequest).Creations {
-		result := kmsg.NewCreateACLsResponseResult()
-		result.ErrorCode, result.ErrorMessage = kerr.SecurityDisabled.Code, kmsg.StringPtr(noAuthorizer)
-		resp.Results = append(resp.Results, result)
-	}
-	return resp, nil, true
-}
-
-func onDeleteACLs(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	resp := r.ResponseKind().(*kmsg.DeleteACLsResponse)
-	for range r.(*kmsg.DeleteACLsRequest).Filters {
-		result := kmsg.NewDeleteACLsResponseResult()
-		result.ErrorCode, result.ErrorMessage = kerr.SecurityDisabled.Code, kmsg.StringPtr(noAuthorizer)
-		resp.Results = append(resp.Results, result)
-	}
-	return resp, nil, true
-}
-
 // onAlterClientQuotas refuses quotas: kfake would store them, but not enforce them.
 func onAlterClientQuotas(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	resp := r.ResponseKind().(*kmsg.AlterClientQuotasResponse)
@@ -158,30 +125,6 @@ func onAlterClientQuotas(r kmsg.Request) (kmsg.Response, error, bool) { //nolint
 			result.Entity = append(result.Entity, entity)
 		}
 		resp.Entries = append(resp.Entries, result)
-	}
-	return resp, nil, true
-}
-
-// onAlterUserSCRAMCredentials refuses users: kfake would store them, but nobody can log in.
-func onAlterUserSCRAMCredentials(r kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
-	req := r.(*kmsg.AlterUserSCRAMCredentialsRequest)
-	resp := req.ResponseKind().(*kmsg.AlterUserSCRAMCredentialsResponse)
-	seen := make(map[string]bool)
-	refuse := func(user string) {
-		if seen[user] {
-			return
-		}
-		seen[user] = true
-		result := kmsg.NewAlterUserSCRAMCredentialsResponseResult()
-		result.User, result.ErrorCode = user, kerr.SecurityDisabled.Code
-		result.ErrorMessage = kmsg.StringPtr("The embedded broker does not authenticate users.")
-		resp.Results = append(resp.Results, result)
-	}
-	for _, d := range req.Deletions {
-		refuse(d.Name)
-	}
-	for _, u := range req.Upsertions {
-		refuse(u.Name)
 	}
 	return resp, nil, true
 }

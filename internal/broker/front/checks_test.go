@@ -87,32 +87,15 @@ func TestPartitionLimit(t *testing.T) {
 	}
 }
 
-// APIs whose settings would not be enforced are refused.
+// Quotas would not be enforced, and are refused.
 func TestUnenforced(t *testing.T) {
 	addr, _ := serve(t, Limits{})
 	admin := kadm.NewClient(client(t, addr))
-	acl := kadm.NewACLs().Allow("User:a").AllowHosts("*").Topics("topic").Operations(kadm.OpRead).ResourcePatternType(kadm.ACLPatternLiteral)
-	created, err := admin.CreateACLs(t.Context(), acl)
-	if err != nil || len(created) != 1 || !errors.Is(created[0].Err, kerr.SecurityDisabled) {
-		t.Errorf("CreateACLs: %+v, %v", created, err)
-	}
-	described, err := admin.DescribeACLs(t.Context(), acl)
-	if err != nil || len(described) != 1 || !errors.Is(described[0].Err, kerr.SecurityDisabled) {
-		t.Errorf("DescribeACLs: %+v, %v", described, err)
-	}
-	deleted, err := admin.DeleteACLs(t.Context(), acl)
-	if err != nil || len(deleted) != 1 || !errors.Is(deleted[0].Err, kerr.SecurityDisabled) {
-		t.Errorf("DeleteACLs: %+v, %v", deleted, err)
-	}
 	user := "a"
 	entity := kadm.ClientQuotaEntity{{Type: "user", Name: &user}}
 	quotas, err := admin.AlterClientQuotas(t.Context(), []kadm.AlterClientQuotaEntry{{Entity: entity, Ops: []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: 1}}}})
 	if err != nil || len(quotas) != 1 || !errors.Is(quotas[0].Err, kerr.UnsupportedVersion) {
 		t.Errorf("AlterClientQuotas: %+v, %v", quotas, err)
-	}
-	users, err := admin.AlterUserSCRAMs(t.Context(), nil, []kadm.UpsertSCRAM{{User: "a", Mechanism: kadm.ScramSha256, Iterations: 4096, Password: "p"}})
-	if err != nil || !errors.Is(users["a"].Err, kerr.SecurityDisabled) {
-		t.Errorf("AlterUserSCRAMs: %+v, %v", users, err)
 	}
 }
 

@@ -9,7 +9,12 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/guard"
 )
 
 // conn is a connection to a client. kfake calls Read in one goroutine, Write in another, and Close
@@ -20,8 +25,11 @@ type conn struct {
 	from    netip.Addr
 	closed  chan struct{}
 	closing sync.Once
+	who     atomic.Pointer[guard.Principal] // nil before the login
 
 	// Used by Read only.
+	session  session
+	secured  bool      // the TLS handshake is complete, or there is none
 	small    []byte    // the buffer of small requests
 	buf      []byte    // small, or a grown one
 	start    int       // of the bytes in buf that kfake has not received
@@ -35,11 +43,15 @@ type conn struct {
 	grown    int64     // memory charged for buf
 	pending  []request // handed to kfake and not answered
 	retained int64     // kfake keeps a buffer as large as the largest answer, until the end
+	writing  bool      // an answer is being written
+	written  sync.Cond // signaled when it was, and by Close
 }
 
 func newConn(l *Listener, c net.Conn, from netip.Addr) *conn {
 	small := make([]byte, smallBuffer)
-	return &conn{Conn: c, l: l, from: from, closed: make(chan struct{}), small: small, buf: small}
+	made := &conn{Conn: c, l: l, from: from, closed: make(chan struct{}), small: small, buf: small}
+	made.written.L = &made.mu
+	return made
 }
 
 // Read returns bytes of the next frame, size included, after the frame has arrived and was checked.
@@ -59,27 +71,52 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// next reads and checks a frame.
+// next reads and checks a frame that is for kfake. It serves logins.
 func (c *conn) next() error {
+	if !c.secured {
+		if err := c.handshake(); err != nil {
+			return err
+		}
+		c.secured = true
+	}
+	for {
+		if login, err := c.nextFrame(); err != nil || !login {
+			return err
+		}
+	}
+}
+
+// nextFrame reads and checks a frame, and serves it if it is a part of a login.
+func (c *conn) nextFrame() (login bool, err error) {
 	c.settle()
 	if err := c.fill(4); err != nil {
-		return err
+		return false, err
 	}
 	size := int64(binary.BigEndian.Uint32(c.buf[c.start:]))
-	if size < headerBytes || size > int64(c.l.limits.FrameBytes) {
-		return &refusal{ReasonSize, fmt.Sprintf("a request of %d bytes, expected %d to %d", size, headerBytes, c.l.limits.FrameBytes)}
+	limit := c.l.limits.FrameBytes
+	if !c.loggedIn() {
+		limit = min(limit, maxLoginFrame)
+	}
+	if size < headerBytes || size > int64(limit) {
+		return false, &refusal{ReasonSize, fmt.Sprintf("a request of %d bytes, expected %d to %d", size, headerBytes, limit)}
 	}
 	need := 4 + int(size)
 	if err := c.fill(need); err != nil {
-		return err
+		return false, err
 	}
 	whole := c.buf[c.start : c.start+need]
 	req, frame, err := c.l.check(whole[4:])
 	if err != nil {
-		return err
+		return false, err
 	}
 	c.start += need
 	c.previous = need
+	if c.l.guard != nil && isLogin(req.key) {
+		return true, c.login(req, frame)
+	}
+	if err := c.authorized(kmsg.Key(req.key)); err != nil {
+		return false, err
+	}
 	c.ready = whole
 	if len(frame) != len(whole)-4 || &frame[0] != &whole[4] { // replaced
 		c.ready = append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...) //nolint:gosec // a small frame
@@ -87,16 +124,16 @@ func (c *conn) next() error {
 	if req.charge <= smallBuffer {
 		req.charge = 0
 	} else if !c.l.memory.acquire(req.charge, c.l.limits.MemoryTimeout, c.closed) {
-		return c.noMemory()
+		return false, c.noMemory()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dead {
 		c.l.memory.release(req.charge)
-		return net.ErrClosed
+		return false, net.ErrClosed
 	}
 	c.pending = append(c.pending, req)
-	return nil
+	return false, nil
 }
 
 // fill reads until need bytes of the current frame are in the buffer.
@@ -107,7 +144,7 @@ func (c *conn) fill(need int) error {
 			return err
 		}
 		if have := c.end - c.start; have == 0 {
-			c.setDeadline(time.Now().Add(c.l.limits.IdleTimeout))
+			c.setDeadline(time.Now().Add(c.idleTimeout()))
 		} else {
 			if started.IsZero() {
 				started = time.Now()
@@ -141,7 +178,7 @@ func (c *conn) late() error {
 			return nil
 		}
 	}
-	return &refusal{ReasonIdle, "no request for " + c.l.limits.IdleTimeout.String()}
+	return &refusal{ReasonIdle, "no request for " + c.idleTimeout().String()}
 }
 
 // setDeadline sets the read deadline, unless the one that applies is close to it.
@@ -240,6 +277,7 @@ func (c *conn) answer(p []byte) (request, error) {
 		if len(p) < 8 || binary.BigEndian.Uint32(p[4:]) != req.correlation {
 			break
 		}
+		c.writing = true
 		return req, nil
 	}
 	return request{}, errors.New("answer to no request")
@@ -255,6 +293,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	defer c.wrote()
 	c.retain(int64(len(p)))
 	answer, err := c.l.repair(req, p)
 	if err != nil {
@@ -273,6 +312,14 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		answer = answer[len(chunk):]
 	}
 	return len(p), nil
+}
+
+// wrote tells those who wait that an answer was written.
+func (c *conn) wrote() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	c.written.Broadcast()
 }
 
 // retain charges the buffer that kfake keeps for a connection's answers.
@@ -297,6 +344,7 @@ func (c *conn) Close() error {
 		}
 		c.l.memory.release(c.retained + c.grown)
 		c.retained, c.grown, c.dead = 0, 0, true
+		c.written.Broadcast()
 		c.l.leave(c.from)
 	})
 	return err

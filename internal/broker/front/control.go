@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,11 @@ type Controls struct {
 	last    []int         // field of a controlCtx: *clientReq by *clientConn
 	request []int         // field of a clientReq
 
+	identify func(user *string, conn net.Conn, req unsafe.Pointer) // see Identify
+	client   []int                                                 // field of a clientReq: *clientConn
+	conn     []int                                                 // field of a clientConn
+	user     []int                                                 // field of a clientConn
+
 	sleeping reflect.Value // *bsleep by *clientConn
 	queue    []int         // field of a bsleep: requests
 	mu       []int         // field of a bsleep, for queue
@@ -42,13 +48,49 @@ func NewControls(c *kfake.Cluster) (controls *Controls, err error) {
 	if !foundLast || !foundRequest || byKey.Type().Key().Kind() != reflect.Int16 || request.Type != reflect.TypeFor[kmsg.Request]() {
 		return nil, errors.New("unsupported version of kfake: control functions have other fields")
 	}
+	client, foundClient := last.Type.Elem().Elem().FieldByName("cc")
+	conn, foundConn := client.Type.Elem().FieldByName("conn")
+	user, foundUser := client.Type.Elem().FieldByName("user")
+	if !foundClient || !foundConn || !foundUser || conn.Type != reflect.TypeFor[net.Conn]() || user.Type.Kind() != reflect.String {
+		return nil, errors.New("unsupported version of kfake: connections have other fields")
+	}
 	sleeping := expose(reflect.ValueOf(c).Elem().FieldByName("sleeping"))
 	queue, foundQueue := sleeping.Type().Elem().Elem().FieldByName("queue")
 	mu, foundMu := sleeping.Type().Elem().Elem().FieldByName("mu")
 	if !foundQueue || !foundMu || queue.Type.Kind() != reflect.Slice || mu.Type != reflect.TypeFor[sync.Mutex]() {
 		return nil, errors.New("unsupported version of kfake: sleeping control functions have other fields")
 	}
-	return &Controls{cluster: c, byKey: byKey, last: last.Index, request: request.Index, sleeping: sleeping, queue: queue.Index, mu: mu.Index}, nil
+	return &Controls{
+		cluster: c, byKey: byKey, last: last.Index, request: request.Index, sleeping: sleeping, queue: queue.Index, mu: mu.Index,
+		client: client.Index, conn: conn.Index, user: user.Index,
+	}, nil
+}
+
+// Identify calls fn before the functions of a request: with the name of the connection's user in
+// kfake, which fn may change, the connection, and kfake's clientReq. It adds an empty function to
+// the APIs that have none. Call it after the last Add.
+func (c *Controls) Identify(fn func(user *string, conn net.Conn, req unsafe.Pointer)) {
+	for key := range served() {
+		if !c.byKey.MapIndex(reflect.ValueOf(key)).IsValid() {
+			c.Add(kmsg.Key(key), func(kmsg.Request) (kmsg.Response, error, bool) { return nil, nil, false })
+		}
+	}
+	c.identify = fn
+}
+
+// identifyClient calls identify for the connection of a request.
+func (c *Controls) identifyClient(last reflect.Value, req kmsg.Request) {
+	for each := last.MapRange(); each.Next(); {
+		kept := each.Value().Elem()
+		if kept.FieldByIndex(c.request).Elem().Pointer() != reflect.ValueOf(req).Pointer() {
+			continue
+		}
+		client := kept.FieldByIndex(c.client).Elem()
+		user := (*string)(client.FieldByIndex(c.user).Addr().UnsafePointer())
+		conn := *(*net.Conn)(client.FieldByIndex(c.conn).Addr().UnsafePointer())
+		c.identify(user, conn, each.Value().UnsafePointer())
+		return
+	}
 }
 
 // Add calls fn with every request of an API, after the functions added earlier. kfake runs all
@@ -62,6 +104,9 @@ func (c *Controls) Add(key kmsg.Key, fn Check) {
 			c.keepOnly(last, req)
 		}
 		defer running.Add(-1)
+		if c.identify != nil {
+			c.identifyClient(last, req)
+		}
 		return fn(req)
 	})
 	added := c.byKey.MapIndex(reflect.ValueOf(int16(key)))

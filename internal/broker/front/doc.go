@@ -10,6 +10,7 @@
 //	front.go      Wrap and Accept: connections in all and per address
 //	limits.go     what clients may use at most
 //	conn.go       one connection: reads, checks and hands over frames, writes answers
+//	login.go      TLS and SASL: who the client is
 //	frame.go      the checks of one request, and what is changed in it
 //	walk.go       follows a request's form over its bytes: bounds lengths, counts and nesting
 //	form.go       the forms of the requests, compiled from the table in requests.go

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weir.example/weir/internal/guard"
 )
 
 // Listener accepts connections on which only well-formed requests arrive.
@@ -18,6 +21,10 @@ type Listener struct {
 	log      *slog.Logger
 	memory   budget
 	refusals *refusals
+
+	guard        *guard.Guard // nil: logins are kfake's
+	tls          *tls.Config  // nil: none
+	plainWarning sync.Once
 
 	topicNames       atomic.Pointer[map[[16]byte]string] // by topic id
 	topicConfigError func(name string, value *string) string
@@ -94,6 +101,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 			l.refusals.add(ReasonConnections, c.RemoteAddr(), err.Error())
 			_ = c.Close() // nothing was sent
 			continue
+		}
+		if l.tls != nil {
+			c = tls.Server(c, l.tls)
 		}
 		return newConn(l, c, from), nil
 	}

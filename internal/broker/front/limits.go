@@ -20,6 +20,9 @@ type Limits struct {
 	FrameTimeout  time.Duration // for a request's bytes, plus 1 s for each 4 KiB that arrived; default 1 min
 	WriteTimeout  time.Duration // for each MiB of an answer; default 5 min, a consumer's max.poll.interval.ms
 	MemoryTimeout time.Duration // of a request that waits for memory; default 30 s
+
+	LoginTimeout     time.Duration // for the TLS handshake, and for each message of a login; default 10 s
+	FailedLoginDelay time.Duration // before the answer to a failed login; default 1 s
 }
 
 func (l Limits) withDefaults() Limits {
@@ -34,6 +37,8 @@ func (l Limits) withDefaults() Limits {
 	l.FrameTimeout = orDefault(l.FrameTimeout, time.Minute)
 	l.WriteTimeout = orDefault(l.WriteTimeout, 5*time.Minute)
 	l.MemoryTimeout = orDefault(l.MemoryTimeout, 30*time.Second)
+	l.LoginTimeout = orDefault(l.LoginTimeout, 10*time.Second)
+	l.FailedLoginDelay = orDefault(l.FailedLoginDelay, time.Second)
 	return l
 }
 

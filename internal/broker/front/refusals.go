@@ -20,6 +20,8 @@ const (
 	ReasonSlow        Reason = "slow"        // a request that does not arrive, or an answer that is not read, in time
 	ReasonIdle        Reason = "idle"        // no request within IdleTimeout
 	ReasonMemory      Reason = "memory"      // no memory for the request within MemoryTimeout
+	ReasonTLS         Reason = "tls"         // a TLS handshake that failed
+	ReasonLogin       Reason = "login"       // a login that failed, or a request without one
 	ReasonPanic       Reason = "panic"       // a bug of this package
 )
 
@@ -52,7 +54,7 @@ type loggedRefusal struct {
 func newRefusals(log *slog.Logger) *refusals {
 	r := &refusals{log: log, counts: make(map[Reason]int64), logged: make(map[Reason]loggedRefusal)}
 	for _, reason := range []Reason{
-		ReasonConnections, ReasonSize, ReasonUnknown, ReasonMalformed, ReasonSlow, ReasonIdle, ReasonMemory, ReasonPanic,
+		ReasonConnections, ReasonSize, ReasonUnknown, ReasonMalformed, ReasonSlow, ReasonIdle, ReasonMemory, ReasonTLS, ReasonLogin, ReasonPanic,
 	} {
 		r.counts[reason] = 0
 	}
