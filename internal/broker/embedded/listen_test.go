@@ -99,7 +99,7 @@ func TestFrontProtectsBroker(t *testing.T) {
 			refused[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 		}
 	}
-	if refused["unknown"] != 1 || refused["malformed"] != 0 || len(refused) != 8 {
+	if refused["unknown"] != 1 || refused["malformed"] != 0 || len(refused) != 10 {
 		t.Errorf("refused connections: %v", refused)
 	}
 }
