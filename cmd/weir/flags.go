@@ -81,10 +81,22 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 			return node.Kafka{}, usage(err)
 		}
 	}
+	k.warnInsecure(log)
 	if _, err := embedded.FindProfile(k.profile); err != nil {
 		return node.Kafka{}, usage(err)
 	}
 	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Profile: k.profile, Logger: log}, nil
+}
+
+// warnInsecure warns about settings that let others read a password or pose as the broker.
+func (k *kafkaFlags) warnInsecure(log *slog.Logger) {
+	c := k.config
+	if c.TLSInsecure {
+		log.Warn("any server certificate is accepted: whoever is on the way to the brokers can read and change the traffic (--tls-insecure)")
+	}
+	if strings.EqualFold(c.SASL, "PLAIN") && !c.TLS && c.CAFile == "" && c.CertFile == "" && !c.TLSInsecure {
+		log.Warn("the password is sent without TLS: whoever sees the traffic has it; use --tls, or a SCRAM mechanism")
+	}
 }
 
 // attached calls fn with the selected broker.

@@ -26,19 +26,20 @@ import (
 func newUsers() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "users",
-		Short: "Users of the embedded broker, the registry, the console and the admin port",
-		Long: `Adds, lists and removes users of the embedded broker in --data-dir, and of what is served with it. As soon as there is
-one, all clients have to log in. Processes of this machine that may read the data directory log in with it.
+		Short: "Users of the embedded broker",
+		Long: `Adds, lists and removes users of the embedded broker in --data-dir. As soon as there is one, all clients of the broker have
+to log in. Processes of this machine that may read the data directory log in with it.
 
-A role is a set of ACLs on the broker, which weir acl lists and changes, and says what the user may do by HTTP:
+A role is a set of ACLs, which weir acl lists and changes:
 
   device    writes readings
-  reader    reads topics, schemas, the console and the admin port
-  operator  also writes and creates topics, registers schemas and runs pipelines
-  admin     also changes users, ACLs and settings`,
+  reader    reads topics, groups and transactions
+  operator  also writes, creates and changes topics, and runs pipelines
+  admin     also changes users, ACLs and settings
+
+The registry and the admin port have no login, and the console has its own (--console-token): keep the former on loopback.`,
 		Example: `  weir users add alice --role admin
   weir users add press-7 --role device --topic sensor_data_tx
-  weir users add prometheus --role reader --token
   weir users rotate alice
   weir users list`,
 	}
@@ -48,15 +49,13 @@ A role is a set of ACLs on the broker, which weir acl lists and changes, and say
 
 // credentialFlags say how a user is going to log in.
 type credentialFlags struct {
-	file  string
-	token bool
-	none  bool
+	file string
+	none bool
 }
 
 func (c *credentialFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.file, "password-file", "", "file with the password, - for standard input (default: a random one, which is printed)")
-	f.BoolVar(&c.token, "token", false, "print a token for HTTP (Authorization: Bearer) instead of a password")
 	f.BoolVar(&c.none, "no-password", false, "only a certificate or a token of the OpenID provider names this user")
 }
 
@@ -65,9 +64,6 @@ func (c *credentialFlags) give(user *guard.User) (secret string, err error) {
 	switch {
 	case c.none:
 		return "", nil
-	case c.token:
-		secret, user.Token = guard.NewToken()
-		return secret, nil
 	case c.file == "":
 		secret = guard.NewPassword()
 		user.SCRAM, err = guard.BothKeys(secret)
@@ -115,7 +111,7 @@ func newUsersAdd() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "add NAME",
-		Short: "Add a user, and print its password or token once",
+		Short: "Add a user, and print its password once",
 		Args:  oneArg("the user's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			has, err := guard.ParseRole(role)
@@ -212,12 +208,11 @@ func newUsersList() *cobra.Command {
 				Name       string   `json:"name"`
 				Role       string   `json:"role"`
 				Mechanisms []string `json:"mechanisms"`
-				Token      bool     `json:"token"`
 			}
 			return guarded(cmd, &kafka, func(_ context.Context, users *guard.Users, _ *kgo.Client) error {
 				rows := []row{}
 				for _, u := range users.List() {
-					rows = append(rows, row{u.Name, string(u.Role), append([]string{}, u.Mechanisms()...), u.Token != ""})
+					rows = append(rows, row{u.Name, string(u.Role), append([]string{}, u.Mechanisms()...)})
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), rows)
@@ -230,9 +225,6 @@ func newUsersList() *cobra.Command {
 				fmt.Fprintln(w, "USER\tROLE\tLOGS IN WITH")
 				for _, r := range rows {
 					with := strings.Join(r.Mechanisms, ", ")
-					if r.Token {
-						with = strings.TrimPrefix(with+", token", ", ")
-					}
 					if with == "" {
 						with = "certificate or OpenID token"
 					}
@@ -254,7 +246,7 @@ func newUsersRotate() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
-		Short: "Give a user a new password or token; connections with the old one end",
+		Short: "Give a user a new password; connections with the old one end",
 		Args:  oneArg("the user's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return guarded(cmd, &kafka, func(_ context.Context, users *guard.Users, _ *kgo.Client) error {

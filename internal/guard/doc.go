@@ -1,5 +1,5 @@
-// Package guard knows who may use what this process serves: the embedded broker, the registry, the
-// console and the admin port share one Guard.
+// Package guard knows who may use what this process serves. The embedded broker asks it for each
+// connection; the registry, the console and the admin port do not ask it for logins yet.
 //
 //	guard.go      Guard: whether a login is required, and the logins of all kinds
 //	principal.go  principals and their roles
