@@ -34,8 +34,9 @@ type Config struct {
 	User     string // for SASL
 	Password string // for SASL; never logged
 
-	// DataDir is the directory of the embedded broker at Brokers, for processes that may read it: they
-	// log in with its secret and accept its certificate, whatever the other settings say. Default none.
+	// DataDir is the directory of the embedded broker at Brokers, for processes that may read it:
+	// they log in with its secret and accept its certificate, whatever the other settings say.
+	// Default none.
 	DataDir string
 
 	ClientID string // default "weir"

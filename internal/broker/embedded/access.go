@@ -17,8 +17,9 @@ import (
 )
 
 // access decides what the client of a request may do. kfake checks Kafka's ACLs in its handlers,
-// for the user of a connection; access tells it that user. Handlers that answer or journal a request
-// before kfake sees it ask access first: otherwise recovery would repeat what kfake has refused.
+// for the user of a connection; access tells it that user. Handlers that answer or journal a
+// request before kfake sees it ask access first: otherwise recovery would repeat what kfake has
+// refused.
 type access struct {
 	guard   *guard.Guard
 	cluster unsafe.Pointer
@@ -158,8 +159,8 @@ func (a *access) checks() map[kmsg.Key]handler {
 	}
 }
 
-// checked is a handler that asks the client of a request; check returns the answer of a request that
-// is not allowed, or nil.
+// checked is a handler that asks the client of a request; check returns the answer of a request
+// that is not allowed, or nil.
 func checked[R kmsg.Request](a *access, check func(caller, R) kmsg.Response) handler {
 	return func(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 		req, ok := kreq.(R)
@@ -281,8 +282,8 @@ func (c caller) onAlterClientQuotas(req *kmsg.AlterClientQuotasRequest) kmsg.Res
 	return resp
 }
 
-// produces returns the answer to a request that is refused as a whole, or nil, and the topics of the
-// others that the client may write.
+// produces returns the answer to a request that is refused as a whole, or nil, and the topics of
+// the others that the client may write.
 func (c caller) produces(req *kmsg.ProduceRequest, topicName func([16]byte) string) (refused kmsg.Response, allowed func(topic string) bool) {
 	if c.super {
 		return nil, func(string) bool { return true }

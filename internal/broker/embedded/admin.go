@@ -122,7 +122,8 @@ func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) {
 	return resp, nil, true
 }
 
-// mayDescribe reports whether the client of the current request may see a group's offsets of topics.
+// mayDescribe reports whether the client of the current request may see a group's offsets of
+// topics.
 func (b *Broker) mayDescribe(group string, topics []kmsg.OffsetFetchRequestTopic) bool {
 	c := b.access.current
 	return c.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, group) && !slices.ContainsFunc(topics, func(t kmsg.OffsetFetchRequestTopic) bool {

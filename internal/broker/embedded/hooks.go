@@ -32,8 +32,8 @@ func (j *journal) about(live liveProducer, ownEpoch bool) entry {
 	return e
 }
 
-// onProduce journals the partitions that a request adds to a transaction, of topics that are allowed. Up to version 11,
-// clients add them with AddPartitionsToTxn (KIP-890).
+// onProduce journals the partitions that a request adds to a transaction, of topics that are
+// allowed. Up to version 11, clients add them with AddPartitionsToTxn (KIP-890).
 func (j *journal) onProduce(req *kmsg.ProduceRequest, allowed func(topic string) bool) (resp kmsg.Response, answered bool) {
 	if req.Version < 12 {
 		return nil, false
