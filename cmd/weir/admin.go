@@ -34,7 +34,7 @@ func (a *adminFlags) add(cmd *cobra.Command, listen string) {
 // admin creates the admin of this process and, if configured, serves it until ctx is done.
 func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, error) {
 	admin := node.NewAdmin()
-	admin.Hosts, admin.Profiles = a.hosts, a.pprof
+	admin.Hosts, admin.Profiles, admin.Secrets = a.hosts, a.pprof, secrets
 	if a.listen == "" || a.listen == "none" {
 		return admin, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/suggest"
 )
 
@@ -81,7 +82,17 @@ func setFlags(cmd *cobra.Command, section map[string]any, path string, accept fu
 		if f == nil || f.Changed || isSection || !accept(f) {
 			continue
 		}
-		if err := cmd.Flags().Set(key, flagText(value)); err != nil {
+		text := flagText(value)
+		if f.Annotations[secretFlag] != nil && !secret.Refers(text) {
+			if err := secret.CheckPrivate(path); err != nil {
+				return usage(fmt.Errorf("%s: %w; or refer to it, as in %s: ${env:NAME}", key, err, key))
+			}
+		}
+		text, err := secrets.Expand(text)
+		if err == nil {
+			err = cmd.Flags().Set(key, text)
+		}
+		if err != nil {
 			return usage(fmt.Errorf("%s: %s: %w", path, key, err))
 		}
 	}

@@ -22,7 +22,7 @@ type consoleFlags struct {
 func (c *consoleFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.listen, "console-listen", console.DefaultListen, "address of the console; none disables it")
-	f.StringVar(&c.token, "console-token", "", "token that the console requires; preferably set in the environment as WEIR_CONSOLE_TOKEN")
+	secretVar(f, &c.token, "console-token", "token that the console requires")
 	f.BoolVar(&c.write, "console-write", false, "allow the console to replay dead letters and abort transactions")
 }
 

@@ -49,7 +49,7 @@ func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
 	f.BoolVar(&k.config.TLSInsecure, "tls-insecure", false, "accept any server certificate")
 	f.StringVar(&k.config.SASL, "sasl", "", "mechanism of SASL: "+strings.Join(broker.Mechanisms, ", "))
 	f.StringVar(&k.config.User, "user", "", "user for SASL")
-	f.StringVar(&k.config.Password, "password", "", "password for SASL; preferably set in the environment as WEIR_PASSWORD")
+	secretVar(f, &k.config.Password, "password", "password for SASL")
 	f.Var((*mebibytes)(&k.config.MaxDecompressed), "max-decompressed", "size in MiB that a compressed batch of records may have when it is decompressed; larger ones become dead letters")
 	k.log.add(f)
 }

@@ -55,7 +55,7 @@ func (f *flinkFlags) add(cmd *cobra.Command) {
 func (f *flinkFlags) addTables(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.registry.Registry, "registry", "", "address of the schema registry, for tables with a -confluent format")
 	cmd.Flags().StringVar(&f.registry.RegistryUser, "registry-user", "", "user of the schema registry")
-	cmd.Flags().StringVar(&f.registry.RegistryPassword, "registry-password", "", "password of the schema registry; preferably set in the environment as WEIR_REGISTRY_PASSWORD")
+	secretVar(cmd.Flags(), &f.registry.RegistryPassword, "registry-password", "password of the schema registry")
 }
 
 // manager calls fn with a manager for the selected cluster.
@@ -69,7 +69,7 @@ func (f *flinkFlags) manager(cmd *cobra.Command, fn func(ctx context.Context, m 
 	if err != nil {
 		return err
 	}
-	f.cluster.Logger = log
+	f.cluster.Logger, f.cluster.Secrets = log, secrets
 	env := f.registry
 	env.Kafka = kafka.Broker
 	if len(env.Kafka.Brokers) == 0 {

@@ -11,6 +11,7 @@ import (
 
 	"weir.example/weir/internal/flink"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sql"
 )
 
@@ -104,9 +105,9 @@ func writeScript(w io.Writer, s *flink.Script) {
 		fmt.Fprintf(w, "SET '%s' = '%s';\n", key, s.Settings[key])
 	}
 	for _, statement := range s.Statements {
-		fmt.Fprintf(w, "\n%s;\n", flink.Redact(statement))
+		fmt.Fprintf(w, "\n%s;\n", secret.Redact(statement))
 	}
-	fmt.Fprintf(w, "\n%s;\n", flink.Redact(s.Job))
+	fmt.Fprintf(w, "\n%s;\n", secret.Redact(s.Job))
 }
 
 func writeDeployment(cmd *cobra.Command, d *flink.Deployment, asJSON bool, verb string) error {

@@ -22,6 +22,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/secret"
 )
 
 // Exit codes.
@@ -36,6 +37,7 @@ const (
 func main() { os.Exit(run(context.Background())) }
 
 func run(parent context.Context) int {
+	secret.Private()
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
@@ -120,13 +122,18 @@ none was lost or duplicated. Without --brokers it uses its embedded broker.`,
   weir verify                              # was anything lost, duplicated, partially committed or reordered?`,
 		SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			warnOfSecrets(cmd)
 			if err := fromEnvironment(cmd.Flags()); err != nil {
 				return err
 			}
-			return fromFile(cmd)
+			if err := fromFile(cmd); err != nil {
+				return err
+			}
+			return fromSecretFiles(cmd.Flags())
 		},
 	}
 	root.PersistentFlags().String("config", "", "file in YAML with values of flags (default: weir.yaml, if it exists)")
+	root.PersistentFlags().StringVar(&secrets.Dir, "secrets-dir", "", "directory with the files that ${file:NAME} refers to, in options of pipelines and in weir.yaml")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newUp(), newProduce(), newIngest(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newUsers(), newACL(), newCert(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka())
 	return root

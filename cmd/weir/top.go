@@ -19,10 +19,12 @@ type consoleClient struct {
 func (c *consoleClient) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.url, "console", "", "address (URL) of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
-	f.StringVar(&c.token, "console-token", "", "token of the console; preferably set in the environment as WEIR_CONSOLE_TOKEN")
+	secretVar(f, &c.token, "console-token", "token of the console")
 	f.StringVar(&c.listen, "console-listen", "", "")
-	for _, name := range []string{"console-listen", "console-token"} {
-		f.Lookup(name).Annotations = map[string][]string{flagOf: {"up", "console"}}
+	for _, name := range []string{"console-listen", "console-token", "console-token-file"} {
+		if err := f.SetAnnotation(name, flagOf, []string{"up", "console"}); err != nil {
+			panic(err) // the flags have just been added
+		}
 	}
 	f.Lookup("console-listen").Hidden = true // set by the environment or weir.yaml only; on the command line, use --console
 }

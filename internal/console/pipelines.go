@@ -13,6 +13,7 @@ import (
 	"weir.example/weir/internal/console/api"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/site"
 )
 
@@ -211,7 +212,7 @@ func (c *Console) view(name string) *pipelineView {
 	}
 	v := &pipelineView{Pipeline: c.pipelineRow(name, g, local, mine, s.Err)}
 	program := local.Program
-	if running := c.plans.get(name); program == nil || running != nil && running.SQL == program.SQL {
+	if running := c.plans.get(name); program == nil || running != nil && secret.Redact(running.SQL) == secret.Redact(program.SQL) {
 		program = running // with the names of its stages and topics
 	}
 	if mine && local.Status != nil {
@@ -219,7 +220,7 @@ func (c *Console) view(name string) *pipelineView {
 		v.Status = &status
 	}
 	if program != nil {
-		v.SQL = program.SQL
+		v.SQL = secret.Redact(program.SQL)
 		v.Graph = graphOf(program, figures{&s, g, v.Status, c.flows.of(name)})
 		v.Partly = v.Status != nil && !allHere(g, v.Status)
 	} else {

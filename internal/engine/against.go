@@ -8,6 +8,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 )
 
 // Comparison is what a start of a pipeline with other SQL would do with its state.
@@ -46,7 +47,7 @@ func Compare(ctx context.Context, at broker.Config, program *plan.Program) (*Com
 	if p.running == nil {
 		return nil, fmt.Errorf("pipeline %s has not run here: topic %s has no plan", program.Name, p.manifestTopic())
 	}
-	c := &Comparison{Pipeline: program.Name, SameSQL: p.running.SQL == program.SQL, Kept: []string{}, New: []string{}, Lost: []LostState{}}
+	c := &Comparison{Pipeline: program.Name, SameSQL: secret.Redact(p.running.SQL) == secret.Redact(program.SQL), Kept: []string{}, New: []string{}, Lost: []LostState{}}
 	if c.Committed, err = p.hasCommitted(ctx, admin); err != nil {
 		return nil, err
 	}

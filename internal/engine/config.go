@@ -12,6 +12,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/secret"
 )
 
 // Config configures a run of a pipeline. Zero values stand for the defaults.
@@ -61,6 +62,7 @@ type Config struct {
 	Status   *Status           // kept up to date during the run; default one without readers
 	Metrics  *Metrics          // default none
 	Schemas  *registry.Metrics // of the clients of schema registries; default none
+	Secrets  secret.Source     // to which the options of formats refer; default: the environment
 	Now      func() time.Time  // default time.Now
 
 	// For tests.

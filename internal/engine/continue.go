@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 )
 
 // The plan numbers its stages, exchanges and state by position, so every operator that is added
@@ -144,7 +145,7 @@ func continuationReport(c *plan.Continuation) string {
 
 // logContinued reports what starts without state although the pipeline has run before.
 func (p *pipeline) logContinued() {
-	if p.continued == nil || p.running.SQL == p.planned.SQL {
+	if p.continued == nil || secret.Redact(p.running.SQL) == secret.Redact(p.planned.SQL) {
 		return
 	}
 	for _, r := range p.continued.New {

@@ -14,6 +14,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 )
 
 func (p *pipeline) manifestTopic() string { return p.cfg.Program.ManifestTopic() }
@@ -56,7 +57,7 @@ type manifestState struct {
 }
 
 func (p *pipeline) manifest() manifest {
-	m := manifest{Version: manifestPositions, SQL: p.cfg.Program.SQL, Volatile: p.cfg.Program.Volatile, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	m := manifest{Version: manifestPositions, SQL: secret.Redact(p.cfg.Program.SQL), Volatile: p.cfg.Program.Volatile, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
 	if p.renamed || len(p.former) > 0 {
 		m.Version = manifestNames // an older Weir would look for the state by position
 	}
@@ -148,7 +149,7 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 			return err
 		}
 	}
-	if old.SQL != p.cfg.Program.SQL {
+	if secret.Redact(old.SQL) != secret.Redact(p.cfg.Program.SQL) {
 		if err := p.checkAlone(ctx, admin, "this SQL is not that of "+p.manifestTopic()); err != nil {
 			return err
 		}

@@ -102,7 +102,11 @@ func (s *schemas) client(o format.Options) (*registry.Client, error) {
 	if c := s.clients[o.Registry()]; c != nil {
 		return c, nil
 	}
-	cfg, err := o.RegistryConfig()
+	expanded, err := o.Expand(s.pipeline.cfg.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := expanded.RegistryConfig()
 	if err != nil {
 		return nil, err
 	}

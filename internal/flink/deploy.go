@@ -16,6 +16,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/secret"
 )
 
 // Manager deploys pipelines on a cluster and keeps a record of them in Kafka.
@@ -287,7 +288,7 @@ func (m *Manager) describe(ctx context.Context, s *start) (Deployment, error) {
 		return Deployment{}, err
 	}
 	d := Deployment{
-		Name: script.Name, State: stateDeploying, SQL: Redact(s.text), Incomplete: Secret(s.text), Parallelism: s.options.Parallelism,
+		Name: script.Name, State: stateDeploying, SQL: secret.Redact(s.text), Incomplete: Secret(s.text), Parallelism: s.options.Parallelism,
 		Sources: make(map[string]string), Sinks: topicsOf(script.Sinks), RestoredFrom: s.restoreFrom, CheckpointDir: dir,
 		CheckpointInterval: Millis(script.CheckpointInterval.Milliseconds()), Warnings: script.Warnings, FlinkVersion: overview.Version,
 		PossibleLoss: slices.Concat(s.record.PossibleLoss, s.loss), PreviousJobs: s.record.PreviousJobs,
@@ -388,7 +389,7 @@ func (s *Session) explain(ctx context.Context, script *Script) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return Redact(result.Text()), nil
+	return secret.Redact(result.Text()), nil
 }
 
 // Explain returns Flink's plan of a script, without starting anything.

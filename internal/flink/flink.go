@@ -14,7 +14,6 @@
 //	job.go        JobManager: jobs, checkpoints, savepoints, stop, cancel
 //	health.go     JobManager: exceptions, metrics, backpressure, logs
 //	translate.go  Flink's exceptions as causes and remedies
-//	redact.go     removes passwords from logs, errors and plans
 //	flink.go      Config and its validation
 package flink
 
@@ -24,12 +23,16 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/secret"
 )
 
 // Config has the addresses of a cluster.
 type Config struct {
 	Gateway    string // URL of the SQL Gateway, such as http://127.0.0.1:8083
 	JobManager string // URL of the JobManager's REST API, such as http://127.0.0.1:8081
+
+	Secrets secret.Source // to which statements refer; default: the environment
 
 	Patience time.Duration // how long to retry a lost connection; default 10 s
 	HTTP     *http.Client  // default: a client with a timeout of 60 s
@@ -38,6 +41,7 @@ type Config struct {
 
 // Cluster is a Flink cluster. Its methods may be called concurrently.
 type Cluster struct {
+	secrets secret.Source
 	gateway rest
 	jobs    rest
 }
@@ -60,6 +64,7 @@ func NewCluster(c Config) *Cluster {
 		}
 	}
 	return &Cluster{
+		secrets: c.Secrets,
 		gateway: service("SQL Gateway", c.Gateway, "--gateway"),
 		jobs:    service("JobManager", c.JobManager, "--jobmanager"),
 	}

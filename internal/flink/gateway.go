@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/retry"
+	"weir.example/weir/internal/secret"
 )
 
 // Session is a session of the SQL Gateway with its own settings, tables and views. It is not safe
@@ -82,7 +83,11 @@ func (s *Session) Execute(ctx context.Context, statement string) (*Result, error
 	var operation struct {
 		Handle string `json:"operationHandle"`
 	}
-	in := map[string]any{"statement": statement}
+	expanded, err := s.cluster.secrets.ExpandSQL(statement)
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]any{"statement": expanded}
 	if err := s.cluster.gateway.call(ctx, http.MethodPost, path+"/statements", in, &operation); err != nil {
 		return nil, s.refused(statement, err)
 	}
@@ -186,7 +191,7 @@ func (s *Session) refused(statement string, err error) error {
 // beginning shortens a statement for errors.
 func beginning(statement string) string {
 	const most = 60
-	text := []rune(strings.Join(strings.Fields(Redact(statement)), " "))
+	text := []rune(strings.Join(strings.Fields(secret.Redact(statement)), " "))
 	if len(text) <= most {
 		return string(text)
 	}

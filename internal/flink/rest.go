@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"weir.example/weir/internal/secret"
 )
 
 // rest is one service of the cluster.
@@ -92,7 +94,7 @@ func (r *rest) call(ctx context.Context, method, path string, in, out any) error
 	_, err := backoff.Retry(ctx, attempt, backoff.WithBackOff(&backoff.ExponentialBackOff{
 		InitialInterval: 100 * time.Millisecond, RandomizationFactor: 0.3, Multiplier: 1.7, MaxInterval: 2 * time.Second,
 	}), backoff.WithMaxElapsedTime(r.patience), backoff.WithNotify(func(err error, wait time.Duration) {
-		r.log.Debug("flink does not answer, trying again", "err", Redact(err.Error()), "wait", wait)
+		r.log.Debug("flink does not answer, trying again", "err", secret.Redact(err.Error()), "wait", wait)
 	}))
 	var permanent *backoff.PermanentError
 	if errors.As(err, &permanent) {

@@ -13,6 +13,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sql"
 )
 
@@ -468,7 +469,7 @@ func (w *writer) sink(t *Table) {
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // Secret reports whether a file has options whose values must not be stored.
-func Secret(text string) bool { return Redact(text) != text }
+func Secret(text string) bool { return secret.Redact(text) != text }
 
 // tablesRead returns the names of the tables and views that queries read.
 func tablesRead(script *sql.Script) map[string]bool {

@@ -12,6 +12,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sql"
 )
 
@@ -274,4 +275,21 @@ func FuzzScript(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Statements into which Weir inserts secrets are shown without them.
+func TestScriptIsRedacted(t *testing.T) {
+	s, err := NewScript(pipeline, testEnvironment(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := secret.Redact(strings.Join(s.Statements, ";\n"))
+	for _, word := range []string{"cret", "regpass"} {
+		if strings.Contains(shown, word) {
+			t.Errorf("%q is in:\n%s", word, shown)
+		}
+	}
+	if !strings.Contains(strings.Join(s.Statements, ""), "regpass") {
+		t.Error("Flink does not get the password")
+	}
 }

@@ -3,6 +3,8 @@ package flink
 import (
 	"regexp"
 	"strings"
+
+	"weir.example/weir/internal/secret"
 )
 
 // Problem is a summary of a Flink exception.
@@ -86,7 +88,7 @@ var known = []struct {
 
 // translate finds the root cause of a stack trace and what to do about it.
 func translate(trace string) Problem {
-	trace = Redact(strings.TrimSpace(trace))
+	trace = secret.Redact(strings.TrimSpace(trace))
 	p := rootCause(trace)
 	p.Detail = trace
 	for _, k := range known {

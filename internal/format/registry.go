@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"weir.example/weir/internal/registry"
+	"weir.example/weir/internal/secret"
 )
 
 // Schemas is a set of schemas fetched from schema registries. Formats look up schemas here and do
@@ -244,8 +245,25 @@ func checkRegistry(o Options) error {
 	if o["url"] == "" {
 		return errors.New("it needs the option 'url' of the schema registry, such as http://127.0.0.1:8081")
 	}
+	for _, value := range o {
+		if secret.Refers(value) { // checked when it is known
+			return nil
+		}
+	}
 	_, err := o.RegistryConfig()
 	return err
+}
+
+// Expand returns the options with the secrets that they refer to.
+func (o Options) Expand(from secret.Source) (Options, error) {
+	all := make(Options, len(o))
+	for name, value := range o {
+		var err error
+		if all[name], err = from.Expand(value); err != nil {
+			return nil, fmt.Errorf("option '%s': %w", name, err)
+		}
+	}
+	return all, nil
 }
 
 // RegistryConfig returns the connection settings in the options. Keys and certificates are PEM

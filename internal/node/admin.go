@@ -30,6 +30,7 @@ import (
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/trace"
 )
 
@@ -40,6 +41,7 @@ type Admin struct {
 	Tracer   *trace.Tracer // nil: no tracing
 	Hosts    []string      // further names of this machine, for all that is served by HTTP: see guard.Hosts
 	Profiles bool          // serves /debug/pprof
+	Secrets  secret.Source // to which options of pipelines may refer
 
 	engine     *engine.Metrics
 	produce    *produce.Metrics
@@ -100,11 +102,16 @@ func (a *Admin) Pipeline(c engine.Config) engine.Config {
 	if c.Status == nil {
 		c.Status = engine.NewStatus(c.Program)
 	}
-	c.Metrics, c.Schemas = a.engine, a.registries
+	c.Metrics, c.Schemas, c.Secrets = a.engine, a.registries, a.Secrets
 	for _, t := range c.Program.Tables {
 		for _, f := range []plan.Format{t.Kafka.Key, t.Kafka.Value} {
-			if at, err := f.Options.RegistryConfig(); err == nil && format.HasRegistry(f.Name) {
-				a.SchemaRegistry(at)
+			if !format.HasRegistry(f.Name) {
+				continue
+			}
+			if options, err := f.Options.Expand(a.Secrets); err == nil {
+				if at, err := options.RegistryConfig(); err == nil {
+					a.SchemaRegistry(at)
+				}
 			}
 		}
 	}

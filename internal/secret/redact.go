@@ -1,4 +1,4 @@
-package flink
+package secret
 
 import (
 	"regexp"
@@ -14,8 +14,8 @@ var secretKeys = []string{
 	"private-key",
 }
 
-// SecretOption reports whether an option's value must not be shown.
-func SecretOption(key string) bool {
+// Option reports whether an option's value must not be shown.
+func Option(key string) bool {
 	key = strings.ToLower(key)
 	if strings.HasSuffix(key, "credentials-source") { // names the source of the secret, not the secret
 		return false
@@ -37,12 +37,15 @@ var (
 	pemBlock    = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`)
 )
 
+// onlyReference matches a value that is no secret, but refers to one, perhaps after a user's name.
+var onlyReference = regexp.MustCompile(`^(?:[\w.@-]*:)?\$\{(?:env|file):[^}]*\}$`)
+
 // Redact replaces the secrets in a text: values of options that hold passwords, in SQL and
-// elsewhere, private keys, and credentials in URLs.
+// elsewhere, private keys, and credentials in URLs. References to secrets remain.
 func Redact(text string) string {
 	text = sqlOption.ReplaceAllStringFunc(text, func(option string) string {
 		part := sqlOption.FindStringSubmatch(option)
-		if !SecretOption(part[1]) {
+		if !Option(part[1]) || onlyReference.MatchString(part[3]) {
 			return option
 		}
 		return "'" + part[1] + "'" + part[2] + "'" + hidden + "'"
@@ -50,7 +53,7 @@ func Redact(text string) string {
 	text = pemBlock.ReplaceAllString(text, hidden)
 	text = plainOption.ReplaceAllStringFunc(text, func(option string) string {
 		part := plainOption.FindStringSubmatch(option)
-		if part[3] == "'"+hidden+"'" {
+		if part[3] == "'"+hidden+"'" || onlyReference.MatchString(strings.Trim(part[3], `'"`)) {
 			return option
 		}
 		quote := ""
