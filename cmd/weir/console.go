@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,11 @@ func (c *consoleFlags) config(cmd *cobra.Command) (*console.Config, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, usage(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program, which checks SQL in a process of its own: %w", err)
+	}
+	cfg.Sandbox = []string{self}
 	return cfg, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/console"
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/flink"
 	"weir.example/weir/internal/secret"
@@ -34,7 +35,12 @@ const (
 	exitInterrupted = 130
 )
 
-func main() { os.Exit(run(context.Background())) }
+func main() {
+	if os.Getenv(console.SandboxVariable) != "" {
+		os.Exit(console.Sandbox(os.Stdin, os.Stdout))
+	}
+	os.Exit(run(context.Background()))
+}
 
 func run(parent context.Context) int {
 	secret.Private()

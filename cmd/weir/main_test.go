@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/console"
 	"weir.example/weir/internal/syncbuf"
 )
 
@@ -21,6 +22,9 @@ import (
 const mainEnv = "WEIR_TEST_MAIN"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(console.SandboxVariable) != "" {
+		os.Exit(console.Sandbox(os.Stdin, os.Stdout))
+	}
 	if os.Getenv(mainEnv) != "" {
 		os.Exit(run(context.Background()))
 	}

@@ -19,6 +19,7 @@
 //	graph.go         a plan as nodes and edges with rates, lag and watermarks
 //	flow.go          rows per second between operators
 //	editor.go        the SQL editor: validate, explain, preview
+//	sandbox.go       a process with limited time and memory for them
 //	dead_letters.go  dead letters: list, replay
 //	transactions.go, schemas.go, alerts.go  the other pages
 //	topics.go        a topic: partitions, readers, settings
@@ -63,6 +64,7 @@ type Config struct {
 	Registry *registry.Client // nil: none
 	Silences []alert.Silence  // of this process's configuration, in addition to those stored in the broker
 	Version  string
+	Sandbox  []string // command that runs Sandbox, for SQL of the editor; default: in this process
 
 	// Flow returns the counters of this process; nil if the flow runs in another process, so that
 	// only the broker's figures are known.
@@ -116,7 +118,7 @@ type Console struct {
 	plans       *plans
 	flows       *flows
 	deadLetters *deadLetterPage
-	previews    *semaphore.Weighted // one at a time
+	previews    *semaphore.Weighted // limits checks and previews
 	readers     *readers
 }
 
@@ -161,7 +163,7 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 		broker: cfg.Broker, site: cfg.Site, cluster: c.cluster,
 		counted: deadLetterCount{next: make(map[partitionOf]int64), count: make(map[string]int64)},
 	}
-	c.previews = semaphore.NewWeighted(1)
+	c.previews = semaphore.NewWeighted(2)
 	c.hub = newHub(c.feed)
 	return c, nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/dryrun"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
@@ -48,6 +47,7 @@ const (
 	previewRecords = 20_000 // per topic, max
 	previewShown   = 500    // rows per topic
 	previewTime    = 10 * time.Second
+	previewBytes   = 32 << 20 // keys and values per topic
 )
 
 // sqlRequest is the body of the editor's requests.
@@ -76,8 +76,26 @@ func (c *Console) checkSQL(r *http.Request) (any, error) {
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
 	}
-	_, answer := compile(in.Text)
-	return answer, nil
+	release, err := c.turn(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	result, err := c.sandbox(r.Context(), &sandboxJob{Text: in.Text})
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(result.Answer), nil
+}
+
+// turn waits until few enough requests of the editor are running.
+func (c *Console) turn(ctx context.Context) (release func(), err error) {
+	wait, cancel := context.WithTimeout(ctx, previewTime)
+	defer cancel()
+	if c.previews.Acquire(wait, 1) != nil {
+		return nil, &httpError{http.StatusServiceUnavailable, errors.New("too many checks and previews of SQL are running: try again")}
+	}
+	return func() { c.previews.Release(1) }, nil
 }
 
 // previewSQL serves POST /api/sql/preview {"text", "last", "close"}: the records that the pipeline
@@ -90,42 +108,40 @@ func (c *Console) previewSQL(r *http.Request) (any, error) {
 	if in.Last < 1 || in.Last > previewRecords {
 		return nil, badRequest("invalid last: must be from 1 to %d", previewRecords)
 	}
-	program, answer := compile(in.Text)
-	if !answer.OK {
-		return answer, nil
+	release, err := c.turn(r.Context())
+	if err != nil {
+		return nil, err
 	}
-	if message := unreadable(program); message != "" {
-		return sqlAnswer{Message: message, Hint: "check and explain work; to see the rows, run the pipeline"}, nil
+	defer release()
+	planned, err := c.sandbox(r.Context(), &sandboxJob{Text: in.Text})
+	if err != nil {
+		return nil, err
 	}
-	if err := c.previews.Acquire(r.Context(), 1); err != nil {
-		return nil, err // the client has disconnected
+	if planned.Unreadable != "" {
+		return sqlAnswer{Message: planned.Unreadable, Hint: "check and explain work; to see the rows, run the pipeline"}, nil
 	}
-	defer c.previews.Release(1)
+	if len(planned.Sources) == 0 {
+		return json.RawMessage(planned.Answer), nil
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
-	began := time.Now()
-	records, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
-	for _, stage := range program.Stages {
-		for _, input := range stage.Inputs {
-			scan, ok := input.Op.(*plan.Scan)
-			if !ok || records[scan.Table.Kafka.Topic] != nil {
-				continue
-			}
-			last, partitions, err := c.newest(ctx, scan.Table.Kafka.Topic, in.Last, scan.Table.Upsert)
-			if err != nil {
-				return nil, err
-			}
-			records[scan.Table.Kafka.Topic], sizes[scan.Table.Kafka.Topic] = last, partitions
-			answer.Read += len(last)
+	job := &sandboxJob{Text: in.Text, Preview: true, Close: in.Close, Records: make(map[string][]sandboxRecord), Sizes: make(map[string]int32)}
+	for topic, versions := range planned.Sources {
+		last, partitions, err := c.newest(ctx, topic, in.Last, versions)
+		if err != nil {
+			return nil, err
+		}
+		job.Sizes[topic] = partitions
+		job.Records[topic] = []sandboxRecord{}
+		for _, r := range last {
+			job.Records[topic] = append(job.Records[topic], sandboxed(r))
 		}
 	}
-	written, err := dryrun.Preview(ctx, program, records, sizes, in.Close)
+	result, err := c.sandbox(r.Context(), job)
 	if err != nil {
-		return sqlAnswer{Message: err.Error()}, nil
+		return nil, err
 	}
-	answer.Results = resultsOf(program, written)
-	answer.Took = milliseconds(time.Since(began))
-	return answer, nil
+	return json.RawMessage(result.Answer), nil
 }
 
 // unreadable returns why the sources of a program cannot be previewed, or "" if they can. A dry run
@@ -158,8 +174,12 @@ func (c *Console) newest(ctx context.Context, topic string, last int, versions b
 	if err != nil {
 		return nil, 0, err
 	}
+	size := 0
 	if err := scan(ctx, c.cfg.Broker, topic, parts, func(r *kgo.Record) error {
 		all = append(all, r)
+		if size += len(r.Key) + len(r.Value); size > previewBytes {
+			return badRequest("the last records of %s have more than %d MiB: preview fewer", topic, previewBytes>>20)
+		}
 		return nil
 	}); err != nil {
 		return nil, 0, fmt.Errorf("read %s: %w", topic, err)

@@ -1,9 +1,16 @@
 package console
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// With SandboxVariable set, the test binary is the process that checks SQL.
+func TestMain(m *testing.M) {
+	if os.Getenv(SandboxVariable) != "" {
+		os.Exit(Sandbox(os.Stdin, os.Stdout))
+	}
+	goleak.VerifyTestMain(m)
+}
