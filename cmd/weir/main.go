@@ -82,16 +82,25 @@ func unwrapHelp(c *cobra.Command) {
 }
 
 // stdout records the first failed write, for example on a full disk: a command whose output is
-// incomplete must not exit with 0.
+// incomplete must not exit with 0. What commands print contains names and values of others, which
+// must not control the terminal.
 type stdout struct {
 	*os.File
-	mu  sync.Mutex
-	err error
+	escape bool // not for help, which is coloured
+	mu     sync.Mutex
+	err    error
 }
 
 // Write implements io.Writer.
 func (s *stdout) Write(b []byte) (int, error) {
-	n, err := s.File.Write(b)
+	text := b
+	if s.escape {
+		text = escapeControls(b)
+	}
+	n, err := s.File.Write(text)
+	if n == len(text) {
+		n = len(b)
+	}
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -128,6 +137,9 @@ none was lost or duplicated. Without --brokers it uses its embedded broker.`,
   weir verify                              # was anything lost, duplicated, partially committed or reordered?`,
 		SilenceUsage: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if out, ok := cmd.Root().OutOrStdout().(*stdout); ok {
+				out.escape = true
+			}
 			warnOfSecrets(cmd)
 			if err := fromEnvironment(cmd.Flags()); err != nil {
 				return err
@@ -196,10 +208,10 @@ func printError(w io.Writer, err error) {
 	var changed *engine.ChangedError
 	var onFlink *flink.ChangedError
 	if errors.As(err, &file) || errors.As(err, &changed) || errors.As(err, &onFlink) {
-		fmt.Fprintln(w, "weir: "+strings.TrimSpace(err.Error()))
+		fmt.Fprintf(w, "weir: %s\n", escapeControls([]byte(strings.TrimSpace(err.Error()))))
 		return
 	}
-	fmt.Fprintln(w, "weir: "+oneLine(err))
+	fmt.Fprintf(w, "weir: %s\n", escapeControls([]byte(oneLine(err))))
 	var wrong *usageError
 	if errors.As(err, &wrong) {
 		fmt.Fprintln(w, "Run the command with --help for its flags and examples.")
