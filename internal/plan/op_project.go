@@ -132,18 +132,19 @@ func injected(e expr.Node) (input int, ok bool) {
 }
 
 // injective reports whether a cast gives different values for different ones. That of an instant to
-// text or to local time does not, where clocks are set back.
+// text or to local time does not, where clocks are set back. Nor does that of a time to text: a
+// value may have more digits than its type, which the text does not show.
 func injective(from, to column.Type) bool {
 	text := to.Kind == column.String && to.Length == 0
 	switch from.Kind {
 	case column.TinyInt, column.SmallInt, column.Int, column.BigInt:
 		return text || to.Integer() && from.Kind <= to.Kind // kinds are in order of size
-	case column.Boolean, column.Time:
+	case column.Boolean:
 		return text
 	case column.Date:
 		return text || to.Kind == column.Timestamp
 	case column.Timestamp:
-		return text || to.Kind == column.Timestamp && from.Precision <= to.Precision
+		return text && from.Precision == maxPrecision || to.Kind == column.Timestamp && from.Precision <= to.Precision
 	case column.Decimal:
 		return text || to.Kind == column.Decimal && from.Scale <= to.Scale && from.Precision-from.Scale <= to.Precision-to.Scale
 	case column.String:
