@@ -472,7 +472,10 @@ func (p *parser) windowInput(w *WindowTable) {
 	at := p.peek()
 	switch {
 	case p.words("TABLE"):
-		t := &TableName{Pos: at.Pos, Name: p.path(), Hints: p.hints()}
+		t := &TableName{Pos: at.Pos, Name: p.path()}
+		if p.peek().kind == hintToken {
+			p.refuse(p.peek(), "a hint inside a window function", "select FROM the table with the hint in a view, and write TABLE and its name; Flink does not accept it here either")
+		}
 		if p.words("PARTITION", "BY") {
 			if p.symbol("(") {
 				w.PartitionBy = p.exprs()

@@ -187,7 +187,6 @@ func (p *printer) windowTable(t *WindowTable) {
 	switch in := t.Table.(type) {
 	case *TableName:
 		p.put("TABLE ", path(in.Name))
-		p.tableHints(in.Hints)
 		if t.PartitionBy != nil {
 			p.put(" PARTITION BY (")
 			p.exprs(t.PartitionBy)
