@@ -28,7 +28,7 @@ func byHand(ctx context.Context, brokers, sink string) error {
 		return fmt.Errorf("list the ends of %s: %w", source, err)
 	}
 	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(brokers), kgo.TransactionalID(sink), kgo.ConsumerGroup(sink), kgo.ConsumeTopics(source),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.DefaultProduceTopic(sink), kgo.MaxBufferedRecords(100_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		return err

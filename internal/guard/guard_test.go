@@ -300,7 +300,7 @@ func TestExposed(t *testing.T) {
 		for _, tls := range []bool{false, true} {
 			for _, login := range []bool{false, true} {
 				err := CheckExposed("broker", address, tls, login)
-				if (err != nil) != (exposed && !(tls && login)) {
+				if (err != nil) != (exposed && (!tls || !login)) {
 					t.Errorf("%s, tls %t, login %t: %v", address, tls, login, err)
 				}
 			}

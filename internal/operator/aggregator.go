@@ -91,11 +91,12 @@ func newAggregator(b base, op *plan.Aggregate) aggregator {
 		}
 		c := collects(a, b.rel.Inputs[0])
 		g.collectors, g.collecting = append(g.collectors, c), g.collecting || c != nil
-		if c != nil {
+		switch {
+		case c != nil:
 			g.accs = append(g.accs, c)
-		} else if b.rel.Inputs[0].Updating {
+		case b.rel.Inputs[0].Updating:
 			g.accs = append(g.accs, newRetractor(a, t))
-		} else {
+		default:
 			g.accs = append(g.accs, newAccumulator(a, t))
 		}
 	}

@@ -43,28 +43,28 @@ func elementsOf(store *state.Store, entry uint16, window int64, key []byte, part
 // ofElements marks the function's number in keys of values, which follow those of DISTINCT.
 const ofElements = 0x80
 
-// keyOf appends the key of a value.
-func (e valuePlace) keyOf(dst []byte, agg int, name []byte) []byte {
-	dst = append(dst, byte(agg)|ofElements) //nolint:gosec // fewer than 128: see plan.maxCollectors
-	return append(append(dst, e.prefix...), name...)
+// keyOf returns the key of a value.
+func (e valuePlace) keyOf(agg int, name []byte) []byte {
+	key := append([]byte{byte(agg) | ofElements}, e.prefix...) //nolint:gosec // fewer than 128: see plan.maxCollectors
+	return append(key, name...)
 }
 
 // each calls fn with the names and values of a function, in the order of their names.
 func (e valuePlace) each(agg int, fn func(name, value []byte) bool) {
-	prefix := e.keyOf(nil, agg, nil)
+	prefix := e.keyOf(agg, nil)
 	e.store.ScanPrefix(e.entry, e.window, prefix, func(key, value []byte) bool { return fn(key[len(prefix):], value) })
 }
 
 func (e valuePlace) get(agg int, name []byte) ([]byte, bool) {
-	return e.store.Get(e.entry, e.window, e.keyOf(nil, agg, name))
+	return e.store.Get(e.entry, e.window, e.keyOf(agg, name))
 }
 
 func (e valuePlace) put(agg int, name, value []byte) {
-	e.store.Put(e.entry, e.window, e.keyOf(nil, agg, name), value)
+	e.store.Put(e.entry, e.window, e.keyOf(agg, name), value)
 }
 
 func (e valuePlace) remove(agg int, name []byte) {
-	e.store.Delete(e.entry, e.window, e.keyOf(nil, agg, name))
+	e.store.Delete(e.entry, e.window, e.keyOf(agg, name))
 }
 
 // clear removes the values of a function.

@@ -3,6 +3,7 @@ package operator
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -307,7 +308,7 @@ func TestKeysMoveWithoutStamps(t *testing.T) {
 					}
 					return mover.Move(e, from, stores[e.To])
 				})
-				if err != nil && err != interrupted {
+				if err != nil && !errors.Is(err, interrupted) {
 					t.Fatal(err)
 				}
 			}

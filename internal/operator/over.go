@@ -69,11 +69,12 @@ func newOver(b base, op *plan.Over) (node, error) {
 		}
 		k := collects(a, in)
 		o.collectors, o.collecting = append(o.collectors, k), o.collecting || k != nil
-		if k != nil {
+		switch {
+		case k != nil:
 			o.accs = append(o.accs, k)
-		} else if a.Name == "LAG" {
+		case a.Name == "LAG":
 			o.accs = append(o.accs, lag{t, a.Back, a.Default})
-		} else {
+		default:
 			o.accs = append(o.accs, newAccumulator(a, t))
 		}
 	}

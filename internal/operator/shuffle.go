@@ -82,13 +82,16 @@ func (s *shuffleWriter) push(_ int, r *rowBatch) {
 		}
 		s.rowBuffer = appendRow(s.appendRowHeader(s.rowBuffer[:0], r, i), &out, i)
 		for p := first; p < end; p++ {
-			s.share(p, r.context(i))
+			s.share(r.context(i), p)
 		}
 	}
 	for p := range s.shared {
-		s.send(int32(p), nil) //nolint:gosec // few partitions
+		s.send(untraced, int32(p)) //nolint:gosec // few partitions
 	}
 }
+
+// untraced is the context of a record whose rows are not traced.
+var untraced context.Context
 
 // sharedRows are rows that are sent in one record.
 type sharedRows struct {
@@ -98,22 +101,22 @@ type sharedRows struct {
 
 // share adds the row in rowBuffer to the record for a partition. A traced row and a large one have
 // records of their own.
-func (s *shuffleWriter) share(p int32, traced context.Context) {
+func (s *shuffleWriter) share(traced context.Context, p int32) {
 	for len(s.shared) <= int(p) {
 		s.shared = append(s.shared, sharedRows{})
 	}
 	if traced != nil || len(s.rowBuffer) >= sharedBytes {
-		s.send(p, nil)
+		s.send(untraced, p)
 	}
 	to := &s.shared[p]
 	to.rows, to.bytes = to.rows+1, appendBytes(to.bytes, s.rowBuffer)
 	if traced != nil || len(to.bytes) >= sharedBytes {
-		s.send(p, traced)
+		s.send(traced, p)
 	}
 }
 
 // send sends the rows for a partition, if there are any.
-func (s *shuffleWriter) send(p int32, traced context.Context) {
+func (s *shuffleWriter) send(traced context.Context, p int32) {
 	from := &s.shared[p]
 	if from.rows == 0 {
 		return

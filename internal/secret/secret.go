@@ -81,7 +81,7 @@ func (s Source) file(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open --secrets-dir: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing was written
+	defer root.Close()
 	f, err := root.Open(name)
 	if err != nil {
 		return "", err
@@ -100,7 +100,7 @@ func ReadFile(path string) (string, error) {
 }
 
 func read(f *os.File, path string) (string, error) {
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return "", err

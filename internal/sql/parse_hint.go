@@ -25,12 +25,13 @@ func (p *parser) hint() Hint {
 	}
 	for {
 		arg := p.hintArgument()
-		if h.Args == nil && p.symbol("=") {
+		switch {
+		case h.Args == nil && p.symbol("="):
 			value := p.stringText("the option's 'value'")
 			h.Options = append(h.Options, Option{arg.Pos, arg.Name, value.text, value.Pos})
-		} else if h.Options != nil {
+		case h.Options != nil:
 			panic(p.unexpected("= and the option's 'value'"))
-		} else {
+		default:
 			h.Args = append(h.Args, arg)
 		}
 		if !p.symbol(",") {

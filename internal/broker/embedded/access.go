@@ -162,7 +162,7 @@ func (a *access) checks() map[kmsg.Key]handler {
 // checked is a handler that asks the client of a request; check returns the answer of a request
 // that is not allowed, or nil.
 func checked[R kmsg.Request](a *access, check func(caller, R) kmsg.Response) handler {
-	return func(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+	return func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		req, ok := kreq.(R)
 		if !ok || a.current.super {
 			return nil, nil, false

@@ -27,10 +27,10 @@ func beginFrame(b []byte) []byte {
 	return append(append(b, magic...), make([]byte, frameHead-len(magic))...)
 }
 
-// endFrame completes the frame that begins at b[from:] and reaches to the end.
-func endFrame(b []byte, from int, salt string) {
-	binary.BigEndian.PutUint32(b[from+4:], uint32(len(b)-from-frameHead))
-	binary.BigEndian.PutUint32(b[from+8:], checksum(b[from:], salt))
+// endFrame completes a frame.
+func endFrame(b []byte, salt string) {
+	binary.BigEndian.PutUint32(b[4:], uint32(len(b)-frameHead))
+	binary.BigEndian.PutUint32(b[8:], checksum(b, salt))
 }
 
 // checksum returns the checksum of a whole frame.

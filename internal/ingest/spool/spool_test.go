@@ -246,7 +246,7 @@ func TestForgedFrame(t *testing.T) {
 	defer w.close()
 	forged := appendBatch(beginFrame(nil), 0, 1, time.Now(), "forged")
 	forged = appendReading(forged, &reading.Reading{DeviceID: "forged", Sensor: "s"}, 0)
-	endFrame(forged, 0, "")
+	endFrame(forged, "")
 	if _, ok := frameAt(forged, ""); !ok {
 		t.Fatal("the forged frame is invalid")
 	}
@@ -491,7 +491,7 @@ func FuzzSegment(f *testing.F) {
 			}
 		}
 		frame := append(beginFrame(nil), payload...)
-		endFrame(frame, 0, "salt")
+		endFrame(frame, "salt")
 		if _, ok := frameAt(frame, "salt"); ok != (len(payload) > 0) {
 			t.Fatal("the frame is not recognized")
 		}

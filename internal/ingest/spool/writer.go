@@ -207,7 +207,7 @@ func (w *writer) encode(group []*appended, outcomes []error, count int64, now ti
 			b = appendKey(b, a.entry.Key, &remembered{a.entry.Digest, a.entry.Answer, now})
 		}
 	}
-	endFrame(b, 0, w.active.salt)
+	endFrame(b, w.active.salt)
 	w.buf = b
 }
 
@@ -304,7 +304,7 @@ func (w *writer) rotate() error {
 	s.mu.Unlock()
 	next := &segment{number: w.number, first: h.first, salt: randomHex(8), size: int64(len(b)), disk: int64(len(b))}
 	next.path = s.cfg.fs.PathJoin(s.cfg.Dir, segmentName(next))
-	endFrame(b, 0, next.salt)
+	endFrame(b, next.salt)
 	w.buf = b
 	file, err := createSegment(s.cfg.fs, s.cfg.Dir, next.path, b)
 	if err != nil {
