@@ -55,7 +55,7 @@ type credentialFlags struct {
 
 func (c *credentialFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.file, "password-file", "", "file with the password, - for standard input (default: a random one, which is printed)")
+	f.StringVar(&c.file, "new-password-file", "", "file with the password of the user, - for standard input (default: a random one, which is printed)")
 	f.BoolVar(&c.none, "no-password", false, "only a certificate or a token of the OpenID provider names this user")
 }
 
