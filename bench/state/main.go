@@ -11,9 +11,9 @@
 //
 // The first run of a pipeline processes all rows and is checked: the result topic, read committed,
 // has every expected row and no other. It yields throughput, CPU time, peak memory and the bytes of
-// the local copy and the changelog. The pipeline is then killed (-9) under a trickle of rows, and
-// restarted with the local copy and without it; the restore time is the time from the start of the
-// process to its first commit. The changelog is not compacted, so a restore without the copy reads
+// the local copy and the changelog. Flink follows. At last, the pipeline is killed (-9) under a
+// trickle of rows, and restarted with the local copy and without it; the restore time is the time
+// from the start of the process to its first commit. The changelog is not compacted, so a restore without the copy reads
 // every change. Absolute figures depend on the machine; only the ratios matter.
 //
 //	main.go    flags, the sequence of measurements
@@ -174,14 +174,19 @@ func (b *bench) measure(ctx context.Context, keys int, workload string) (all []f
 	}
 	progress("%s", f)
 	all = append(all, f)
-	if b.flink == nil || keys > b.flinkKeys {
-		return all, nil
+	if b.flink != nil && keys <= b.flinkKeys {
+		if f, err = t.runFlink(ctx); err != nil {
+			return nil, fmt.Errorf("flink: %w", err)
+		}
+		progress("%s", f)
+		all = append(all, f)
 	}
-	if f, err = t.runFlink(ctx); err != nil {
-		return nil, fmt.Errorf("flink: %w", err)
+	if b.restore { // last, because it adds readings
+		if err := t.crash(ctx, &all[0]); err != nil {
+			return nil, fmt.Errorf("weir: %w", err)
+		}
 	}
-	progress("%s", f)
-	return append(all, f), nil
+	return all, nil
 }
 
 func progress(format string, args ...any) {
