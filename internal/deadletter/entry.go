@@ -8,6 +8,7 @@
 package deadletter
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -102,7 +103,7 @@ func finish(r *kgo.Record, reason error, now time.Time, maxBytes int) {
 	}
 	if room := max(0, maxBytes-size); len(r.Value) > room {
 		addHeader(r, HeaderTruncated, strconv.Itoa(len(r.Value)))
-		r.Value = r.Value[:max(0, room-perHeader-len(HeaderTruncated)-20)]
+		r.Value = bytes.Clone(r.Value[:max(0, room-perHeader-len(HeaderTruncated)-20)]) // so that the rest can be freed
 	}
 }
 
