@@ -47,19 +47,19 @@ func TestModel(t *testing.T) {
 			case n < 85:
 				w.send(w.rng.IntN(12)+1, w.rng.IntN(4) > 0)
 			case n < 88:
-				w.bad.set(w.rng.IntN(60), w.rng)
+				w.bad.set(w.rng.IntN(60))
 			case n < 91:
-				w.bad.set(0, nil)
+				w.bad.set(0)
 			case n < 94:
-				w.bad.set(0, nil)
+				w.bad.set(0)
 				w.close()
 				w.open()
 			default:
-				w.bad.set(0, nil)
+				w.bad.set(0)
 				w.crash([]int{0, 50, 100}[w.rng.IntN(3)])
 			}
 		}
-		w.bad.set(0, nil)
+		w.bad.set(0)
 		w.crash(50)
 		w.drain()
 		w.check()
@@ -122,7 +122,7 @@ func TestCrashAtEachWrite(t *testing.T) {
 			w.disk = w.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: w.rng})
 			w.mu.Unlock()
 			w.close()
-			w.bad.set(0, nil)
+			w.bad.set(0)
 			w.open()
 			w.append("")
 			w.drain()
@@ -262,7 +262,7 @@ func TestFullDisk(t *testing.T) {
 	defer w.close()
 	w.append("")
 	w.settle()
-	w.bad.set(100, w.rng)
+	w.bad.set(100)
 	for range 3 {
 		e := w.append("key")
 		w.settle()
@@ -274,7 +274,7 @@ func TestFullDisk(t *testing.T) {
 	if s := w.s.Stats(); s.Failing == nil || s.Refused != 3 {
 		t.Errorf("%+v, want a failing spool that has refused 3 entries", s)
 	}
-	w.bad.set(0, nil)
+	w.bad.set(0)
 	last := w.append("key")
 	w.settle()
 	if last.err != nil || w.s.Stats().Failing != nil {

@@ -48,7 +48,7 @@ type sentEntry struct {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{T: t, rng: rand.New(rand.NewPCG(seed, 19)), disk: vfs.NewCrashableMem(), bad: &faults{}}
+	w := &world{T: t, rng: rand.New(rand.NewPCG(seed, 19)), disk: vfs.NewCrashableMem(), bad: &faults{rng: rand.New(rand.NewPCG(seed, 23))}}
 	w.cfg = Config{Dir: "/spool", SegmentBytes: 1500, SyncInterval: time.Microsecond}
 	w.open()
 	return w
@@ -249,10 +249,10 @@ type faults struct {
 	count   int // of operations
 }
 
-func (f *faults) set(percent int, rng *rand.Rand) {
+func (f *faults) set(percent int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.percent, f.rng, f.after = percent, rng, -1
+	f.percent, f.after = percent, -1
 }
 
 func (f *faults) get() int {
