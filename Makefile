@@ -9,12 +9,13 @@ CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
 # Packages whose tests run alone, because they kill processes and measure time, or start JVMs.
+LONGEST := ./internal/engine # first, so that the others run beside it
 KILLS := ./cmd/weir ./internal/broker/embedded
 JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestChaosJoins|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins)$$
-LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./cmd/weir ./cmd/weir
+LONG := ^(TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins)$$
+LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./cmd/weir
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
@@ -67,7 +68,7 @@ tests = $(if $(RERUN),go run gotest.tools/gotestsum@$(GOTESTSUM_VERSION) --forma
 
 # The tests of JVMS compare Weir with other programs: the race detector runs the same code elsewhere.
 test: check-deps internal/console/web/node_modules ## run all tests, real Kafka included; the race detector is on where Weir runs alone
-	$(call tests,-race -timeout 30m,$$(go list ./... | grep -v -x -F "$$(go list $(KILLS) $(JVMS))"))
+	$(call tests,-race -timeout 30m,$$(go list $(LONGEST) && go list ./... | grep -v -x -F "$$(go list $(LONGEST) $(KILLS) $(JVMS))"))
 	cd bench && go test -race ./...
 	$(call tests,-race -p 1 -timeout 40m,$(KILLS))
 	$(call tests,-p 1 -timeout 30m,$(JVMS))
