@@ -13,7 +13,7 @@ func init() {
 }
 
 func bindTypeOf(args []Node) ([]Node, column.Type, error) {
-	t := column.Type{Kind: column.String, NotNull: true}
+	t := column.Type{Kind: column.String}
 	if len(args) == 2 {
 		if k, ok := args[1].(*Const); !ok || k.T.Kind != column.Boolean || k.Value == nil {
 			return nil, t, errors.New("the second argument of TYPEOF must be TRUE or FALSE")
