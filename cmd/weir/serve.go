@@ -22,7 +22,7 @@ func (s *serveFlags) add(cmd *cobra.Command) {
 	f.StringVar(&s.key, "listen-key", "", "file in PEM format with the key of --listen-cert")
 	f.StringVar(&s.clientCA, "listen-client-ca", "", "file in PEM format with authorities whose certificates let clients log in")
 	f.BoolVar(&s.insecure, "insecure-listen", false, "allow addresses that other machines can reach without TLS and a login")
-	f.StringVar(&s.openID.Issuer, "oidc-issuer", "", "OpenID provider whose tokens let clients log in, as a URL")
+	f.StringVar(&s.openID.Issuer, "oidc-issuer", "", "provider of OpenID tokens that let clients log in, as a URL")
 	f.StringVar(&s.openID.Audience, "oidc-audience", "", "audience that the tokens must have")
 	f.StringVar(&s.openID.Keys, "oidc-keys", "", "provider's keys as a URL of a JWKS (default: that of its configuration)")
 	f.StringVar(&s.openID.Claim, "oidc-claim", "sub", "claim of the tokens that names the user")
