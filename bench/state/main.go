@@ -10,11 +10,12 @@
 //	join   readings with devices
 //
 // The first run of a pipeline processes all rows and is checked: the result topic, read committed,
-// has every expected row and no other. It yields throughput, CPU time, peak memory and the bytes of
-// the local copy and the changelog. Flink follows. At last, the pipeline is killed (-9) under a
+// has every expected row and no other. It yields throughput, CPU time, peak memory and the bytes
+// of the local copy and the changelog. Flink follows. At last, the pipeline is killed (-9) under a
 // trickle of rows, and restarted with the local copy and without it; the restore time is the time
-// from the start of the process to its first commit. The changelog is not compacted, so a restore without the copy reads
-// every change. Absolute figures depend on the machine; only the ratios matter.
+// from the start of the process to its first commit. The changelog is not compacted, so a restore
+// without the copy reads every change. Absolute figures depend on the machine; only the ratios
+// matter.
 //
 //	main.go    flags, the sequence of measurements
 //	broker.go  the broker's process, topics and their sizes
