@@ -22,14 +22,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 )
 
 type settings struct {
@@ -50,13 +49,7 @@ func main() {
 	flag.IntVar(&s.devices, "devices", 1000, "devices of the fleet")
 	flag.StringVar(&s.only, "only", "", "overhead or crowd (default both)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, s) })
 }
 
 // measurement is a pair of sides.

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"weir.example/weir/bench/command"
+	"weir.example/weir/bench/usage"
 	"weir.example/weir/internal/retry"
 )
 
@@ -49,7 +51,7 @@ func (b *bench) latencies(ctx context.Context) ([]latency, error) {
 			if err != nil {
 				return nil, fmt.Errorf("latency of %s %s: %w", side, workload, err)
 			}
-			progress("latency  %s", l)
+			command.Progress("latency  %s", l)
 			all = append(all, l)
 		}
 	}
@@ -118,7 +120,7 @@ func launch(ctx context.Context, cmd *exec.Cmd, j job) (alive context.Context, s
 		select {
 		case <-ended:
 			out, err := os.ReadFile(log.Name())
-			return errors.Join(fmt.Errorf("the process exited early: %s", tail(out)), exit, err)
+			return errors.Join(fmt.Errorf("the process exited early: %s", usage.Tail(out)), exit, err)
 		default:
 		}
 		_ = cmd.Process.Signal(os.Interrupt) // it may just have exited

@@ -33,14 +33,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 	"weir.example/weir/bench/flinkjob"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/stack"
@@ -105,13 +104,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, s) })
 }
 
 func (s *settings) validate() error {
@@ -168,7 +161,7 @@ func run(ctx context.Context, s settings) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	progress("start Kafka %s", stack.KafkaVersion)
+	command.Progress("start Kafka %s", stack.KafkaVersion)
 	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
 	if err != nil {
 		return err
@@ -214,7 +207,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 		return err
 	}
 	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
-		progress("build weir")
+		command.Progress("build weir")
 		b.weir = filepath.Join(b.dir, "weir")
 		if err := binary.Build(ctx, b.weir); err != nil {
 			return err
@@ -226,7 +219,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 		}
 	}
 	if b.has("streams") {
-		progress("build the Kafka Streams program")
+		command.Progress("build the Kafka Streams program")
 		b.classes = filepath.Join(b.dir, "classes")
 		return compileStreams(ctx, b.dir, b.classes)
 	}
@@ -235,20 +228,20 @@ func (b *bench) build(ctx context.Context) (err error) {
 
 // buildBefore builds weir at the revision of -before in a temporary work tree.
 func (b *bench) buildBefore(ctx context.Context) (err error) {
-	progress("build weir of %s", b.before)
+	command.Progress("build weir of %s", b.before)
 	b.old = filepath.Join(b.dir, "weir-before")
 	tree := filepath.Join(b.dir, "before")
-	if err := command(ctx, "", "git", "worktree", "add", "--detach", tree, b.before); err != nil {
+	if err := execute(ctx, "", "git", "worktree", "add", "--detach", tree, b.before); err != nil {
 		return err
 	}
 	defer func() {
-		err = errors.Join(err, command(context.WithoutCancel(ctx), "", "git", "worktree", "remove", "--force", tree))
+		err = errors.Join(err, execute(context.WithoutCancel(ctx), "", "git", "worktree", "remove", "--force", tree))
 	}()
-	return command(ctx, tree, "go", "build", "-o", b.old, "./cmd/weir")
+	return execute(ctx, tree, "go", "build", "-o", b.old, "./cmd/weir")
 }
 
-// command runs a program in dir; its output is part of the error.
-func command(ctx context.Context, dir, name string, args ...string) error {
+// execute runs a program in dir; its output is part of the error.
+func execute(ctx context.Context, dir, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of this file
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -275,7 +268,7 @@ func (b *bench) throughput(ctx context.Context) ([]figures, error) {
 					return nil, fmt.Errorf("%s %s: %w", side, workload, err)
 				}
 				f.Round = round
-				progress("round %d  %s", round, f)
+				command.Progress("round %d  %s", round, f)
 				all = append(all, f)
 			}
 		}
@@ -289,8 +282,4 @@ func workloads(side string) []string {
 		return []string{"read"}
 	}
 	return []string{"filter", "tumble"}
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 	"time"
 
 	"weir.example/weir/bench/usage"
@@ -60,38 +57,38 @@ func (b *bench) measure(ctx context.Context, side, workload string) (figures, er
 	if err != nil {
 		return figures{}, err
 	}
-	first := ran.began
+	first := ran.Began
 	if said.FirstRecord != 0 {
 		first = time.UnixMilli(said.FirstRecord)
 	}
 	f := figures{
 		Side: side, Workload: workload,
-		CPU:       ran.cpu.Seconds() / float64(b.rows) * 1e6,
+		CPU:       ran.CPU.Seconds() / float64(b.rows) * 1e6,
 		BrokerCPU: (after - before).Seconds() / float64(b.rows) * 1e6,
 		PerSecond: float64(b.rows) / commits.last.Sub(first).Seconds(),
-		WithStart: float64(b.rows) / commits.last.Sub(ran.began).Seconds(),
-		PeakMB:    float64(ran.peakKB) / 1024,
+		WithStart: float64(b.rows) / commits.last.Sub(ran.Began).Seconds(),
+		PeakMB:    float64(ran.PeakKB) / 1024,
 	}
 	if side != "raw" {
-		f.First = commits.first.Sub(ran.began).Seconds()
+		f.First = commits.first.Sub(ran.Began).Seconds()
 	}
 	return f, errors.Join(b.forget(ctx), os.RemoveAll(j.Dir))
 }
 
 // runSide runs a side until it has processed its input.
-func (b *bench) runSide(ctx context.Context, side string, j job) (process, times, error) {
+func (b *bench) runSide(ctx context.Context, side string, j job) (usage.Process, times, error) {
 	if side == "flink" {
 		return b.runFlink(ctx, j)
 	}
 	cmd, err := b.command(ctx, side, j)
 	if err != nil {
-		return process{}, times{}, err
+		return usage.Process{}, times{}, err
 	}
-	ran, err := watch(cmd)
+	ran, err := usage.Watch(cmd)
 	if err != nil {
 		return ran, times{}, err
 	}
-	said, err := parseTimes(ran.out)
+	said, err := parseTimes(ran.Out)
 	if side == "weir" {
 		err = nil // without first_record_ms, weir's time starts with its process
 	}
@@ -111,47 +108,4 @@ func (b *bench) settle(ctx context.Context, side string, j job, said times) (spa
 		return span{last: time.UnixMilli(said.Committed)}, nil
 	}
 	return b.check(ctx, side, j)
-}
-
-// process has the resource usage and output of a child process.
-type process struct {
-	began  time.Time
-	cpu    time.Duration // user and system
-	peakKB int64         // resident
-	out    []byte        // standard output
-}
-
-// watch runs a command to completion and measures it.
-func watch(cmd *exec.Cmd) (process, error) {
-	var out, log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &log
-	p := process{began: time.Now()}
-	if err := cmd.Start(); err != nil {
-		return p, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	// Maxrss is no use: a child shares this process's memory until its exec, and inherits its peak.
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				return p, fmt.Errorf("%w: %s", err, tail(log.Bytes()))
-			}
-			p.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-			p.out = out.Bytes()
-			return p, nil
-		case <-ticker.C:
-			p.peakKB = max(p.peakKB, usage.PeakKB(cmd.Process.Pid))
-		}
-	}
-}
-
-// tail returns the end of a process's output, where errors usually are.
-func tail(out []byte) string {
-	const n = 20
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

@@ -3,64 +3,33 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/bench/command"
+	"weir.example/weir/bench/topics"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
 )
 
 func (b *bench) connect(ctx context.Context, opts ...kgo.Opt) (*kgo.Client, error) {
-	return broker.Connect(ctx, broker.Config{Brokers: []string{b.brokers}, ClientID: "weir-bench"}, opts...)
+	return broker.Connect(ctx, b.config(), opts...)
 }
 
-// create creates topics that never expire records: event times are in the past.
-func (b *bench) create(ctx context.Context, topics ...string) error {
-	client, err := b.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	forever := "-1"
-	made, err := kadm.NewClient(client).CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever}, topics...)
-	if err == nil {
-		err = made.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
-	}
-	return nil
+func (b *bench) config() broker.Config {
+	return broker.Config{Brokers: []string{b.brokers}, ClientID: "weir-bench"}
 }
 
-// forget deletes every topic except the readings': results, changelogs and any other topics of a
-// side.
+// create creates topics.
+func (b *bench) create(ctx context.Context, names ...string) error {
+	return topics.Create(ctx, b.config(), partitions, names...)
+}
+
+// forget deletes every topic except the readings'.
 func (b *bench) forget(ctx context.Context) error {
-	client, err := b.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	topics, err := admin.ListTopics(ctx) // without the internal ones
-	if err != nil {
-		return fmt.Errorf("list topics: %w", err)
-	}
-	var old []string
-	for _, topic := range topics.Names() {
-		if topic != b.source && !strings.HasPrefix(topic, "_") {
-			old = append(old, topic)
-		}
-	}
-	if len(old) == 0 {
-		return nil
-	}
-	if _, err := admin.DeleteTopics(ctx, old...); err != nil {
-		return fmt.Errorf("delete topics: %w", err)
-	}
-	return nil
+	return topics.DeleteOthers(ctx, b.config(), b.source)
 }
 
 // firstGroup makes Kafka create its offsets topic, which it does for the first group, so that no
@@ -94,7 +63,7 @@ func (b *bench) fill(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	progress("write %d readings as %s", b.rows, b.format)
+	command.Progress("write %d readings as %s", b.rows, b.format)
 	const length = 100_000
 	for from := int64(0); from < b.rows; from += length {
 		if err := b.fillTransaction(ctx, client, from, min(from+length, b.rows)); err != nil {

@@ -31,15 +31,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"text/template"
 	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 	"weir.example/weir/bench/flinkjob"
 	"weir.example/weir/internal/stack"
 )
@@ -96,13 +95,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, s) })
 }
 
 func (s *settings) validate() error {
@@ -148,12 +141,12 @@ func run(ctx context.Context, s settings) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	progress("build weir")
+	command.Progress("build weir")
 	b.weir = filepath.Join(b.dir, "weir")
 	if err := binary.Build(ctx, b.weir); err != nil {
 		return err
 	}
-	progress("start Kafka %s", stack.KafkaVersion)
+	command.Progress("start Kafka %s", stack.KafkaVersion)
 	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
 	if err != nil {
 		return err
@@ -164,7 +157,7 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	if b.has("flink") {
-		progress("start Flink %s", stack.FlinkVersion)
+		command.Progress("start Flink %s", stack.FlinkVersion)
 		if b.flink, err = flinkjob.Start(ctx, b.weir, b.parallelism, ""); err != nil {
 			return err
 		}
@@ -179,7 +172,7 @@ func run(ctx context.Context, s settings) (err error) {
 func (b *bench) measureAll(ctx context.Context) (all []figures, err error) {
 	if b.has("flink") && b.warm {
 		for _, query := range []string{"q0", "q17"} {
-			progress("warm Flink up with %s", query)
+			command.Progress("warm Flink up with %s", query)
 			if _, err := b.measure(ctx, "flink", query); err != nil {
 				return nil, err
 			}
@@ -193,7 +186,7 @@ func (b *bench) measureAll(ctx context.Context) (all []figures, err error) {
 			more, failed := b.measureQuery(ctx, query)
 			all = append(all, more...)
 			if failed != nil {
-				progress("%v", failed)
+				command.Progress("%v", failed)
 				err = errors.Join(err, failed)
 			}
 			if ctx.Err() != nil {
@@ -224,12 +217,8 @@ func (b *bench) measureQuery(ctx context.Context, query string) (all []figures, 
 			first = results
 		}
 		f.differ = first.differences(results)
-		progress("%s", f)
+		command.Progress("%s", f)
 		all = append(all, f)
 	}
 	return all, b.forget(ctx)
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"weir.example/weir/bench/usage"
 )
@@ -60,8 +59,12 @@ func (b *bench) measure(ctx context.Context, side, query string) (figures, error
 			return f, err
 		}
 		f.took, f.cpu, f.peakKB = used.Ended.Sub(used.First), used.CPU, used.PeakKB
-	} else if err := b.watch(b.command(ctx, side, j), &f); err != nil {
-		return f, err
+	} else {
+		used, err := usage.Watch(b.command(ctx, side, j))
+		if err != nil {
+			return f, err
+		}
+		f.took, f.cpu, f.peakKB = used.Took, used.CPU, used.PeakKB
 	}
 	after, err := usage.CPU(b.brokerPID)
 	f.brokerCPU = after - before
@@ -80,31 +83,4 @@ func (b *bench) command(ctx context.Context, side string, j job) *exec.Cmd {
 		cmd.Args = append(cmd.Args, "--admin-listen", b.pprof)
 	}
 	return cmd
-}
-
-// watch runs a command to completion and measures it.
-func (b *bench) watch(cmd *exec.Cmd, f *figures) error {
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	began := time.Now()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	// Maxrss is no use: a child shares this process's memory until its exec, and inherits its peak.
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case err := <-ended:
-			if err != nil {
-				return fmt.Errorf("%w: %s", err, log.Bytes())
-			}
-			f.took, f.cpu = time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
-			return nil
-		case <-ticker.C:
-			f.peakKB = max(f.peakKB, usage.PeakKB(cmd.Process.Pid))
-		}
-	}
 }

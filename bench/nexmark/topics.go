@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/bench/command"
+	"weir.example/weir/bench/topics"
 	"weir.example/weir/internal/broker"
 )
 
@@ -15,49 +15,14 @@ func (b *bench) config() broker.Config {
 	return broker.Config{Brokers: []string{b.brokers}, ClientID: "weir-bench"}
 }
 
-// create creates a topic that never expires records: event times are in the past.
+// create creates a topic.
 func (b *bench) create(ctx context.Context, topic string) error {
-	client, err := broker.Connect(ctx, b.config())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	forever := "-1"
-	made, err := kadm.NewClient(client).CreateTopics(ctx, partitions, 1, map[string]*string{"retention.ms": &forever}, topic)
-	if err == nil {
-		err = made.Error()
-	}
-	if err != nil {
-		return fmt.Errorf("create topic %s: %w", topic, err)
-	}
-	return nil
+	return topics.Create(ctx, b.config(), partitions, topic)
 }
 
 // forget deletes every topic except the events.
 func (b *bench) forget(ctx context.Context) error {
-	client, err := broker.Connect(ctx, b.config())
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	topics, err := admin.ListTopics(ctx) // without the internal ones
-	if err != nil {
-		return fmt.Errorf("list topics: %w", err)
-	}
-	var old []string
-	for _, topic := range topics.Names() {
-		if topic != source && !strings.HasPrefix(topic, "_") {
-			old = append(old, topic)
-		}
-	}
-	if len(old) == 0 {
-		return nil
-	}
-	if _, err := admin.DeleteTopics(ctx, old...); err != nil {
-		return fmt.Errorf("delete topics: %w", err)
-	}
-	return nil
+	return topics.DeleteOthers(ctx, b.config(), source)
 }
 
 // fill writes the events, to one partition after the other.
@@ -71,7 +36,7 @@ func (b *bench) fill(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	progress("write %d events with seed %d", b.rows, b.seed)
+	command.Progress("write %d events with seed %d", b.rows, b.seed)
 	g := newGenerator(b.seed)
 	var failed kgo.FirstErrPromise
 	var size int64

@@ -18,16 +18,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 	"weir.example/weir/internal/stack"
 )
 
@@ -40,13 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", errors.Join(err, errors.New("expected sizes such as 100000,1000000 and at least one round")))
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, keys, *rounds)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, keys, *rounds) })
 }
 
 func parseSizes(text string) ([]int, error) {
@@ -73,12 +66,12 @@ func run(ctx context.Context, sizes []int, rounds int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	progress("build weir")
+	command.Progress("build weir")
 	weir := filepath.Join(dir, "weir")
 	if err := binary.Build(ctx, weir); err != nil {
 		return err
 	}
-	progress("start Kafka %s", stack.KafkaVersion)
+	command.Progress("start Kafka %s", stack.KafkaVersion)
 	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
 	if err != nil {
 		return err
@@ -115,8 +108,4 @@ func report(all []figures) error {
 func median(times []time.Duration) time.Duration {
 	slices.Sort(times)
 	return times[len(times)/2]
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

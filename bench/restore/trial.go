@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/bench/command"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
 )
@@ -57,7 +58,7 @@ func (t *trial) run(ctx context.Context, rounds int) (f figures, err error) {
 	if err := t.prepare(ctx); err != nil {
 		return f, err
 	}
-	progress("make a state of %d keys", t.keys)
+	command.Progress("make a state of %d keys", t.keys)
 	p, err := t.start(ctx)
 	if err != nil {
 		return f, err
@@ -76,7 +77,7 @@ func (t *trial) run(ctx context.Context, rounds int) (f figures, err error) {
 			if err != nil {
 				return f, err
 			}
-			progress("%d keys, local copy %-5t  first commit after %s", t.keys, copied, took.Round(time.Millisecond))
+			command.Progress("%d keys, local copy %-5t  first commit after %s", t.keys, copied, took.Round(time.Millisecond))
 			times[copied] = append(times[copied], took)
 		}
 	}

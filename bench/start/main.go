@@ -18,15 +18,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
-	"time"
 
 	"weir.example/weir/bench/cgroup"
+	"weir.example/weir/bench/command"
 )
 
 type config struct {
@@ -62,13 +61,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, cfg)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, cfg) })
 }
 
 func parse[T any](text string, one func(string) (T, error)) (all []T, err error) {
@@ -93,7 +86,7 @@ type figures struct {
 func run(ctx context.Context, cfg config) (err error) {
 	group, err := cgroup.New(cfg.dir, cfg.memoryMB, cfg.readMBs)
 	if err != nil {
-		progress("no control group, memory and disk are not limited: %v", err)
+		command.Progress("no control group, memory and disk are not limited: %v", err)
 	}
 	defer func() { err = errors.Join(err, group.Remove()) }()
 	dir, err := os.MkdirTemp(cfg.dir, "weir-bench-")
@@ -105,7 +98,7 @@ func run(ctx context.Context, cfg config) (err error) {
 	if err != nil {
 		return err
 	}
-	progress("without records: %d MB", idle.PeakKB>>10)
+	command.Progress("without records: %d MB", idle.PeakKB>>10)
 	var all []figures
 	for _, gb := range cfg.gigabytes {
 		for _, batch := range cfg.batches {
@@ -113,14 +106,14 @@ func run(ctx context.Context, cfg config) (err error) {
 			for _, stop := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 				name := map[syscall.Signal]string{syscall.SIGTERM: "clean", syscall.SIGKILL: "killed"}[stop]
 				if stop == syscall.SIGTERM {
-					progress("store %g GB in batches of %d bytes", gb, batch)
+					command.Progress("store %g GB in batches of %d bytes", gb, batch)
 				}
 				if err := prepare(ctx, cfg, data, gb, batch, stop); err != nil {
 					return err
 				}
 				s, err := measure(ctx, cfg, group, data)
 				if err != nil {
-					progress("%g GB, %d bytes, %s: %v", gb, batch, name, err)
+					command.Progress("%g GB, %d bytes, %s: %v", gb, batch, name, err)
 					s = started{Failed: err.Error()}
 				}
 				s.PeakKB -= idle.PeakKB
@@ -146,8 +139,4 @@ func report(all []figures) error {
 			f.start.Seconds, f.start.Seconds/f.gb, f.start.PeakKB>>10, f.start.AfterKB>>10)
 	}
 	return w.Flush()
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

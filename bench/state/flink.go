@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"weir.example/weir/bench/command"
 	"weir.example/weir/bench/flinkjob"
 	"weir.example/weir/internal/stack"
 )
@@ -11,7 +12,7 @@ import (
 func (b *bench) flinkDir() string { return filepath.Join(b.dir, "flink") }
 
 func (b *bench) startFlink(ctx context.Context) (err error) {
-	progress("start Flink %s", stack.FlinkVersion)
+	command.Progress("start Flink %s", stack.FlinkVersion)
 	b.flink, err = flinkjob.Start(ctx, b.weir, b.parallelism, b.flinkDir())
 	return err
 }

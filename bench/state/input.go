@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/bench/command"
 	"weir.example/weir/internal/broker"
 )
 
@@ -52,7 +53,7 @@ func reading(key, pass int) []byte {
 
 // fill writes the rows that the workload reads.
 func (t *trial) fill(ctx context.Context) error {
-	progress("write %d rows for %s", t.rows(), t.workload)
+	command.Progress("write %d rows for %s", t.rows(), t.workload)
 	if err := t.createTopics(ctx, readingsTopic, devicesTopic); err != nil {
 		return err
 	}

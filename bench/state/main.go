@@ -32,15 +32,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 	"weir.example/weir/bench/flinkjob"
 )
 
@@ -82,13 +80,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = run(ctx, s)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	command.Main(func(ctx context.Context) error { return run(ctx, s) })
 }
 
 func parseKeys(text string) (all []int, err error) {
@@ -130,7 +122,7 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	progress("build weir")
+	command.Progress("build weir")
 	b.weir = filepath.Join(b.dir, "weir")
 	if err := binary.Build(ctx, b.weir); err != nil {
 		return err
@@ -173,13 +165,13 @@ func (b *bench) measure(ctx context.Context, keys int, workload string) (all []f
 	if err != nil {
 		return nil, fmt.Errorf("weir: %w", err)
 	}
-	progress("%s", f)
+	command.Progress("%s", f)
 	all = append(all, f)
 	if b.flink != nil && keys <= b.flinkKeys {
 		if f, err = t.runFlink(ctx); err != nil {
 			return nil, fmt.Errorf("flink: %w", err)
 		}
-		progress("%s", f)
+		command.Progress("%s", f)
 		all = append(all, f)
 	}
 	if b.restore { // last, because it adds readings
@@ -188,8 +180,4 @@ func (b *bench) measure(ctx context.Context, keys int, workload string) (all []f
 		}
 	}
 	return all, nil
-}
-
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }

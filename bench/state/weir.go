@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/bench/command"
 	"weir.example/weir/bench/usage"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
@@ -149,7 +150,7 @@ func (t *trial) crash(ctx context.Context, f *figures) error {
 			return err
 		}
 		r := restore{took, cpu, usage.PeakKB(p.cmd.Process.Pid)}
-		progress("%s with %d keys, local copy %-5t first commit after %s, %s CPU, %d MB", t.workload, t.keys, copied, took.Round(time.Millisecond), cpu, r.peakKB>>10)
+		command.Progress("%s with %d keys, local copy %-5t first commit after %s, %s CPU, %d MB", t.workload, t.keys, copied, took.Round(time.Millisecond), cpu, r.peakKB>>10)
 		if copied {
 			f.with = r
 		} else {

@@ -1,4 +1,7 @@
-// Package usage reads the CPU time and memory of processes from /proc.
+// Package usage measures the CPU time and memory of processes, from /proc.
+//
+//	usage.go  of running processes
+//	watch.go  of a child process, until it ends
 package usage
 
 import (
