@@ -36,8 +36,8 @@ func newIngest() *cobra.Command {
 		Short: "Accept readings from devices and gateways by HTTP, exactly once in Kafka",
 		Long: `Accepts readings that devices and gateways push, as the file in YAML describes. What is acknowledged is on the disk, in a
 spool, and is sent from there to the topic sensor_data_tx, or to that of --topic, in transactions that contain the spool's position:
-nothing that was acknowledged is lost or repeated, whenever this process is killed. Messages that are no readings go to the dead
-letters, with their bytes and the reason. While Kafka is away, the spool fills; when it is full, senders are told to try again.
+nothing that was acknowledged is lost or repeated, whenever this process is killed. Messages without a reading go to the dead
+letters, with their bytes and the reason. While Kafka is away, the spool fills; once it is full, requests get 429 and have to be retried.
 
   POST /v1/readings         readings in JSON: one, an array, or one per line
   POST /v1/topics/TOPIC     a message in any form, mapped by the first rule of the file whose topic filter matches

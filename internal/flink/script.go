@@ -133,7 +133,7 @@ func NewScript(text string, env Environment, o Options) (*Script, error) {
 }
 
 // writtenOut parses a pipeline. If it has LIKE or AS, whose tables need options of their own, the
-// text is written anew without them.
+// text is rewritten without them.
 func writtenOut(text, name string, env Environment) (string, *sql.Script, error) {
 	parsed, err := sql.Parse(text)
 	if err != nil {

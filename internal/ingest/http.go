@@ -23,7 +23,7 @@ import (
 // Limits of the HTTP server. They bound what slow clients and many of them can occupy.
 const (
 	maxHeader    = 16 << 10
-	maxRequests  = 1024      // in progress; others are told to try again
+	maxRequests  = 1024      // in progress; further ones get 429
 	maxHeld      = 256 << 20 // bytes of their bodies, decompressed
 	readTimeout  = 30 * time.Second
 	storeTimeout = 30 * time.Second // for the disk

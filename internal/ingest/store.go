@@ -17,7 +17,7 @@ const maxReasons = 20
 type answer struct {
 	Status      int      `json:"-"`
 	Accepted    int      `json:"accepted"`               // readings
-	DeadLetters int      `json:"dead_letters,omitempty"` // parts that are no readings
+	DeadLetters int      `json:"dead_letters,omitempty"` // parts that are not readings
 	Skipped     int      `json:"skipped,omitempty"`      // fields that are neither numbers nor booleans
 	Ignored     string   `json:"ignored,omitempty"`      // why nothing in the message counts
 	Reasons     []string `json:"reasons,omitempty"`      // of dead letters

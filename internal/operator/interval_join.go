@@ -23,7 +23,7 @@ type intervalJoin struct {
 	lower   int64 // microseconds
 	upper   int64
 	bucket  int64 // length of a bucket
-	delay   int64 // how far an emitted row can be behind the watermark of the inputs
+	delay   int64 // how far an emitted row may lag the watermark of the inputs
 	between []byte
 	done    progress
 }

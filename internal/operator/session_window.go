@@ -72,7 +72,7 @@ func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
 	}
 	s.countRows(b.task, b.rel)
 	for i, a := range s.aggs {
-		if s.collectors[i] != nil { // its values are told apart when the session has ended
+		if s.collectors[i] != nil { // it removes duplicates when the session ends
 			s.keepsSets = true
 			continue
 		}

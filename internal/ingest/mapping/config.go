@@ -128,7 +128,7 @@ func compile(text string, s settings) (*rule, error) {
 	return r, nil
 }
 
-// setUsed determines the fields that are no readings because they say something else.
+// setUsed determines the fields that are not readings because they say something else.
 func (r *rule) setUsed() {
 	r.used = make(map[string]bool)
 	paths := slices.Clone(r.clock.paths)

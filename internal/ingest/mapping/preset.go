@@ -30,7 +30,7 @@ var presets = map[string]*preset{
 			case device == "bridge" || strings.HasPrefix(device, "bridge/"):
 				return "it is about the bridge"
 			case device != last && (last == "availability" || last == "set" || last == "get"):
-				return "it is no state of a device"
+				return "it is not the state of a device"
 			}
 			return ""
 		},
@@ -74,7 +74,7 @@ var presets = map[string]*preset{
 		other: func(root any) string {
 			object, ok := root.(map[string]any)
 			if ok && object["uplink_message"] == nil && object["end_device_ids"] != nil {
-				return "it is no uplink"
+				return "it is not an uplink"
 			}
 			return ""
 		},
@@ -86,7 +86,7 @@ var presets = map[string]*preset{
 		other: func(root any) string {
 			object, ok := root.(map[string]any)
 			if ok && object["deviceInfo"] != nil && object["object"] == nil && object["data"] == nil && object["fPort"] == nil {
-				return "it is no uplink"
+				return "it is not an uplink"
 			}
 			return ""
 		},

@@ -31,8 +31,8 @@ type Source struct {
 	batch  *batch // being returned; nil if the next one must be read
 }
 
-// position is the source's position in Kafka. The segment tells whether the spool has assigned
-// numbers anew that Kafka already covers, because its disk lost their first use.
+// position is the source's position in Kafka. The segment tells whether the spool has reassigned
+// numbers that Kafka already covers, because the disk lost the items that had them first.
 type position struct {
 	Segment int64 `json:"segment"` // of the last item before the position
 	Items   int64 `json:"items"`
