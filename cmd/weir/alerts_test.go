@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir.example/weir/internal/longtest"
 )
 
 // flapping is an alert that keeps firing and resolving, depending on the sequence number of a
@@ -136,7 +138,7 @@ func (h *webhook) setHold() (release func()) {
 // a response is outstanding. None is lost, and an alert is repeated only by another process, with
 // the same id.
 func TestAlertsSurviveKills(t *testing.T) {
-	kills := size(5, 12, 50)
+	kills := longtest.Size(5, 12, 50)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"weir.example/weir/internal/chaos"
+	"weir.example/weir/internal/longtest"
 )
 
 // A short run of weir chaos on the embedded broker injects faults and finds no failures. A page can
 // be generated from its report.
 func TestChaos(t *testing.T) {
-	duration := fmt.Sprint(size(10, 20, 120), "s")
+	duration := fmt.Sprint(longtest.Size(10, 20, 120), "s")
 	dir := t.TempDir()
 	result := filepath.Join(dir, "result.json")
 	stdout := must(t, "chaos", "--data-dir", dir, "--duration", duration, "--rate", "1500", "--devices", "40", "-o", "json", "--result", result,
@@ -36,7 +37,7 @@ func TestChaos(t *testing.T) {
 
 // The same for a pipeline of joins, whose rows equal an offline recomputation from both sources.
 func TestChaosJoins(t *testing.T) {
-	duration := fmt.Sprint(size(8, 15, 120), "s")
+	duration := fmt.Sprint(longtest.Size(8, 15, 120), "s")
 	dir := t.TempDir()
 	stdout := must(t, "chaos", "--pipeline", "joins", "--data-dir", dir, "--duration", duration, "--rate", "1500", "--devices", "40", "-o", "json",
 		"--faults", "producer-kill,engine-kill,engines-kill,broker-kill")

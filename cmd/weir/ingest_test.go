@@ -17,6 +17,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/node"
 )
 
@@ -82,7 +83,7 @@ func (s *senders) run(sender int) {
 // weir ingest is killed with kill -9 again and again under load: every reading that a sender has an
 // answer for is in Kafka exactly once, by weir verify and by a count of the readings themselves.
 func TestIngestSurvivesKills(t *testing.T) {
-	kills := size(4, 10, 30)
+	kills := longtest.Size(4, 10, 30)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -31,20 +31,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// longEnv enables the long version of a test; make long sets it.
-const longEnv = "WEIR_TEST_LONG"
-
-// size returns how often a test repeats its faults: in test-fast, in make test, and in make long.
-func size(short, usual, long int) int {
-	switch {
-	case os.Getenv(longEnv) != "":
-		return long
-	case testing.Short():
-		return short
-	}
-	return usual
-}
-
 // weir is a running weir process.
 type weir struct {
 	t      *testing.T

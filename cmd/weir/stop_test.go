@@ -15,6 +15,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/longtest"
 )
 
 // openOn lists the open transactions on a broker.
@@ -119,7 +120,7 @@ func TestStopWithHangingBroker(t *testing.T) {
 // A command that is stopped at any moment while it processes a backlog ends its transactions before
 // it exits.
 func TestStopAtAnyMomentLeavesNothingOpen(t *testing.T) {
-	rounds := size(3, 5, 20)
+	rounds := longtest.Size(3, 5, 20)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/stack"
 )
 
 // weir up is killed with kill -9 again and again while readings flow, and nothing is lost or
 // duplicated.
 func TestUpSurvivesKills(t *testing.T) {
-	kills := size(5, 15, 50)
+	kills := longtest.Size(5, 15, 50)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/flink"
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/stack"
 )
@@ -34,7 +35,7 @@ func kills(t *testing.T) int {
 			t.Fatalf("%s=%s: expected a positive number", killsEnv, text)
 		}
 		return n
-	case os.Getenv(longEnv) != "":
+	case longtest.Enabled():
 		return 100
 	case os.Getenv(allEnv) != "":
 		return 10

@@ -21,6 +21,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/stack"
 )
 
@@ -29,7 +30,6 @@ const (
 	serveEnv = "WEIR_TEST_SERVE"   // "host:port directory": makes the test binary serve a data directory, so that a test can kill it
 	autoEnv  = "WEIR_TEST_AUTO"    // any value: the served broker creates topics that clients request
 	allEnv   = "WEIR_TEST_CLIENTS" // any value: run everything, as make clients does, not only the sample of make test
-	longEnv  = "WEIR_TEST_LONG"    // any value: run the long versions of make long
 )
 
 func TestMain(m *testing.M) {
@@ -174,7 +174,7 @@ func createTopics(t *testing.T, c cluster, partitions int32, topics ...string) {
 // needsAll skips a test that is not in the sample of make test.
 func needsAll(t *testing.T) {
 	t.Helper()
-	if os.Getenv(allEnv) == "" && os.Getenv(longEnv) == "" {
+	if os.Getenv(allEnv) == "" && !longtest.Enabled() {
 		t.Skip("make clients runs it")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir.example/weir/internal/longtest"
 )
 
 // franzGo is the module whose own integration tests run against the embedded broker: the version
@@ -30,7 +32,7 @@ func TestFranzGoSuite(t *testing.T) {
 	defer cancel()
 	tests := readSuite(t, filepath.Join("testdata", "suites", "franz-go"))
 	pattern := "."
-	if os.Getenv(allEnv) == "" && os.Getenv(longEnv) == "" {
+	if os.Getenv(allEnv) == "" && !longtest.Enabled() {
 		pattern = "^(" + strings.Join(franzSample, "|") + ")$"
 	}
 	broker := serveEmbedded(t)

@@ -21,6 +21,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/history"
+	"weir.example/weir/internal/longtest"
 )
 
 const (
@@ -468,13 +469,7 @@ func failPower(t *testing.T, s *served, rng *rand.Rand) {
 // Through accidents of the broker and its disk, no client sees a transaction lost, doubled, torn,
 // read although it was aborted, or out of order.
 func TestAccidentsInHistories(t *testing.T) {
-	rounds := 3
-	switch {
-	case os.Getenv(longEnv) != "":
-		rounds = 100
-	case testing.Short():
-		rounds = 2
-	}
+	rounds := longtest.Size(2, 3, 100)
 	for name, a := range accidents {
 		t.Run(name, func(t *testing.T) { surviveAccidents(t, a, rounds) })
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/longtest"
 )
 
 // The steps of a commit or an abort at which a broker is killed, in order. An abort has no group
@@ -198,13 +200,7 @@ const (
 // A broker that is killed at any step of a commit or an abort has, after its restart, both the rows
 // of a transaction and the group's offsets, or neither. The client is the one that pipelines use.
 func TestKillKeepsOffsetsWithRows(t *testing.T) {
-	perStep := 2
-	switch {
-	case os.Getenv(longEnv) != "":
-		perStep = 100
-	case testing.Short():
-		perStep = 1
-	}
+	perStep := longtest.Size(1, 2, 100)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -262,9 +258,6 @@ func TestFailedWriteInTheMiddleOfAnEnd(t *testing.T) {
 		})
 	}
 }
-
-// longEnv enables the long version of a test; make long sets it.
-const longEnv = "WEIR_TEST_LONG"
 
 func setUpCopying(t *testing.T, addr string) {
 	t.Helper()

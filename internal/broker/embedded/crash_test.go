@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/longtest"
 )
 
 // A kill leaves the files as they are. So instead of killing a broker, these tests copy its
@@ -408,7 +409,7 @@ func TestCrashAtEachWriteOfARecovery(t *testing.T) {
 				continue
 			}
 			all, _ := crashDuring(t, actions[name], protocols[protocol]())
-			if os.Getenv(longEnv) == "" {
+			if !longtest.Enabled() {
 				rng.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
 				all = all[:1]
 			}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/longtest"
 )
 
 // Environment variables that make the test binary serve a data directory, so that a test can kill
@@ -140,13 +141,7 @@ const (
 // never shows a transaction on some of its partitions only, never loses an acknowledged one, never
 // shows an uncommitted one, and never leaves readers waiting.
 func TestKillNeverTearsATransaction(t *testing.T) {
-	rounds := 25
-	switch {
-	case os.Getenv(longEnv) != "":
-		rounds = 200
-	case testing.Short():
-		rounds = 10
-	}
+	rounds := longtest.Size(10, 25, 200)
 	found := killRounds(t, rounds)
 	for _, f := range found {
 		t.Error(f)

@@ -3,7 +3,6 @@ package embedded
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/longtest"
 )
 
 // killed replaces a broker by one at the same address with the files that a kill would have left.
@@ -312,13 +313,7 @@ func (h *randomHistory) check() {
 // In random histories of transactions, what a broker describes is the same before and after a kill,
 // and the same clients go on: each transaction is either visible as a whole or not at all.
 func TestOpenTransactionsSurvive(t *testing.T) {
-	kills := 25
-	switch {
-	case os.Getenv(longEnv) != "":
-		kills = 1000
-	case testing.Short():
-		kills = 15
-	}
+	kills := longtest.Size(15, 25, 1000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))

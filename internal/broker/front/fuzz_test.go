@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
-	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -17,17 +16,14 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-)
 
-const longEnv = "WEIR_TEST_LONG"
+	"weir.example/weir/internal/longtest"
+)
 
 // Random and mutated requests neither end the broker nor occupy it: it answers others, is idle
 // afterwards and holds little memory. make long sends a million to one broker.
 func TestRandomRequests(t *testing.T) {
-	requests := 20_000
-	if os.Getenv(longEnv) != "" {
-		requests = 1_000_000
-	}
+	requests := longtest.Size(20_000, 20_000, 1_000_000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	randomRequests(t, seed, requests)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
 )
@@ -20,10 +21,7 @@ import (
 // Whatever happens to the process, the machine and the disk, acknowledged entries reach Kafka
 // exactly once and in order, others at most once, and never in part.
 func TestModel(t *testing.T) {
-	runs := 300
-	if os.Getenv("WEIR_TEST_LONG") != "" {
-		runs = 20_000
-	}
+	runs := longtest.Size(300, 300, 20_000)
 	first := rand.Uint64N(1 << 40)
 	if text := os.Getenv("SPOOL_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
