@@ -76,11 +76,11 @@ var sized = regexp.MustCompile(`\b(?:VAR)?(CHAR|BINARY)\(\d+\)`)
 // plain removes from a line what Weir and Flink need not agree on: NOT NULL and the lengths of
 // strings.
 func plain(line string) string {
-	typed, value, ok := strings.Cut(strings.ReplaceAll(line, " NOT NULL", ""), ": ")
+	typed, value, ok := strings.Cut(line, ": ")
 	if !ok {
 		return line
 	}
-	typed = strings.NewReplacer("INTERVAL DAY TO SECOND", "INTERVAL_DAY_TIME", "INTERVAL YEAR TO MONTH", "INTERVAL_YEAR_MONTH").Replace(typed)
+	typed = strings.NewReplacer(" NOT NULL", "", "INTERVAL DAY TO SECOND", "INTERVAL_DAY_TIME", "INTERVAL YEAR TO MONTH", "INTERVAL_YEAR_MONTH").Replace(typed)
 	return sized.ReplaceAllStringFunc(typed, func(t string) string {
 		if strings.Contains(t, "CHAR") {
 			return "STRING"
