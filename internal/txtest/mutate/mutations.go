@@ -17,7 +17,7 @@ var mutations = []mutation{
 		{"if failed = s.complete(ctx); failed != nil {", "defer func() { _ = s.complete(ctx) }()\n\t\tif failed != nil {"},
 	}},
 	{"a commit with an unknown outcome is taken for an abort", "internal/engine/commit.go", "CommitUnanswered", [][2]string{
-		{"if err != nil {\n\t\ts.countAbort(AbortUnknown)", "if err != nil && committed {\n\t\ts.countAbort(AbortUnknown)"},
+		{"if err != nil {\n\t\ts.w.pace.failed(read, done.Took, err)", "if err != nil && committed {\n\t\ts.w.pace.failed(read, done.Took, err)"},
 	}},
 	{"UNKNOWN_SERVER_ERROR is taken for an abort", "internal/engine/commit.go", "CommitAnsweredUnknown", [][2]string{
 		{"committed, err := s.group.End(ctx, try)", "committed, err := s.group.End(ctx, try)\n\tif errors.Is(err, broker.ErrUnknownEnd) {\n\t\terr = nil\n\t}"},
@@ -56,7 +56,7 @@ var mutations = []mutation{
 		{"return false, nil\n\t\t\t}", "return true, nil\n\t\t\t}"},
 	}},
 	{"a transaction is committed without the records that were polled", "internal/engine/process.go", "PartitionComes", [][2]string{
-		{"if s.tx.open {\n\t\t\tif err := s.end(kgo.TryAbort); err != nil {", "if s.tx.open {\n\t\t\tif err := s.end(kgo.TryCommit); err != nil {"},
+		{"return s.end(kgo.TryAbort)", "return s.end(kgo.TryCommit)"},
 	}},
 	{"the state of a lost partition is kept", "internal/engine/restore.go", "(StateOfLost|RevokeDuringRestore|Swap)", [][2]string{
 		{"delete(s.tasks, id)\n\t\t\ts.cfg.Status.released(s.w.instance, id)\n\t\t\ts.closeStore(t)\n", "s.cfg.Status.released(s.w.instance, id)\n"},
