@@ -15,9 +15,9 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/mapping"
 	"weir.example/weir/internal/ingest/spool"
-	"weir.example/weir/internal/source"
 )
 
 // Limits of the HTTP server. They bound what slow clients and many of them can occupy.
@@ -33,6 +33,7 @@ const (
 // Server accepts readings by HTTP.
 type Server struct {
 	cfg     *Config
+	intake  *intake.Intake
 	spool   *spool.Spool
 	tokens  tokens // nil: anybody may send
 	maxBody int64
@@ -46,11 +47,11 @@ type Server struct {
 }
 
 // Listen begins to listen. insecure allows an address that other machines can reach without tokens.
-func Listen(cfg *Config, s *spool.Spool, insecure bool, log *slog.Logger) (*Server, error) {
+func Listen(cfg *Config, in *intake.Intake, insecure bool, log *slog.Logger) (*Server, error) {
 	if err := cfg.HTTP.checkExposed(insecure); err != nil {
 		return nil, err
 	}
-	h, err := newServer(cfg, s, log)
+	h, err := newServer(cfg, in, log)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +61,8 @@ func Listen(cfg *Config, s *spool.Spool, insecure bool, log *slog.Logger) (*Serv
 	return h, nil
 }
 
-func newServer(cfg *Config, s *spool.Spool, log *slog.Logger) (h *Server, err error) {
-	h = &Server{cfg: cfg, spool: s, busy: make(chan struct{}, maxRequests), now: time.Now, log: log}
+func newServer(cfg *Config, in *intake.Intake, log *slog.Logger) (h *Server, err error) {
+	h = &Server{cfg: cfg, intake: in, spool: in.Spool(), busy: make(chan struct{}, maxRequests), now: time.Now, log: log}
 	if h.maxBody, err = size(cfg.HTTP.MaxBody, defaultBody); err != nil {
 		return nil, err
 	}
@@ -240,14 +241,21 @@ func (h *Server) message(r *http.Request, body []byte) (*spool.Entry, answer, er
 	if topic == "" {
 		return nil, answer{}, refuse(http.StatusNotFound, "the path has no topic: /v1/topics/TOPIC")
 	}
-	result := h.cfg.mapping.Map(&mapping.Message{
-		Topic: topic, Payload: body, Arrived: h.now(), Origin: []source.Attribute{{Name: "weir-ingest-client", Value: r.RemoteAddr}},
-	})
+	entry, result := h.intake.Map(&intake.Message{Protocol: intake.HTTP, Client: r.RemoteAddr, Topic: topic, Payload: body, Arrived: h.now()})
+	if entry == nil {
+		entry = &spool.Entry{}
+	}
 	a := answer{Status: http.StatusOK, Accepted: len(result.Readings), DeadLetters: len(result.Rejected), Skipped: result.Skipped, Ignored: result.Ignored}
 	for _, d := range result.Rejected {
 		if len(a.Reasons) < maxReasons {
 			a.Reasons = append(a.Reasons, d.Reason)
 		}
 	}
-	return &spool.Entry{Readings: result.Readings, Rejected: result.Rejected}, a, nil
+	return entry, a, nil
+}
+
+// record counts a request whose form needs no rules.
+func (h *Server) record(r *http.Request, body []byte, entry *spool.Entry, skipped int) {
+	h.intake.Record(&intake.Message{Protocol: intake.HTTP, Client: r.RemoteAddr, Topic: r.URL.Path, Payload: body, Arrived: h.now()},
+		&mapping.Result{Rule: r.URL.Path, Readings: entry.Readings, Rejected: entry.Rejected, Skipped: skipped})
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/source"
 )
@@ -42,7 +43,7 @@ func serve(t *testing.T, yaml string) (h http.Handler, items func() []string) {
 			t.Error(err)
 		}
 	})
-	server, err := newServer(cfg, s, slog.New(slog.DiscardHandler))
+	server, err := newServer(cfg, intake.New(cfg.Mapping(), s), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +287,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	server, err := newServer(cfg, s, slog.New(slog.DiscardHandler))
+	server, err := newServer(cfg, intake.New(cfg.Mapping(), s), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,6 +63,7 @@ func (h *Server) lines(r *http.Request, body []byte) (*spool.Entry, answer, erro
 		}
 		entry.Readings = append(entry.Readings, parsed...)
 	}
+	h.record(r, body, entry, a.Skipped)
 	a.Accepted, a.DeadLetters = len(entry.Readings), len(entry.Rejected)
 	if first != nil {
 		a.Status, a.Code = http.StatusBadRequest, "invalid"

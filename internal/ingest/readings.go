@@ -21,7 +21,7 @@ var fields = []string{"device_id", "sensor", "value", "unit", "ts", "seq", "boot
 
 // readings accepts a reading, an array of readings, or one per line. One that is invalid refuses
 // the whole request: nothing is stored, and the sender learns which one.
-func (h *Server) readings(_ *http.Request, body []byte) (*spool.Entry, answer, error) {
+func (h *Server) readings(r *http.Request, body []byte) (*spool.Entry, answer, error) {
 	entry := &spool.Entry{}
 	arrived := h.now().UnixMilli()
 	err := eachObject(body, func(raw json.RawMessage) error {
@@ -38,6 +38,7 @@ func (h *Server) readings(_ *http.Request, body []byte) (*spool.Entry, answer, e
 	if err != nil {
 		return nil, answer{}, refuse(http.StatusBadRequest, "%v: nothing was stored", err)
 	}
+	h.record(r, body, entry, 0)
 	return entry, answer{Status: http.StatusOK, Accepted: len(entry.Readings)}, nil
 }
 

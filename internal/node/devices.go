@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/internal/ingest"
+	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/site"
@@ -35,12 +36,13 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 	if err != nil {
 		return nil, err
 	}
+	in := intake.New(c.Ingest.Mapping(), s)
 	d := &Devices{spool: s, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
-	if d.server, err = ingest.Listen(c.Ingest, s, c.Insecure, log); err != nil {
+	if d.server, err = ingest.Listen(c.Ingest, in, c.Insecure, log); err != nil {
 		_ = s.Close() // nothing was appended
 		return nil, err
 	}
-	a.Registry.MustRegister(s)
+	a.Registry.MustRegister(s, in)
 	a.Part("spool", func(context.Context) error { return s.Stats().Failing })
 	observe := base.OnCommit
 	base.OnCommit = func(t produce.Commit) {

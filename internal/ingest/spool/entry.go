@@ -18,6 +18,8 @@ type Entry struct {
 	Key    string   // idempotency key; "" for none
 	Digest [32]byte // of the body that the key stands for
 	Answer []byte   // returned for repeats of the key
+
+	Delivery *Delivery // nil for none
 }
 
 // Rejected is input that is not a valid reading, for the dead-letter topic.
@@ -42,6 +44,8 @@ type batch struct {
 	boot  string // of the readings
 	items []source.Item
 	keys  map[string]remembered
+
+	deliveries []delivered
 }
 
 // size returns an upper bound of the entry's encoded size.
@@ -58,6 +62,9 @@ func (e *Entry) size() int {
 			n += len(a.Name) + len(a.Value) + 2*number
 		}
 	}
+	if e.Delivery != nil {
+		n += len(e.Delivery.Session) + 3*number
+	}
 	return n
 }
 
@@ -66,6 +73,7 @@ const (
 	partReading = iota + 1
 	partRejected
 	partKey
+	partDelivery
 )
 
 // appendBatch appends the beginning of a batch; its parts follow.
@@ -131,6 +139,8 @@ func decodeBatch(payload []byte) (*batch, error) {
 		case partKey:
 			key, k := d.key()
 			b.keys[key] = k
+		case partDelivery:
+			b.deliveries = append(b.deliveries, delivered{d.text(), d.sent()})
 		default:
 			d.failed = true
 		}

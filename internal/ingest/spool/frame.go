@@ -78,6 +78,8 @@ type header struct {
 	first int64 // number of the first item
 	next  map[string]int64
 	keys  map[string]remembered
+
+	windows windows // absent in the headers of earlier versions
 }
 
 const formatVersion = 1
@@ -95,7 +97,7 @@ func (h *header) append(b []byte) []byte {
 	for key, k := range h.keys {
 		b = appendKey(b, key, &k)
 	}
-	return b
+	return h.windows.append(b)
 }
 
 func decodeHeader(payload []byte) (*header, error) {
@@ -114,6 +116,10 @@ func decodeHeader(payload []byte) (*header, error) {
 		}
 		key, k := d.key()
 		h.keys[key] = k
+	}
+	h.windows.of = make(map[string]*window)
+	if len(d.rest) > 0 {
+		h.windows = d.windows()
 	}
 	if d.failed || len(d.rest) > 0 || h.id == "" {
 		return nil, errDecode

@@ -22,6 +22,7 @@ func Open(cfg Config) (*Spool, error) {
 	s := &Spool{
 		cfg: cfg, stopped: make(chan struct{}), wake: make(chan struct{}, 1), readable: make(chan struct{}, 1),
 		inFlight: make(map[string]struct{}), keys: make(map[string]remembered),
+		sending: make(map[sending]int), windows: windows{of: make(map[string]*window)},
 	}
 	s.w = writer{s: s, next: make(map[string]int64), number: 1}
 	err := cfg.fs.MkdirAll(cfg.Dir, 0o700)
@@ -55,7 +56,7 @@ func (s *Spool) recover() error {
 	if err != nil {
 		return err
 	}
-	s.id, s.w.epoch, s.w.next, s.keys, s.end = h.id, h.epoch, h.next, h.keys, h.first
+	s.id, s.w.epoch, s.w.next, s.keys, s.windows, s.end = h.id, h.epoch, h.next, h.keys, h.windows, h.first
 	damaged := from < len(s.segments)-1
 	for i := from; i < len(s.segments); i++ {
 		bad, err := s.replay(i)
@@ -195,6 +196,9 @@ func (s *Spool) count(b *batch) {
 		}
 	}
 	maps.Copy(s.keys, b.keys)
+	for _, d := range b.deliveries {
+		s.windows.add(d.session, d.sent, b.at)
+	}
 	s.end = b.first + b.count
 	if b.count > 0 {
 		s.arrivals = append(s.arrivals, arrival{s.end, b.at})

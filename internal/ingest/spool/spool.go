@@ -8,6 +8,7 @@
 //	spool.go    Config, Spool: appending, capacity, idempotency keys
 //	writer.go   the goroutine that numbers, writes and syncs batches
 //	entry.go    Entry and its encoding in a batch
+//	delivery.go messages that senders repeat until they are acknowledged
 //	frame.go    frames with checksums, headers of segments
 //	recover.go  opening a directory: torn ends, damage
 //	source.go   the spool as a replayable source; deleting what is committed
@@ -47,7 +48,7 @@ type Config struct {
 	MaxBytes     int64         // on the disk; default 4 GiB
 	SegmentBytes int64         // size after which a new segment begins; default 64 MiB, at most a quarter of MaxBytes
 	SyncInterval time.Duration // shortest time between two fsyncs; default 5 ms
-	KeyTTL       time.Duration // how long idempotency keys are remembered; default 24 h
+	KeyTTL       time.Duration // how long idempotency keys, and the deliveries of silent sessions, are remembered; default 24 h
 	MaxKeys      int           // idempotency keys remembered at a time; default 500,000
 	MaxDevices   int           // default 1,000,000
 
@@ -116,7 +117,7 @@ const (
 // Errors of Append. None of them leaves a trace of the entry.
 var (
 	ErrClosed   = errors.New("the spool is closed")
-	ErrInFlight = errors.New("another request with the same idempotency key is in progress")
+	ErrInFlight = errors.New("another request with the same idempotency key, or the same delivery, is in progress")
 	ErrKeyBody  = errors.New("the idempotency key was already used for a different body")
 	ErrTooLarge = fmt.Errorf("the entry is larger than %d MiB", MaxEntry>>20)
 )
@@ -154,6 +155,8 @@ type Spool struct {
 	waiting   int64 // bytes of entries that are pending or being written
 	inFlight  map[string]struct{}
 	keys      map[string]remembered // durable idempotency keys
+	sending   map[sending]int       // deliveries that are pending or being written
+	windows   windows               // durable deliveries
 	purged    time.Time             // when expired keys were last forgotten for lack of room
 	segments  []*segment            // on the disk, in order
 	used      int64                 // bytes of segments
@@ -188,7 +191,7 @@ type Damage struct {
 // Receipt is the outcome of Append.
 type Receipt struct {
 	Answer   []byte // of the entry that was stored under the key
-	Repeated bool   // the entry's key is known: nothing was stored
+	Repeated bool   // the entry's key or delivery is known: nothing was stored
 }
 
 // appended is an entry that waits to be durable.
@@ -247,9 +250,21 @@ func (s *Spool) enqueue(e *Entry, done func(Receipt, error)) (r Receipt, decided
 			return r, true, ErrInFlight
 		}
 	}
+	if d := e.Delivery; d != nil && d.Again {
+		if s.windows.has(d.Session, d.sent()) {
+			s.accepted.repeated++
+			return Receipt{Repeated: true}, true, nil
+		}
+		if s.sending[sending{d.Session, d.sent()}] > 0 {
+			return r, true, ErrInFlight
+		}
+	}
 	if err := s.room(e, size); err != nil {
 		s.refused++
 		return r, true, err
+	}
+	if d := e.Delivery; d != nil {
+		s.sending[sending{d.Session, d.sent()}]++
 	}
 	if e.Key != "" {
 		s.inFlight[e.Key] = struct{}{}

@@ -62,6 +62,7 @@ func TestModel(t *testing.T) {
 		w.drain()
 		w.check()
 		w.checkKeys()
+		w.checkDeliveries()
 		if d := w.s.Stats().Damage; d != (Damage{}) {
 			t.Errorf("damage was reported: %+v", d)
 		}
@@ -91,6 +92,27 @@ func (w *world) checkKeys() {
 		other.Digest[1]++
 		if _, err := w.s.Put(w.Context(), &other); !errors.Is(err, ErrKeyBody) {
 			w.Errorf("another body with the key %s: %v", e.key, err)
+		}
+	}
+}
+
+// checkDeliveries repeats all deliveries: those that Kafka has are recognized.
+func (w *world) checkDeliveries() {
+	w.Helper()
+	present := make(map[string]bool)
+	for i := range w.committed {
+		present[textOf(&w.committed[i])] = true
+	}
+	for _, e := range w.sent {
+		if e.entry.Delivery == nil {
+			continue
+		}
+		again := *e.entry
+		delivery := *e.entry.Delivery
+		again.Delivery, delivery.Again = &delivery, true
+		got, err := w.s.Put(w.Context(), &again)
+		if err != nil || got.Repeated != present[e.texts[0]] {
+			w.Errorf("a repeat of the delivery %+v: %+v, %v; want repeated %v", delivery, got, err, present[e.texts[0]])
 		}
 	}
 }
@@ -364,6 +386,73 @@ func TestKeys(t *testing.T) {
 	s.Append(&Entry{Key: "d"}, func(_ Receipt, err error) { done <- err })
 	if err := <-done; !errors.Is(err, ErrInFlight) {
 		t.Errorf("a key in flight: %v", err)
+	}
+}
+
+// Only what may be a repeat, and equals the last delivery with its identifier, is one. Sessions do
+// not share identifiers, and are forgotten when they were silent for long.
+func TestDeliveries(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	disk := vfs.NewMem()
+	open := func() *Spool {
+		s, err := Open(Config{Dir: "/spool", KeyTTL: time.Hour, fs: disk, now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	for i, step := range []struct {
+		session  string
+		packet   uint16
+		body     byte
+		again    bool
+		reopen   bool
+		after    time.Duration
+		repeated bool
+	}{
+		{session: "a", packet: 1, body: 1},
+		{session: "a", packet: 1, body: 1, again: true, repeated: true},
+		{session: "b", packet: 1, body: 1, again: true},
+		{session: "a", packet: 2, body: 1, again: true},
+		{session: "a", packet: 1, body: 1, again: true, reopen: true, repeated: true},
+		{session: "a", packet: 1, body: 1}, // an equal reading
+		{session: "a", packet: 1, body: 2}, // the identifier is in use again
+		{session: "a", packet: 1, body: 1, again: true},
+		{session: "a", packet: 1, body: 1, again: true, after: 59 * time.Minute, reopen: true, repeated: true},
+		{session: "b", packet: 1, body: 1, again: true, after: 2 * time.Minute, repeated: true}, // still in memory
+	} {
+		now = now.Add(step.after)
+		if step.reopen {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open()
+		}
+		d := &Delivery{Session: step.session, Packet: step.packet, Again: step.again}
+		d.Digest[0] = step.body
+		r, err := s.Put(t.Context(), &Entry{Delivery: d})
+		if err != nil || r.Repeated != step.repeated {
+			t.Errorf("step %d: %+v, %v, want repeated %v", i, r, err, step.repeated)
+		}
+	}
+	d := &Delivery{Session: "c", Packet: 1, Again: true}
+	s.mu.Lock()
+	s.sending[sending{"c", d.sent()}]++
+	s.mu.Unlock()
+	if _, err := s.Put(t.Context(), &Entry{Delivery: d}); !errors.Is(err, ErrInFlight) {
+		t.Errorf("a repeat of what is not durable yet: %v", err)
+	}
+	s.mu.Lock()
+	for i := range maxAllDeliveries + 2 {
+		s.windows.add(fmt.Sprint("many-", i/1000), sent{uint16(i), 1}, now.Add(time.Duration(i))) //nolint:gosec // it wraps
+	}
+	if s.windows.count > maxAllDeliveries || s.windows.has("a", sent{1, d.sent().digest}) || !s.windows.has(fmt.Sprint("many-", maxAllDeliveries/1000), sent{uint16(maxAllDeliveries % 65536), 1}) {
+		t.Errorf("%d deliveries are remembered, or not the last ones", s.windows.count)
+	}
+	s.mu.Unlock()
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

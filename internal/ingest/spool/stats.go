@@ -15,7 +15,7 @@ type Stats struct {
 	Readings int64         `json:"readings"` // accepted
 	Rejected int64         `json:"rejected"` // accepted for the dead-letter topic
 	Entries  int64         `json:"entries"`  // accepted requests and messages
-	Repeated int64         `json:"repeated"` // entries whose idempotency key was known
+	Repeated int64         `json:"repeated"` // entries whose idempotency key or delivery was known
 	Refused  int64         `json:"refused"`  // entries for which there was no room
 	Damage   Damage        `json:"damage"`   // found since the spool was opened
 	Failing  error         `json:"-"`        // of the last write; nil if it succeeded
@@ -49,7 +49,7 @@ var (
 	descAge      = desc("oldest_item_age_seconds", "Age of the oldest item that is not yet committed in Kafka.")
 	descReadings = desc("readings_total", "Readings that were made durable.")
 	descRejected = desc("rejected_total", "Inputs that were made durable for the dead-letter topic.")
-	descRepeated = desc("repeated_total", "Requests whose idempotency key was known, so that nothing was stored.")
+	descRepeated = desc("repeated_total", "Requests and messages that were recognised as repeats, so that nothing was stored.")
 	descRefused  = desc("refused_total", "Requests and messages that were refused because the spool had no room.")
 	descDamage   = desc("damaged_places_total", "Places of the spool's files whose checksum is wrong.")
 	descLost     = desc("lost_items_total", "Items that were lost by damage of the spool's files.")

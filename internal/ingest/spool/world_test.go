@@ -104,6 +104,10 @@ func (w *world) append(key string) *sentEntry {
 	if key != "" {
 		e.entry.Digest[0], e.entry.Answer = 1, []byte("answer "+key)
 	}
+	if key == "" && w.rng.IntN(2) == 0 {
+		e.entry.Delivery = &Delivery{Session: fmt.Sprint("session-", w.rng.IntN(3)), Packet: uint16(w.values)} //nolint:gosec // small
+		e.entry.Delivery.Digest[0] = byte(w.values)
+	}
 	w.mu.Lock()
 	generation := w.generation
 	w.sent = append(w.sent, e)

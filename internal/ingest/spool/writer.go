@@ -146,6 +146,9 @@ func (w *writer) write(group []*appended) []error {
 			if a.entry.Key != "" {
 				s.keys[a.entry.Key] = remembered{a.entry.Digest, a.entry.Answer, now}
 			}
+			if d := a.entry.Delivery; d != nil {
+				s.windows.add(d.Session, d.sent(), now)
+			}
 		}
 	}
 	select {
@@ -206,6 +209,9 @@ func (w *writer) encode(group []*appended, outcomes []error, count int64, now ti
 		if a.entry.Key != "" {
 			b = appendKey(b, a.entry.Key, &remembered{a.entry.Digest, a.entry.Answer, now})
 		}
+		if a.entry.Delivery != nil {
+			b = appendDelivery(b, a.entry.Delivery)
+		}
 	}
 	endFrame(b, w.active.salt)
 	w.buf = b
@@ -233,6 +239,12 @@ func (w *writer) finish(group []*appended, outcomes []error) {
 		w.s.waiting -= a.size
 		if a.entry.Key != "" {
 			delete(w.s.inFlight, a.entry.Key)
+		}
+		if d := a.entry.Delivery; d != nil {
+			key := sending{d.Session, d.sent()}
+			if w.s.sending[key]--; w.s.sending[key] == 0 {
+				delete(w.s.sending, key)
+			}
 		}
 		var full *FullError
 		if errors.As(outcomes[i], &full) {
@@ -298,7 +310,8 @@ func (w *writer) rotate() error {
 	s := w.s
 	s.mu.Lock()
 	maps.DeleteFunc(s.keys, func(_ string, k remembered) bool { return s.expired(k) })
-	h := header{id: s.id, epoch: w.epoch, first: s.end, next: w.next, keys: s.keys}
+	s.windows.expire(s.cfg.now().Add(-s.cfg.KeyTTL))
+	h := header{id: s.id, epoch: w.epoch, first: s.end, next: w.next, keys: s.keys, windows: s.windows}
 	b := beginFrame(w.buf[:0])
 	b = h.append(b)
 	s.mu.Unlock()
