@@ -351,7 +351,7 @@ func FuzzLines(f *testing.F) {
 	if err := cfg.complete(); err != nil {
 		f.Fatal(err)
 	}
-	h := &Server{cfg: cfg, now: func() time.Time { return time.UnixMilli(0) }}
+	h := &Server{cfg: cfg, intake: intake.New(cfg.Mapping(), nil), now: func() time.Time { return time.UnixMilli(0) }}
 	r := httptest.NewRequest(http.MethodPost, "/write?precision=ms", nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		entry, _, err := h.lines(r, body)
