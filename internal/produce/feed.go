@@ -24,6 +24,7 @@ const chunkItems = 1024
 type chunk struct {
 	records     []kgo.Record   // of readings, in order
 	deadLetters []*kgo.Record  // dead letters
+	messages    []*kgo.Record  // for topics of their own
 	causes      map[string]int // of the dead letters; nil if there are none
 	bytes       int            // of the keys and values of the readings
 	position    []byte
@@ -46,6 +47,7 @@ type feed struct {
 	sampler *trace.Sampler
 
 	recordLimit, deadLetterLimit int // in bytes, as in broker.CheckSize
+	limits                       broker.Limits
 
 	items []source.Item
 	keys  map[string][]byte // device id → key
@@ -72,6 +74,7 @@ func startFeed(ctx context.Context, cfg Config, src Source, limits broker.Limits
 		keys:   make(map[string][]byte),
 		start:  time.Now(),
 
+		limits:          limits,
 		recordLimit:     limits.Record(cfg.Topic),
 		deadLetterLimit: min(deadletter.MaxBytes, limits.Record(cfg.DLQ)),
 	}
@@ -154,6 +157,10 @@ func (f *feed) encode(items []source.Item) *chunk {
 	}
 	for i := range items {
 		it := &items[i]
+		if it.Message != nil {
+			f.addMessage(c, it.Message)
+			continue
+		}
 		if it.Err == nil {
 			it.Err = it.Validate()
 			if it.Err != nil {
@@ -178,15 +185,29 @@ func (f *feed) encode(items []source.Item) *chunk {
 
 // reject adds a dead letter for an item that cannot be a record of the topic.
 func (f *feed) reject(c *chunk, raw []byte, reason error, origin ...source.Attribute) {
-	var headers []kgo.RecordHeader
-	for _, a := range origin {
-		headers = append(headers, kgo.RecordHeader{Key: a.Name, Value: []byte(a.Value)})
-	}
-	c.deadLetters = append(c.deadLetters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, headers, reason, time.Now(), f.deadLetterLimit))
+	c.deadLetters = append(c.deadLetters, deadletter.FromSource(f.cfg.DLQ, f.cfg.Topic, f.src.Name(), raw, headersOf(origin), reason, time.Now(), f.deadLetterLimit))
 	if c.causes == nil {
 		c.causes = make(map[string]int)
 	}
 	c.causes[deadletter.Cause(reason)]++
+}
+
+func headersOf(all []source.Attribute) (headers []kgo.RecordHeader) {
+	for _, a := range all {
+		headers = append(headers, kgo.RecordHeader{Key: a.Name, Value: []byte(a.Value)})
+	}
+	return headers
+}
+
+// addMessage adds the record of a message that is kept as it is. One that is too large is a dead
+// letter.
+func (f *feed) addMessage(c *chunk, m *source.Message) {
+	r := &kgo.Record{Topic: m.Topic, Key: []byte(m.Key), Value: m.Value, Timestamp: time.UnixMilli(m.TS), Headers: headersOf(m.Headers)}
+	if err := broker.CheckSize(r, f.limits.Record(m.Topic)); err != nil {
+		f.reject(c, m.Value, err, m.Headers...)
+		return
+	}
+	c.messages = append(c.messages, r)
 }
 
 // add adds the record of a reading, or returns why it cannot.

@@ -55,6 +55,8 @@ type Config struct {
 	DLQ      string // dead-letter topic, of rows that are not valid readings
 	Progress string // of the source positions; compacted
 
+	Messages []string // topics of messages that are kept as they are
+
 	Encoding Encoding // of the readings; default JSON
 
 	Rate               float64       // readings per second; default 0: unlimited
@@ -77,6 +79,7 @@ type Config struct {
 // Commit describes a committed transaction.
 type Commit struct {
 	Readings    int // repeats included
+	Messages    int // for topics of their own
 	DeadLetters int
 	Causes      map[string]int // of the dead letters
 	Bytes       int            // of keys and values, before compression

@@ -2,6 +2,8 @@ package produce_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/source"
 	"weir.example/weir/internal/txtest"
 )
 
@@ -125,6 +128,73 @@ func TestScriptCommitAnsweredUnknown(t *testing.T) {
 			} else {
 				commit.Answer(kerr.UnknownServerError)
 				s.all(1)
+			}
+		})
+	}
+}
+
+// unread is a source of which nothing is a reading: messages of their own topic, and dead letters.
+type unread struct{ sized }
+
+func (u *unread) Next(dst []source.Item) (n int, err error) {
+	n, err = u.sized.Next(dst)
+	for i := range dst[:n] {
+		text := fmt.Append(nil, dst[i].Value)
+		if i%2 == 0 {
+			dst[i] = source.Item{Message: &source.Message{Topic: "messages", Key: "k", Value: text, Headers: []source.Attribute{{Name: "n", Value: "v"}}}}
+		} else {
+			dst[i] = source.Item{Raw: text, Err: errors.New("it is not a reading")}
+		}
+	}
+	return n, err
+}
+
+// The log decides about a transaction without a reading, too: until its position is committed, the
+// source is not told that it is.
+func TestScriptCommitWithoutReadings(t *testing.T) {
+	for name, committed := range map[string]bool{"committed": true, "not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := txtest.New(t, kfake.SeedTopics(2, "readings", "dlq", "messages"), kfake.SeedTopics(1, "progress"))
+			commit := b.Hold(txtest.Commit(scriptID))
+			told := make(chan produce.Commit, 10)
+			done := make(chan error, 1)
+			go func() {
+				_, err := produce.Run(t.Context(), produce.Config{
+					Broker: b.Config("produce"), Topic: "readings", DLQ: "dlq", Progress: "progress", Messages: []string{"messages"},
+					TransactionTimeout: 2 * time.Second, OnCommit: func(c produce.Commit) {
+						positions := 0
+						for _, records := range b.Committed("progress") {
+							positions += len(records)
+						}
+						if positions == 0 {
+							t.Error("the source is told of a commit that was not made")
+						}
+						told <- c
+					},
+				}, &unread{sized{total: 40, large: 1}})
+				done <- err
+			}()
+			commit.Await()
+			if committed {
+				commit.DoAndAnswer(kerr.UnknownServerError)
+			} else {
+				commit.Answer(kerr.UnknownServerError)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if n := len(told); n != 1 {
+				t.Errorf("the source was told of %d commits, want 1", n)
+			}
+			for topic, want := range map[string]int{"messages": 20, "dlq": 20, "readings": 0} {
+				n := 0
+				for _, records := range b.Committed(topic) {
+					n += len(records)
+				}
+				if n != want {
+					t.Errorf("%d records of %s are committed, want %d", n, topic, want)
+				}
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package produce
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -91,11 +92,12 @@ func transactionalID(source string) string { return "weir-produce-" + source }
 
 func (s *session) checkTopics(ctx context.Context) error {
 	admin := kadm.NewClient(s.client)
-	topics, err := admin.ListTopics(ctx, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
+	names := append([]string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress}, s.p.cfg.Messages...)
+	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {
 		return fmt.Errorf("describe topics: %w", err)
 	}
-	for _, name := range []string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress} {
+	for _, name := range names {
 		t := topics[name]
 		if errors.Is(t.Err, kerr.UnknownTopicOrPartition) {
 			return fmt.Errorf("%w: no topic %s: create it with weir topics apply", errTopics, name)
@@ -104,7 +106,7 @@ func (s *session) checkTopics(ctx context.Context) error {
 			return fmt.Errorf("describe topic %s: %w", name, t.Err)
 		}
 	}
-	s.limits, err = broker.FindLimits(ctx, admin, s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress)
+	s.limits, err = broker.FindLimits(ctx, admin, names...)
 	return err
 }
 
@@ -124,7 +126,7 @@ func (s *session) resume(ctx context.Context) error {
 		s.p.cfg.OnResume(last.Readings)
 	}
 	s.earlier = last.Readings
-	if err := s.p.settle(last.Readings); err != nil {
+	if err := s.p.settle(last); err != nil {
 		return err
 	}
 	if err := s.p.src.Seek(last.Position); err != nil {
@@ -134,14 +136,14 @@ func (s *session) resume(ctx context.Context) error {
 }
 
 // settle determines the outcome of the pending transaction: it was committed if the committed
-// progress covers it. Otherwise its readings are sent again.
-func (p *producer) settle(committed int64) error {
+// progress covers it. Otherwise its items are sent again.
+func (p *producer) settle(committed *progress) error {
 	t := p.pending
 	p.pending = nil
 	if t == nil {
 		return nil
 	}
-	if committed < t.readings {
+	if committed.Readings < t.readings || t.commit.Readings == 0 && !bytes.Equal(committed.Position, t.commit.Position) {
 		p.abort(t.chunks, AbortUnknown)
 		return nil
 	}
@@ -201,6 +203,7 @@ func (s *session) transaction(first *chunk) error {
 	commit := Commit{}
 	for _, c := range chunks {
 		commit.Readings += len(c.records)
+		commit.Messages += len(c.messages)
 		commit.DeadLetters += len(c.deadLetters)
 		for cause, n := range c.causes {
 			if commit.Causes == nil {
@@ -230,7 +233,7 @@ func (s *session) transaction(first *chunk) error {
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
 	s.earlier = position.Readings
-	if err := s.p.settle(s.earlier); err != nil {
+	if err := s.p.settle(&position); err != nil {
 		return err
 	}
 	for _, c := range chunks {
@@ -276,6 +279,9 @@ func (s *session) gather(ctx context.Context, first *chunk, began time.Time, wri
 func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
 	for i := range c.records {
 		writes.Produce(ctx, &c.records[i])
+	}
+	for _, r := range c.messages {
+		writes.Produce(ctx, r)
 	}
 	for _, r := range c.deadLetters {
 		writes.Produce(ctx, r)

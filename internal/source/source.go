@@ -32,6 +32,17 @@ type Item struct {
 	Raw    []byte
 	Err    error
 	Origin []Attribute
+
+	Message *Message // instead of a reading, unless it is nil
+}
+
+// Message is a message that a device sent, which is kept as it is in a topic of its own.
+type Message struct {
+	Topic   string // of Kafka
+	Key     string
+	Value   []byte
+	TS      int64 // of its arrival, in milliseconds since 1970
+	Headers []Attribute
 }
 
 // Attribute says where rejected input came from, such as its MQTT topic.

@@ -14,6 +14,9 @@ import (
 type Entry struct {
 	Readings []reading.Reading // valid but for Seq and Boot, which the spool assigns
 	Rejected []Rejected
+	Messages []source.Message // for topics of their own
+	Counts   []Count          // the devices' own numbers of the readings
+	Notes    []Note
 
 	Key    string   // idempotency key; "" for none
 	Digest [32]byte // of the body that the key stands for
@@ -27,6 +30,13 @@ type Rejected struct {
 	Raw    []byte
 	Reason string
 	Origin []source.Attribute // where it came from
+}
+
+// Note is what a sender of entries wants to know after a restart: it is as durable as its entry, and
+// replaces an earlier note with the same key.
+type Note struct {
+	Key   string
+	Value []byte // nil deletes the note
 }
 
 // remembered is what a key stands for.
@@ -45,7 +55,15 @@ type batch struct {
 	items []source.Item
 	keys  map[string]remembered
 
+	counts []Count
+	notes  []Note
+
 	deliveries []delivered
+}
+
+// items returns the number of items that an entry becomes if it keeps the given readings.
+func (e *Entry) items(readings int) int64 {
+	return int64(readings + len(e.Rejected) + len(e.Messages))
 }
 
 // size returns an upper bound of the entry's encoded size.
@@ -62,6 +80,19 @@ func (e *Entry) size() int {
 			n += len(a.Name) + len(a.Value) + 2*number
 		}
 	}
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		n += len(m.Topic) + len(m.Key) + len(m.Value) + 5*number
+		for _, a := range m.Headers {
+			n += len(a.Name) + len(a.Value) + 2*number
+		}
+	}
+	for i := range e.Counts {
+		n += len(e.Counts[i].Device) + len(e.Counts[i].Boot) + 5*number
+	}
+	for i := range e.Notes {
+		n += len(e.Notes[i].Key) + len(e.Notes[i].Value) + 3*number
+	}
 	if e.Delivery != nil {
 		n += len(e.Delivery.Session) + 3*number
 	}
@@ -74,6 +105,9 @@ const (
 	partRejected
 	partKey
 	partDelivery
+	partMessage
+	partCount
+	partNote
 )
 
 // appendBatch appends the beginning of a batch; its parts follow.
@@ -96,11 +130,37 @@ func appendReading(b []byte, r *reading.Reading, seq int64) []byte {
 func appendRejected(b []byte, r *Rejected) []byte {
 	b = append(b, partRejected)
 	b = appendText(appendText(b, string(r.Raw)), r.Reason)
-	b = binary.AppendUvarint(b, uint64(len(r.Origin)))
-	for _, a := range r.Origin {
+	return appendAttributes(b, r.Origin)
+}
+
+func appendMessage(b []byte, m *source.Message) []byte {
+	b = append(b, partMessage)
+	b = appendText(appendText(appendText(b, m.Topic), m.Key), string(m.Value))
+	b = binary.AppendVarint(b, m.TS)
+	return appendAttributes(b, m.Headers)
+}
+
+func appendAttributes(b []byte, all []source.Attribute) []byte {
+	b = binary.AppendUvarint(b, uint64(len(all)))
+	for _, a := range all {
 		b = appendText(appendText(b, a.Name), a.Value)
 	}
 	return b
+}
+
+func appendCount(b []byte, c *Count) []byte {
+	b = append(b, partCount)
+	b = appendText(appendText(b, c.Device), c.Boot)
+	return binary.AppendVarint(binary.AppendUvarint(b, uint64(c.Seq)), c.At)
+}
+
+func appendNote(b []byte, n *Note) []byte {
+	b = append(b, partNote)
+	b = appendText(b, n.Key)
+	if n.Value == nil {
+		return append(b, 0)
+	}
+	return appendText(append(b, 1), string(n.Value))
 }
 
 func appendKey(b []byte, key string, k *remembered) []byte {
@@ -132,10 +192,16 @@ func decodeBatch(payload []byte) (*batch, error) {
 			b.items = append(b.items, it)
 		case partRejected:
 			it := source.Item{Raw: []byte(d.text()), Err: errors.New(d.text())}
-			for n := d.count(); n > 0 && !d.failed; n-- {
-				it.Origin = append(it.Origin, source.Attribute{Name: d.text(), Value: d.text()})
-			}
+			it.Origin = d.attributes()
 			b.items = append(b.items, it)
+		case partMessage:
+			m := &source.Message{Topic: d.text(), Key: d.text(), Value: []byte(d.text()), TS: d.varint()}
+			m.Headers = d.attributes()
+			b.items = append(b.items, source.Item{Message: m})
+		case partCount:
+			b.counts = append(b.counts, Count{Device: d.text(), Boot: d.text(), Seq: d.count(), At: d.varint()})
+		case partNote:
+			b.notes = append(b.notes, d.note())
 		case partKey:
 			key, k := d.key()
 			b.keys[key] = k
@@ -224,4 +290,19 @@ func (d *decoder) key() (string, remembered) {
 	k.answer = []byte(d.text())
 	k.at = time.UnixMilli(d.varint())
 	return key, k
+}
+
+func (d *decoder) attributes() (all []source.Attribute) {
+	for n := d.count(); n > 0 && !d.failed; n-- {
+		all = append(all, source.Attribute{Name: d.text(), Value: d.text()})
+	}
+	return all
+}
+
+func (d *decoder) note() Note {
+	n := Note{Key: d.text()}
+	if d.byte() == 1 {
+		n.Value = append([]byte{}, d.text()...)
+	}
+	return n
 }

@@ -80,9 +80,12 @@ type header struct {
 	keys  map[string]remembered
 
 	windows windows // absent in the headers of earlier versions
+	counters map[string]*counter
+	notes    map[string][]byte
 }
 
-const formatVersion = 1
+// formatVersion is the version of headers; the first one had neither counters nor notes.
+const formatVersion = 2
 
 func (h *header) append(b []byte) []byte {
 	b = append(b, frameHeader, formatVersion)
@@ -97,15 +100,28 @@ func (h *header) append(b []byte) []byte {
 	for key, k := range h.keys {
 		b = appendKey(b, key, &k)
 	}
-	return h.windows.append(b)
+	b = h.windows.append(b)
+	b = binary.AppendUvarint(b, uint64(len(h.counters)))
+	for device, c := range h.counters {
+		b = c.append(appendText(b, device))
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.notes)))
+	for key, value := range h.notes {
+		b = appendText(appendText(b, key), string(value))
+	}
+	return b
 }
 
 func decodeHeader(payload []byte) (*header, error) {
 	d := decoder{rest: payload}
-	if d.byte() != frameHeader || d.byte() != formatVersion {
+	kind, version := d.byte(), d.byte()
+	if kind != frameHeader || version < 1 || version > formatVersion {
 		return nil, errDecode
 	}
-	h := &header{id: d.text(), epoch: d.count(), first: d.count(), next: make(map[string]int64), keys: make(map[string]remembered)}
+	h := &header{
+		id: d.text(), epoch: d.count(), first: d.count(), next: make(map[string]int64), keys: make(map[string]remembered),
+		counters: make(map[string]*counter), notes: make(map[string][]byte),
+	}
 	for n := d.count(); n > 0 && !d.failed; n-- {
 		device := d.text()
 		h.next[device] = d.count()
@@ -120,6 +136,16 @@ func decodeHeader(payload []byte) (*header, error) {
 	h.windows.of = make(map[string]*window)
 	if len(d.rest) > 0 {
 		h.windows = d.windows()
+	}
+	if version > 1 {
+		for n := d.count(); n > 0 && !d.failed; n-- {
+			device := d.text()
+			h.counters[device] = d.counter()
+		}
+		for n := d.count(); n > 0 && !d.failed; n-- {
+			key := d.text()
+			h.notes[key] = []byte(d.text())
+		}
 	}
 	if d.failed || len(d.rest) > 0 || h.id == "" {
 		return nil, errDecode

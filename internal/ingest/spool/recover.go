@@ -21,10 +21,10 @@ func Open(cfg Config) (*Spool, error) {
 	cfg = cfg.withDefaults()
 	s := &Spool{
 		cfg: cfg, stopped: make(chan struct{}), wake: make(chan struct{}, 1), readable: make(chan struct{}, 1),
-		inFlight: make(map[string]struct{}), keys: make(map[string]remembered),
+		inFlight: make(map[string]struct{}), keys: make(map[string]remembered), notes: make(map[string][]byte),
 		sending: make(map[sending]int), windows: windows{of: make(map[string]*window)},
 	}
-	s.w = writer{s: s, next: make(map[string]int64), number: 1}
+	s.w = writer{s: s, next: make(map[string]int64), counters: make(map[string]*counter), number: 1}
 	err := cfg.fs.MkdirAll(cfg.Dir, 0o700)
 	if err == nil {
 		err = syncDir(cfg.fs, cfg.fs.PathDir(cfg.Dir))
@@ -57,6 +57,10 @@ func (s *Spool) recover() error {
 		return err
 	}
 	s.id, s.w.epoch, s.w.next, s.keys, s.windows, s.end = h.id, h.epoch, h.next, h.keys, h.windows, h.first
+	s.w.counters, s.notes = h.counters, h.notes
+	for _, c := range h.counters {
+		s.devices.Missing += c.missing
+	}
 	damaged := from < len(s.segments)-1
 	for i := from; i < len(s.segments); i++ {
 		bad, err := s.replay(i)
@@ -191,10 +195,21 @@ func (s *Spool) replay(i int) (damaged bool, err error) {
 // count applies a batch to the counters.
 func (s *Spool) count(b *batch) {
 	for i := range b.items {
-		if it := &b.items[i]; it.Err == nil {
+		if it := &b.items[i]; it.Err == nil && it.Message == nil {
 			s.w.next[it.DeviceID] = it.Seq + 1
 		}
 	}
+	for i := range b.counts {
+		c := s.w.counters[b.counts[i].Device]
+		if c == nil {
+			c = &counter{}
+			s.w.counters[b.counts[i].Device] = c
+		}
+		s.devices.Missing -= c.missing
+		c.take(&b.counts[i])
+		s.devices.Missing += c.missing
+	}
+	s.note(b.notes)
 	maps.Copy(s.keys, b.keys)
 	for _, d := range b.deliveries {
 		s.windows.add(d.session, d.sent, b.at)

@@ -9,6 +9,7 @@
 //	writer.go   the goroutine that numbers, writes and syncs batches
 //	entry.go    Entry and its encoding in a batch
 //	delivery.go messages that senders repeat until they are acknowledged
+//	counter.go  the devices' own numbers: repeats, and what is missing
 //	frame.go    frames with checksums, headers of segments
 //	recover.go  opening a directory: torn ends, damage
 //	source.go   the spool as a replayable source; deleting what is committed
@@ -19,7 +20,7 @@
 // The directory has segments NUMBER-FIRST.spool, where FIRST is the number of the first item. An
 // item is a reading or a rejected input; items are numbered from 0 for the whole life of a spool. A
 // segment is a sequence of frames, each with a length and a checksum: first a header with a
-// snapshot of all counters and idempotency keys, then batches. A batch is what one fsync made
+// snapshot of all counters, notes and idempotency keys, then batches. A batch is what one fsync made
 // durable, and the next one is written only after that. So an invalid frame at the end is a batch
 // that was never acknowledged, and is ignored; an invalid frame before a valid one is damage, and
 // is reported.
@@ -35,10 +36,13 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"weir.example/weir/reading"
 )
 
 // Config configures a spool.
@@ -157,14 +161,16 @@ type Spool struct {
 	keys      map[string]remembered // durable idempotency keys
 	sending   map[sending]int       // deliveries that are pending or being written
 	windows   windows               // durable deliveries
-	purged    time.Time             // when expired keys were last forgotten for lack of room
-	segments  []*segment            // on the disk, in order
-	used      int64                 // bytes of segments
-	end       int64                 // number after the last durable item
-	committed int64                 // number after the last item that is committed in Kafka; 0 while unknown
-	makeRoom  bool                  // start a new segment although the active one is small
-	renumber  bool                  // start a new boot id
-	failing   error                 // of the last write, nil if it succeeded
+	notes     map[string][]byte     // durable notes
+	devices   Devices
+	purged    time.Time  // when expired keys were last forgotten for lack of room
+	segments  []*segment // on the disk, in order
+	used      int64      // bytes of segments
+	end       int64      // number after the last durable item
+	committed int64      // number after the last item that is committed in Kafka; 0 while unknown
+	makeRoom  bool       // start a new segment although the active one is small
+	renumber  bool       // start a new boot id
+	failing   error      // of the last write, nil if it succeeded
 	damage    Damage
 	refused   int64 // entries refused by a FullError
 	accepted  counts
@@ -191,7 +197,7 @@ type Damage struct {
 // Receipt is the outcome of Append.
 type Receipt struct {
 	Answer   []byte // of the entry that was stored under the key
-	Repeated bool   // the entry's key or delivery is known: nothing was stored
+	Repeated bool   // the entry's key or delivery, or the device's own number of each of its parts, is known
 }
 
 // appended is an entry that waits to be durable.
@@ -199,6 +205,10 @@ type appended struct {
 	entry *Entry
 	size  int64
 	done  func(Receipt, error)
+
+	readings []reading.Reading // of the entry without repeats
+	counts   []Count           // likewise
+	repeated bool              // there is nothing else
 }
 
 // Append stores an entry and calls done once it is durable, or with the reason why it is not. The
@@ -269,7 +279,7 @@ func (s *Spool) enqueue(e *Entry, done func(Receipt, error)) (r Receipt, decided
 	if e.Key != "" {
 		s.inFlight[e.Key] = struct{}{}
 	}
-	s.pending = append(s.pending, &appended{e, size, done})
+	s.pending = append(s.pending, &appended{entry: e, size: size, done: done})
 	s.waiting += size
 	s.signal()
 	return r, false, nil
@@ -308,6 +318,30 @@ func (s *Spool) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// Notes returns the durable notes whose keys begin with a prefix.
+func (s *Spool) Notes(prefix string) map[string][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := make(map[string][]byte)
+	for key, value := range s.notes {
+		if strings.HasPrefix(key, prefix) {
+			found[key] = value
+		}
+	}
+	return found
+}
+
+// note applies notes.
+func (s *Spool) note(notes []Note) {
+	for _, n := range notes {
+		if n.Value == nil {
+			delete(s.notes, n.Key)
+		} else {
+			s.notes[n.Key] = n.Value
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ type Stats struct {
 	Failing  error         `json:"-"`        // of the last write; nil if it succeeded
 	Keys     int           `json:"keys"`     // idempotency keys remembered
 	Segments int           `json:"segments"` // files
+	Devices  Devices       `json:"devices"`  // what the devices' own numbers say
 }
 
 // Stats returns the current state.
@@ -30,7 +31,7 @@ func (s *Spool) Stats() Stats {
 	now := Stats{
 		Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Items: s.end - s.committed,
 		Readings: s.accepted.readings, Rejected: s.accepted.rejected, Entries: s.accepted.entries, Repeated: s.accepted.repeated,
-		Refused: s.refused, Damage: s.damage, Failing: s.failing, Keys: len(s.keys), Segments: len(s.segments),
+		Refused: s.refused, Damage: s.damage, Failing: s.failing, Keys: len(s.keys), Segments: len(s.segments), Devices: s.devices,
 	}
 	if len(s.arrivals) > 0 {
 		now.Age = max(0, s.cfg.now().Sub(s.arrivals[0].at))
@@ -53,6 +54,9 @@ var (
 	descRefused  = desc("refused_total", "Requests and messages that were refused because the spool had no room.")
 	descDamage   = desc("damaged_places_total", "Places of the spool's files whose checksum is wrong.")
 	descLost     = desc("lost_items_total", "Items that were lost by damage of the spool's files.")
+	descMissing  = desc("device_missing", "Numbers that devices gave their messages, were skipped, and have not come since: lost before they arrived here.")
+	descKnown    = desc("device_repeated_total", "Messages that were dropped because their devices had given their numbers to earlier ones.")
+	descRestarts = desc("device_restarts_total", "Counters of devices that began again without a new boot id.")
 	descFailing  = desc("failing", "1 while the spool cannot be written, else 0.")
 )
 
@@ -78,6 +82,9 @@ func (s *Spool) Collect(to chan<- prometheus.Metric) {
 	counter(descRefused, now.Refused)
 	counter(descDamage, now.Damage.Places)
 	counter(descLost, now.Damage.Items)
+	gauge(descMissing, float64(now.Devices.Missing))
+	counter(descKnown, now.Devices.Repeated)
+	counter(descRestarts, now.Devices.Restarts)
 	failing := 0.0
 	if now.Failing != nil {
 		failing = 1

@@ -33,6 +33,9 @@ type writer struct {
 	active *segment
 	buf    []byte
 	synced time.Time
+
+	counters map[string]*counter // the devices' own numbers
+	logged   time.Time           // when missing ones were last logged
 }
 
 // run writes pending entries until the spool is closed.
@@ -109,14 +112,16 @@ func (w *writer) write(group []*appended) []error {
 		}
 	}
 	now := s.cfg.now()
-	numbers := numbering{next: make(map[string]int64)}
+	numbers := numbering{next: make(map[string]int64), counters: make(map[string]*counter)}
 	var count, readings int64
 	for i, a := range group {
-		if outcomes[i] = w.assign(a.entry, &numbers); outcomes[i] != nil {
+		if outcomes[i] = w.assign(a, &numbers); outcomes[i] != nil {
 			continue
 		}
-		count += int64(len(a.entry.Readings) + len(a.entry.Rejected))
-		readings += int64(len(a.entry.Readings))
+		if !a.repeated {
+			count += a.entry.items(len(a.readings))
+		}
+		readings += int64(len(a.readings))
 	}
 	w.encode(group, outcomes, count, now)
 	if _, err := w.file.Write(w.buf); err != nil {
@@ -128,6 +133,7 @@ func (w *writer) write(group []*appended) []error {
 	w.synced = time.Now()
 	w.report(nil)
 	maps.Copy(w.next, numbers.next)
+	w.keep(&numbers)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	active := w.active
@@ -143,6 +149,7 @@ func (w *writer) write(group []*appended) []error {
 	for i, a := range group {
 		if outcomes[i] == nil {
 			s.accepted.entries++
+			s.note(a.entry.Notes)
 			if a.entry.Key != "" {
 				s.keys[a.entry.Key] = remembered{a.entry.Digest, a.entry.Answer, now}
 			}
@@ -162,13 +169,22 @@ func (w *writer) write(group []*appended) []error {
 type numbering struct {
 	next  map[string]int64 // sequence number of the next reading, of the devices in the batch
 	fresh int              // devices that the spool has never seen
+
+	counters map[string]*counter // of the devices in the batch
+	devices  Devices             // changes
+	skipped  []skipped
 }
 
-// assign numbers the readings of an entry. The error is a FullError if there are too many devices.
-func (w *writer) assign(e *Entry, numbers *numbering) error {
+// assign numbers the readings of an entry that are no repeats. The error is a FullError if there are
+// too many devices.
+func (w *writer) assign(a *appended, numbers *numbering) error {
+	count, err := w.dropRepeats(a, numbers)
+	if err != nil {
+		return err
+	}
 	var added []string
-	for i := range e.Readings {
-		device := e.Readings[i].DeviceID
+	for i := range a.readings {
+		device := a.readings[i].DeviceID
 		if _, ok := numbers.next[device]; ok {
 			continue
 		}
@@ -182,15 +198,20 @@ func (w *writer) assign(e *Entry, numbers *numbering) error {
 		for _, device := range added {
 			delete(numbers.next, device)
 		}
-		return &FullError{What: fmt.Sprintf("it numbers the readings of at most %d devices", w.s.cfg.MaxDevices)}
+		return tooManyDevices(w.s.cfg.MaxDevices)
 	}
+	count()
 	numbers.fresh += len(added)
-	for i := range e.Readings {
-		r := &e.Readings[i]
+	for i := range a.readings {
+		r := &a.readings[i]
 		r.Seq = numbers.next[r.DeviceID]
 		numbers.next[r.DeviceID]++
 	}
 	return nil
+}
+
+func tooManyDevices(limit int) error {
+	return &FullError{What: fmt.Sprintf("it numbers the readings of at most %d devices", limit)}
 }
 
 // encode encodes the batch into w.buf.
@@ -200,11 +221,24 @@ func (w *writer) encode(group []*appended, outcomes []error, count int64, now ti
 		if outcomes[i] != nil {
 			continue
 		}
-		for j := range a.entry.Readings {
-			b = appendReading(b, &a.entry.Readings[j], a.entry.Readings[j].Seq)
+		for j := range a.readings {
+			b = appendReading(b, &a.readings[j], a.readings[j].Seq)
 		}
 		for j := range a.entry.Rejected {
-			b = appendRejected(b, &a.entry.Rejected[j])
+			if !a.repeated {
+				b = appendRejected(b, &a.entry.Rejected[j])
+			}
+		}
+		for j := range a.entry.Messages {
+			if !a.repeated {
+				b = appendMessage(b, &a.entry.Messages[j])
+			}
+		}
+		for j := range a.counts {
+			b = appendCount(b, &a.counts[j])
+		}
+		for j := range a.entry.Notes {
+			b = appendNote(b, &a.entry.Notes[j])
 		}
 		if a.entry.Key != "" {
 			b = appendKey(b, a.entry.Key, &remembered{a.entry.Digest, a.entry.Answer, now})
@@ -253,7 +287,7 @@ func (w *writer) finish(group []*appended, outcomes []error) {
 	}
 	w.s.mu.Unlock()
 	for i, a := range group {
-		receipt := Receipt{}
+		receipt := Receipt{Repeated: a.repeated}
 		if outcomes[i] == nil {
 			receipt.Answer = a.entry.Answer
 		}
@@ -311,7 +345,7 @@ func (w *writer) rotate() error {
 	s.mu.Lock()
 	maps.DeleteFunc(s.keys, func(_ string, k remembered) bool { return s.expired(k) })
 	s.windows.expire(s.cfg.now().Add(-s.cfg.KeyTTL))
-	h := header{id: s.id, epoch: w.epoch, first: s.end, next: w.next, keys: s.keys, windows: s.windows}
+	h := header{id: s.id, epoch: w.epoch, first: s.end, next: w.next, keys: s.keys, windows: s.windows, counters: w.counters, notes: s.notes}
 	b := beginFrame(w.buf[:0])
 	b = h.append(b)
 	s.mu.Unlock()
