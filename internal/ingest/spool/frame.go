@@ -79,7 +79,7 @@ type header struct {
 	next  map[string]int64
 	keys  map[string]remembered
 
-	windows windows // absent in the headers of earlier versions
+	windows  windows // absent in the headers of earlier versions
 	counters map[string]*counter
 	notes    map[string][]byte
 }
