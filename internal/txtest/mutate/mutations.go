@@ -69,7 +69,7 @@ var mutations = []mutation{
 		{"return kgo.NewOffset().At(next), nil", "return committed, nil"},
 	}},
 	{"a commit that is not in the log counts as one", "internal/produce/session.go", "CommitAnsweredUnknown", [][2]string{
-		{"if committed < t.readings {", "if committed < 0 {"},
+		{"if committed.Readings < t.readings || t.commit.Readings == 0", "if t.commit.Readings == 0"},
 	}},
 	{"a producer's refused writes are not looked at", "internal/produce/session.go", "WriteRefused", [][2]string{
 		{"errors.Join(s.client.Flush(ctx), writes.Err())", "s.client.Flush(ctx)"},
