@@ -175,8 +175,8 @@ type numbering struct {
 	skipped  []skipped
 }
 
-// assign numbers the readings of an entry that are no repeats. The error is a FullError if there are
-// too many devices.
+// assign numbers the readings of an entry that are no repeats. The error is a FullError if there
+// are too many devices.
 func (w *writer) assign(a *appended, numbers *numbering) error {
 	count, err := w.dropRepeats(a, numbers)
 	if err != nil {
