@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/reading"
 )
 
-// A number that has not come is never taken for a repeat; one that has come is recognized unless too
-// many gaps were open since; and what is missing is exactly what has not come.
+// A number that has not come is never taken for a repeat; one that has come is recognized unless
+// too many gaps were open since; and what is missing is exactly what has not come.
 func TestCounterModel(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)

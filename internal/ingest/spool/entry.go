@@ -32,8 +32,8 @@ type Rejected struct {
 	Origin []source.Attribute // where it came from
 }
 
-// Note is what a sender of entries wants to know after a restart: it is as durable as its entry, and
-// replaces an earlier note with the same key.
+// Note is what a sender of entries wants to know after a restart: it is as durable as its entry,
+// and replaces an earlier note with the same key.
 type Note struct {
 	Key   string
 	Value []byte // nil deletes the note

@@ -20,10 +20,10 @@
 // The directory has segments NUMBER-FIRST.spool, where FIRST is the number of the first item. An
 // item is a reading or a rejected input; items are numbered from 0 for the whole life of a spool. A
 // segment is a sequence of frames, each with a length and a checksum: first a header with a
-// snapshot of all counters, notes and idempotency keys, then batches. A batch is what one fsync made
-// durable, and the next one is written only after that. So an invalid frame at the end is a batch
-// that was never acknowledged, and is ignored; an invalid frame before a valid one is damage, and
-// is reported.
+// snapshot of all counters, notes and idempotency keys, then batches. A batch is what one fsync
+// made durable, and the next one is written only after that. So an invalid frame at the end is a
+// batch that was never acknowledged, and is ignored; an invalid frame before a valid one is damage,
+// and is reported.
 //
 // Nothing is ever appended to a segment after a restart or a failed write. The next segment
 // supersedes every batch in earlier ones whose items have its own numbers.
