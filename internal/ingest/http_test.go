@@ -56,6 +56,10 @@ func serve(t *testing.T, yaml string) (h http.Handler, items func() []string) {
 			t.Fatal(err)
 		}
 		for _, it := range dst[:n] {
+			if m := it.Message; m != nil {
+				all = append(all, fmt.Sprintf("%s %s %s %s", m.Topic, m.Key, m.Value, m.Headers[0].Value))
+				continue
+			}
 			if it.Err != nil {
 				all = append(all, fmt.Sprintf("rejected %s: %v", it.Raw, it.Err))
 				continue
@@ -374,4 +378,22 @@ func FuzzLines(f *testing.F) {
 			return nil
 		})
 	})
+}
+
+// A message whose device gave its number to an earlier one is acknowledged, and not stored again.
+// Messages of other rules are kept as they are.
+func TestNumbersOfDevices(t *testing.T) {
+	h, items := serve(t, "topics:\n  line/+device: { seq: $.n, boot: $.boot }\n  raw/#: { to: mqtt_raw }\n")
+	for i, body := range []string{`{"n":1,"boot":"a","t":1}`, `{"n":1,"boot":"a","t":1}`, `{"n":2,"boot":"a","t":2}`} {
+		w := post(t, h, "/v1/topics/line/d1", body)
+		if repeated := w.Header().Get("Idempotent-Replayed") == "true"; w.Code != http.StatusOK || repeated != (i == 1) {
+			t.Errorf("message %d: %d %s, repeated %v", i, w.Code, w.Body, repeated)
+		}
+	}
+	if w := post(t, h, "/v1/topics/raw/x", "\x00any"); w.Code != http.StatusOK {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if got, want := fmt.Sprint(len(items())), "3"; got != want {
+		t.Errorf("%s items, want %s", got, want)
+	}
 }

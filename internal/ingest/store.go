@@ -48,7 +48,7 @@ func keyOf(r *http.Request) (string, error) {
 // store makes an entry durable and returns the answer: that of the first request if the key is
 // known.
 func (h *Server) store(r *http.Request, key string, body []byte, entry *spool.Entry, a answer) (*answer, error) {
-	if key == "" && len(entry.Readings)+len(entry.Rejected) == 0 {
+	if key == "" && len(entry.Readings)+len(entry.Rejected)+len(entry.Messages) == 0 {
 		return &a, nil
 	}
 	if key != "" {
@@ -65,6 +65,10 @@ func (h *Server) store(r *http.Request, key string, body []byte, entry *spool.En
 	receipt, err := h.spool.Put(ctx, entry)
 	if err != nil || !receipt.Repeated {
 		return &a, err
+	}
+	if key == "" { // the device's own number is known
+		a.Repeated = true
+		return &a, nil
 	}
 	var first stored
 	if err := json.Unmarshal(receipt.Answer, &first); err != nil {

@@ -2,11 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"golang.org/x/sync/errgroup"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/spool"
@@ -32,6 +36,12 @@ type Devices struct {
 // Devices opens the spool and begins to listen. base has the settings of the producer that do not
 // depend on its source.
 func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log *slog.Logger) (*Devices, error) {
+	kept := c.Ingest.Mapping().Topics()
+	for _, t := range at.Topics() {
+		if slices.Contains(kept, t.Name) {
+			return nil, fmt.Errorf("messages cannot be kept in the topic %s, which has another purpose: choose another name for to", t.Name)
+		}
+	}
 	s, err := c.Ingest.OpenSpool(c.DataDir, spool.Config{Logger: log})
 	if err != nil {
 		return nil, err
@@ -51,7 +61,7 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 			observe(t)
 		}
 	}
-	base.Rate = 0
+	base.Rate, base.Messages = 0, kept
 	d.producer = a.Producer(base, d.source)
 	return d, nil
 }
@@ -70,6 +80,9 @@ func (d *Devices) url() string {
 // Run accepts and sends readings until ctx is done. It must be called, and closes the spool.
 func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error) {
 	d.producer.Encoding = encoding
+	if err := d.createTopics(ctx); err != nil {
+		return errors.Join(fmt.Errorf("topics of messages: %w", err), d.spool.Close())
+	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error { return d.server.Run(ctx) })
 	flow.Go(func() error {
@@ -84,6 +97,23 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 		return fmt.Errorf("readings of devices: %w", err)
 	}
 	return nil
+}
+
+// createTopics creates the topics of messages that do not exist.
+func (d *Devices) createTopics(ctx context.Context) error {
+	if len(d.producer.Messages) == 0 {
+		return nil
+	}
+	client, err := broker.Connect(ctx, d.producer.Broker)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var topics []broker.Topic
+	for _, name := range d.producer.Messages {
+		topics = append(topics, broker.Topic{Name: name, Partitions: 4, Retention: "7d"})
+	}
+	return broker.EnsureTopics(ctx, kadm.NewClient(client), topics)
 }
 
 // Left returns the number of readings and dead letters that are on the disk and not in Kafka.

@@ -46,6 +46,17 @@ type Message struct {
 	Delivery *spool.Delivery // nil if the sender does not repeat what is not acknowledged
 }
 
+// headers are the headers of a message that is kept as it is.
+func (m *Message) headers() []source.Attribute {
+	if m.Protocol == HTTP {
+		return []source.Attribute{{Name: "http.topic", Value: m.Topic}, {Name: "http.client", Value: m.Client}}
+	}
+	return []source.Attribute{
+		{Name: "mqtt.topic", Value: m.Topic}, {Name: "mqtt.client", Value: m.Client},
+		{Name: "mqtt.qos", Value: strconv.Itoa(int(m.QoS))}, {Name: "mqtt.retain", Value: strconv.FormatBool(m.Retain)},
+	}
+}
+
 // Digest returns the digest of a topic and a payload, for a Delivery.
 func Digest(topic string, payload []byte) (sum [sha256.Size]byte) {
 	d := sha256.New()
@@ -86,12 +97,14 @@ func (in *Intake) Map(msg *Message) (*spool.Entry, mapping.Result) {
 			source.Attribute{Name: HeaderQoS, Value: strconv.Itoa(int(msg.QoS))},
 			source.Attribute{Name: HeaderRetain, Value: strconv.FormatBool(msg.Retain)})
 	}
-	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: origin})
+	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: origin, Headers: msg.headers()})
 	in.Record(msg, &result)
-	if len(result.Readings)+len(result.Rejected) == 0 {
+	if len(result.Readings)+len(result.Rejected)+len(result.Messages) == 0 {
 		return nil, result
 	}
-	return &spool.Entry{Readings: result.Readings, Rejected: result.Rejected, Delivery: msg.Delivery}, result
+	return &spool.Entry{
+		Readings: result.Readings, Rejected: result.Rejected, Messages: result.Messages, Counts: result.Counts, Delivery: msg.Delivery,
+	}, result
 }
 
 // Put maps a message and stores what it contains. done is called as spool.Append does; or by Put

@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,10 @@ type settings struct {
 	TS       string            `yaml:"ts"`        // path; default the time of arrival
 	TSFormat string            `yaml:"ts_format"` // rfc3339, unix, unix-ms, unix-us, unix-ns, or a Go layout
 	TimeZone string            `yaml:"timezone"`  // IANA name, of times without an offset
+	Seq      string            `yaml:"seq"`       // path of the device's own number of the message or element
+	Boot     string            `yaml:"boot"`      // template of what tells the runs of these numbers apart
+	Counter  string            `yaml:"counter"`   // template of the name of whoever numbers; default the topic and the device
+	To       string            `yaml:"to"`        // topic of Kafka for messages that are kept as they are, instead of readings
 }
 
 // UnmarshalYAML implements yaml.BytesUnmarshaler.
@@ -65,6 +70,14 @@ type rule struct {
 	unit   *template
 	units  map[string]string
 	clock  clock
+
+	seq      *path // nil if the device does not number its messages
+	boot     *template
+	counter  *template
+	restarts bool // the numbers may begin again although the boot stays the same
+	zero     bool // the first number may be left out
+
+	to string // topic of Kafka; "" if the rule yields readings
 }
 
 // New compiles rules. The error names the rule and the setting.
@@ -86,14 +99,17 @@ func compile(text string, s settings) (*rule, error) {
 		return nil, err
 	}
 	names := f.names()
-	r := &rule{filter: f, units: s.Units, skip: s.Skip}
+	r := &rule{filter: f, units: s.Units, skip: s.Skip, to: s.To}
+	if s.To != "" {
+		return r, checkRaw(s)
+	}
 	if s.Preset != "" {
 		if err := r.usePreset(&s); err != nil {
 			return nil, err
 		}
 	}
 	if r.senml {
-		if s.Device+s.Sensor+s.Value+s.Fields+s.Each+s.Unit+s.TS+s.TSFormat+s.TimeZone != "" || len(s.Units)+len(s.Skip) > 0 {
+		if !s.none() {
 			return nil, errors.New("the preset senml has no other settings: the messages say everything")
 		}
 		return r, nil
@@ -110,7 +126,10 @@ func compile(text string, s settings) (*rule, error) {
 	for _, field := range []struct {
 		name, text string
 		to         **template
-	}{{"device", s.Device, &r.device}, {"sensor", s.Sensor, &r.sensor}, {"unit", s.Unit, &r.unit}} {
+	}{
+		{"device", s.Device, &r.device}, {"sensor", s.Sensor, &r.sensor}, {"unit", s.Unit, &r.unit},
+		{"boot", s.Boot, &r.boot}, {"counter", s.Counter, &r.counter},
+	} {
 		if field.text == "" {
 			continue
 		}
@@ -124,15 +143,53 @@ func compile(text string, s settings) (*rule, error) {
 	if err := r.setClock(&s); err != nil {
 		return nil, err
 	}
+	if err := r.setSeq(&s); err != nil {
+		return nil, err
+	}
 	r.setUsed()
 	return r, nil
+}
+
+// none reports whether there are no settings besides the preset.
+func (s *settings) none() bool {
+	return s.Device+s.Sensor+s.Value+s.Fields+s.Each+s.Unit+s.TS+s.TSFormat+s.TimeZone+s.Seq+s.Boot+s.Counter == "" && len(s.Units)+len(s.Skip) == 0
+}
+
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+// checkRaw checks a rule that keeps messages as they are.
+func checkRaw(s settings) error {
+	switch {
+	case !s.none() || s.Preset != "":
+		return errors.New("to keeps messages as they are: other settings do not apply")
+	case !topicName.MatchString(s.To) || s.To == "." || s.To == "..":
+		return fmt.Errorf("to: %q is not the name of a topic: it has up to 249 letters, digits, dots, _ and -", s.To)
+	case strings.HasPrefix(s.To, "weir."):
+		return fmt.Errorf("to: %s is a name of Weir's own topics", s.To)
+	}
+	return nil
+}
+
+func (r *rule) setSeq(s *settings) (err error) {
+	switch {
+	case s.Seq == "" && s.Boot+s.Counter != "":
+		return errors.New("boot and counter need seq, the path of the device's own number")
+	case s.Seq == "":
+		return nil
+	case r.bare:
+		return errors.New("seq needs a message in JSON, and not value: payload")
+	}
+	if r.seq, err = parseWholePath(s.Seq); err != nil {
+		return fmt.Errorf("seq: %w", err)
+	}
+	return nil
 }
 
 // setUsed determines the fields that are not readings because they say something else.
 func (r *rule) setUsed() {
 	r.used = make(map[string]bool)
-	paths := slices.Clone(r.clock.paths)
-	for _, t := range []*template{r.device, r.sensor, r.unit} {
+	paths := append(slices.Clone(r.clock.paths), r.seq)
+	for _, t := range []*template{r.device, r.sensor, r.unit, r.boot, r.counter} {
 		if t != nil {
 			for _, p := range t.parts {
 				paths = append(paths, p.path)
@@ -182,6 +239,9 @@ func (r *rule) usePreset(s *settings) error {
 		if *field.to == "" {
 			*field.to = field.preset
 		}
+	}
+	if s.Seq == "" && p.settings.Seq != "" {
+		s.Seq, s.Boot, r.restarts, r.zero = p.settings.Seq, p.settings.Boot, true, true
 	}
 	r.skip = append(r.skip, p.skip...)
 	return nil

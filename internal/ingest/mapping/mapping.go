@@ -18,6 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"weir.example/weir/internal/ingest/spool"
@@ -31,6 +34,7 @@ type Message struct {
 	Payload []byte
 	Arrived time.Time
 	Origin  []source.Attribute // headers of its dead letters, besides the topic
+	Headers []source.Attribute // headers if it is kept as it is
 }
 
 // Result is what a message contains.
@@ -38,6 +42,8 @@ type Result struct {
 	Rule     string            // topic filter of the rule that matched; "" for none
 	Readings []reading.Reading // valid but for Seq and Boot
 	Rejected []spool.Rejected  // parts that are not valid readings
+	Messages []source.Message  // the message itself, if it is kept as it is
+	Counts   []spool.Count     // the devices' own numbers of the readings
 	Skipped  int               // fields that are neither numbers nor booleans
 	Ignored  string            // why the message was ignored on purpose; "" if it was not
 }
@@ -63,6 +69,32 @@ func (m *Mapping) Map(msg *Message) Result {
 	return result
 }
 
+// Topics returns the topics of Kafka for messages that are kept as they are.
+func (m *Mapping) Topics() (all []string) {
+	for _, r := range m.rules {
+		if r.to != "" && !slices.Contains(all, r.to) {
+			all = append(all, r.to)
+		}
+	}
+	return all
+}
+
+// Filters returns the topic filters of the rules as MQTT has them, without names.
+func (m *Mapping) Filters() (all []string) {
+	for _, r := range m.rules {
+		levels := slices.Clone(r.filter.levels)
+		for i, level := range levels {
+			if level != "" && (level[0] == '+' || level[0] == '#') {
+				levels[i] = level[:1]
+			}
+		}
+		if plain := strings.Join(levels, "/"); !slices.Contains(all, plain) {
+			all = append(all, plain)
+		}
+	}
+	return all
+}
+
 // HeaderTopic is the header of a dead letter with the topic of its message.
 const HeaderTopic = "weir-ingest-topic"
 
@@ -86,6 +118,10 @@ func (r *Result) add(msg *Message, raw []byte, v reading.Reading) {
 
 // apply maps a message. names has the values of the topic's wildcards.
 func (r *rule) apply(msg *Message, names map[string]string) (result Result) {
+	if r.to != "" {
+		result.Messages = []source.Message{{Topic: r.to, Key: msg.Topic, Value: msg.Payload, TS: msg.Arrived.UnixMilli(), Headers: msg.Headers}}
+		return result
+	}
 	if why := r.ignore(names); why != "" {
 		return Result{Ignored: why}
 	}
@@ -167,6 +203,7 @@ func (r *rule) applyElement(msg *Message, s *scope, raw []byte, result *Result) 
 		result.reject(msg, raw, err)
 		return
 	}
+	defer func(from int) { r.count(msg, s, &v, from, result) }(len(result.Readings))
 	if r.value != nil {
 		found, ok := r.value.path().in(s)
 		if !ok {
@@ -190,6 +227,39 @@ func (r *rule) applyElement(msg *Message, s *scope, raw []byte, result *Result) 
 		fields = found
 	}
 	r.flatten(msg, s, raw, v, "", fields, result)
+}
+
+// count adds the device's own number of the readings that begin at from; there are none if what it
+// sent is a dead letter.
+func (r *rule) count(msg *Message, s *scope, v *reading.Reading, from int, result *Result) {
+	if r.seq == nil {
+		return
+	}
+	n := spool.Count{Device: msg.Topic + " " + v.DeviceID, From: from, To: len(result.Readings)}
+	switch found, ok := r.seq.in(s); {
+	case ok:
+		seq, err := strconv.ParseInt(fmt.Sprint(found), 10, 64)
+		if err != nil || seq < 0 {
+			return
+		}
+		n.Seq = seq
+	case !r.zero:
+		return
+	}
+	if r.counter != nil {
+		name, err := r.counter.expand(s)
+		if err != nil {
+			return
+		}
+		n.Device = name
+	}
+	if r.boot != nil {
+		n.Boot, _ = r.boot.expand(s) // without one, repeats cannot be told
+	}
+	if r.restarts {
+		n.At = v.TS
+	}
+	result.Counts = append(result.Counts, n)
 }
 
 // reading returns a reading without its value; its sensor is empty if each field is a sensor.

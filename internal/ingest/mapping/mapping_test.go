@@ -34,6 +34,16 @@ func show(r Result) string {
 	for _, d := range r.Rejected {
 		fmt.Fprintf(&b, "rejected: %s: %s\n", d.Reason, d.Raw)
 	}
+	for _, m := range r.Messages {
+		fmt.Fprintf(&b, "to %s: %s\n", m.Topic, m.Value)
+	}
+	for _, c := range r.Counts {
+		fmt.Fprintf(&b, "count: %q boot %q seq %d, readings %d to %d", c.Device, c.Boot, c.Seq, c.From, c.To)
+		if c.At > 0 {
+			fmt.Fprintf(&b, ", at %d", c.At)
+		}
+		fmt.Fprintln(&b)
+	}
 	if r.Skipped > 0 {
 		fmt.Fprintf(&b, "skipped: %d\n", r.Skipped)
 	}
@@ -68,7 +78,8 @@ func FuzzMap(f *testing.F) {
 "site/+device/+sensor": { value: payload }
 "z/#device": { preset: zigbee2mqtt }
 "tele/+device/SENSOR": { preset: tasmota, timezone: Europe/Paris }
-"factory/+line/data": { each: $.points, device: "$line-$.id", sensor: $.name, value: $.v, ts: $.t, ts_format: unix-ms, unit: $.u }
+"factory/+line/data": { each: $.points, device: "$line-$.id", sensor: $.name, value: $.v, ts: $.t, ts_format: unix-ms, unit: $.u, seq: $.n, boot: $$.boot }
+"raw/#": { to: raw }
 "ttn": { preset: ttn }
 "chirpstack": { preset: chirpstack }
 "senml": { preset: senml }
@@ -84,8 +95,15 @@ func FuzzMap(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
 		r := m.Map(&Message{Topic: topic, Payload: payload, Arrived: arrived})
-		if r.Ignored == "" && len(r.Readings)+len(r.Rejected) == 0 {
+		if r.Ignored == "" && len(r.Readings)+len(r.Rejected)+len(r.Messages) == 0 {
 			t.Fatalf("%q %q: neither a reading nor a dead letter", topic, payload)
+		}
+		at := 0
+		for _, c := range r.Counts {
+			if c.From < at || c.To < c.From || c.To > len(r.Readings) || c.Seq < 0 {
+				t.Fatalf("%q %q: counts %+v of %d readings", topic, payload, r.Counts, len(r.Readings))
+			}
+			at = c.To
 		}
 		for i := range r.Readings {
 			if err := r.Readings[i].Validate(); err != nil {

@@ -68,7 +68,7 @@ var presets = map[string]*preset{
 		},
 	},
 	"ttn": {
-		settings: settings{Device: "$$.end_device_ids.device_id", Fields: "$$.uplink_message.decoded_payload"},
+		settings: settings{Device: "$$.end_device_ids.device_id", Fields: "$$.uplink_message.decoded_payload", Seq: "$$.uplink_message.f_cnt", Boot: "$$.uplink_message.session_key_id"},
 		times:    []string{"$$.uplink_message.received_at", "$$.received_at"},
 		hint:     ": set a payload formatter for the uplinks of the device or application",
 		other: func(root any) string {
@@ -80,7 +80,7 @@ var presets = map[string]*preset{
 		},
 	},
 	"chirpstack": {
-		settings: settings{Device: "$$.deviceInfo.devEui", Fields: "$$.object"},
+		settings: settings{Device: "$$.deviceInfo.devEui", Fields: "$$.object", Seq: "$$.fCnt", Boot: "$$.devAddr"},
 		times:    []string{"$$.time"},
 		hint:     ": set a codec in the device profile",
 		other: func(root any) string {
