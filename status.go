@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/sink"
 )
 
 // Result counts what a run committed.
@@ -49,6 +50,8 @@ type Status struct {
 	DeadLetters int64
 	Lag         int64 // committed records not yet read, as of the last read of their partitions
 
+	Sinks []SinkStatus // of tables outside of Kafka, in the order of the INSERTs
+
 	LatencyP50 time.Duration // from a record's timestamp to its commit, over recent records
 	LatencyP99 time.Duration
 
@@ -66,6 +69,21 @@ type WorkerStatus struct {
 	LastCommit time.Time // zero before the first
 }
 
+// SinkStatus is the delivery of one table to a target outside of Kafka, such as a database. A
+// target that is down does not stop the pipeline: its rows wait in a topic.
+type SinkStatus struct {
+	Table       string
+	Target      string // without its address
+	Phase       string // starting, delivering, waiting (retrying), refused (until somebody changes something) or stopped
+	Reason      string // of Phase; may be empty
+	Rows        int64  // written
+	Deletes     int64  // of rows
+	DeadLetters int64  // rows that the target refused
+	Retries     int64
+	Lag         int64     // offsets that are not delivered yet
+	LastError   time.Time // zero without one
+}
+
 // Ready reports whether a run is in progress with all its workers in phase Running, as a readiness
 // probe requires.
 func (s Status) Ready() bool {
@@ -77,12 +95,19 @@ func (s Status) Ready() bool {
 	return s.active && len(s.Workers) > 0
 }
 
-func statusOf(s engine.Snapshot, active bool) Status {
+func statusOf(s engine.Snapshot, sinks []*sink.Status, active bool) Status {
 	all := Status{Pipeline: s.Pipeline, LatencyP50: time.Duration(s.P50), LatencyP99: time.Duration(s.P99), active: active}
 	for _, w := range s.Workers {
 		all.Workers = append(all.Workers, WorkerStatus{
 			Instance: w.Instance, Phase: Phase(w.Phase), Since: w.Since, Reason: w.Reason,
 			Sessions: w.Sessions, Committed: w.Committed, LastCommit: w.LastCommit,
+		})
+	}
+	for _, of := range sinks {
+		now := of.Snapshot()
+		all.Sinks = append(all.Sinks, SinkStatus{
+			Table: now.Table, Target: now.Target, Phase: string(now.Phase), Reason: now.Reason, Rows: now.Rows, Deletes: now.Deletes,
+			DeadLetters: now.DeadLetters, Retries: now.Retries, Lag: now.Lag, LastError: now.LastErrorAt,
 		})
 	}
 	for _, t := range s.Tasks {

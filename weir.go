@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sink"
 )
 
 // A Pipeline is a compiled SQL script. Its methods may be called concurrently.
@@ -20,6 +21,7 @@ type Pipeline struct {
 	mu      sync.Mutex
 	running bool
 	status  *engine.Status // of the current or last run; nil before the first
+	sinks   []*sink.Status // likewise
 }
 
 // A CompileOption changes how Compile plans a script.
@@ -112,7 +114,8 @@ func (p *Pipeline) run(ctx context.Context, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	status := engine.NewStatus(program)
-	if err := p.start(status); err != nil {
+	sinks := node.SinkStatus(program)
+	if err := p.start(status, sinks); err != nil {
 		return Result{}, err
 	}
 	defer p.stop()
@@ -131,7 +134,7 @@ func (p *Pipeline) run(ctx context.Context, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer free()
-	done, err := engine.Run(ctx, o.engine(at.Broker, program, instances, status))
+	done, err := node.RunPipeline(ctx, o.engine(at.Broker, program, instances, status), sinks)
 	return resultOf(done), err
 }
 
@@ -143,13 +146,13 @@ func (o *Options) engine(at broker.Config, program *plan.Program, instances []st
 	}
 }
 
-func (p *Pipeline) start(status *engine.Status) error {
+func (p *Pipeline) start(status *engine.Status, sinks []*sink.Status) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running {
 		return refuse(errors.New("already running: set Options.Workers to run it in parallel"))
 	}
-	p.running, p.status = true, status
+	p.running, p.status, p.sinks = true, status, sinks
 	return nil
 }
 
@@ -163,10 +166,10 @@ func (p *Pipeline) stop() {
 // Pipeline is set.
 func (p *Pipeline) Status() Status {
 	p.mu.Lock()
-	status, running := p.status, p.running
+	status, sinks, running := p.status, p.sinks, p.running
 	p.mu.Unlock()
 	if status == nil {
 		return Status{Pipeline: p.Name()}
 	}
-	return statusOf(status.Snapshot(), running)
+	return statusOf(status.Snapshot(), sinks, running)
 }

@@ -33,6 +33,9 @@ func (p *pipeline) checkSettings(ctx context.Context, admin *kadm.Client) error 
 			}
 		}
 	}
+	for _, t := range p.cfg.Program.Deliveries() {
+		want[t.Kafka.Topic] = "delete" // likewise, until it is delivered
+	}
 	topics := make([]string, 0, len(want))
 	for topic := range want {
 		topics = append(topics, topic)

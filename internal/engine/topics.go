@@ -36,7 +36,10 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	for _, sink := range p.cfg.Program.Sinks {
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // a sink is an INSERT
 		topic := broker.Topic{Name: t.Kafka.Topic, Partitions: width}
-		if t.Upsert {
+		switch {
+		case t.Delivery != nil: // every change is needed until it is delivered, deletions too
+			topic.Retention, topic.CleanupPolicy, topic.Config = "7d", "delete", largeRecords()
+		case t.Upsert:
 			topic.CleanupPolicy = "compact"
 		}
 		declared = append(declared, topic)

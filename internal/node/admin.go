@@ -31,6 +31,7 @@ import (
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
 	"weir.example/weir/internal/secret"
+	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/trace"
 )
 
@@ -46,11 +47,13 @@ type Admin struct {
 	engine     *engine.Metrics
 	produce    *produce.Metrics
 	alerts     *alert.Metrics
+	delivering *sink.Metrics
 	registries *registry.Metrics // of the clients
 	served     *embedded.Metrics // of the registry that this process serves
 
 	mu        sync.Mutex
 	pipelines []*engine.Status
+	sinks     map[*engine.Status][]*sink.Status
 	producers []*produce.Status
 	parts     []part
 	servers   []func()                    // functions that close them
@@ -70,7 +73,8 @@ func NewAdmin() *Admin {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return &Admin{
-		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r),
+		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r), delivering: sink.NewMetrics(r),
+		sinks:      make(map[*engine.Status][]*sink.Status),
 		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), checked: make(map[string]*registry.Client),
 	}
 }
@@ -115,9 +119,13 @@ func (a *Admin) Pipeline(c engine.Config) engine.Config {
 			}
 		}
 	}
-	status := c.Status
+	status, sinks := c.Status, SinkStatus(c.Program)
+	for _, s := range sinks {
+		a.delivering.Add(s)
+	}
 	a.mu.Lock()
 	a.pipelines = append(a.pipelines, status)
+	a.sinks[status] = sinks
 	a.mu.Unlock()
 	a.Part("pipeline "+c.Program.Name, func(context.Context) error { return pipelineReady(status.Snapshot()) })
 	return c
@@ -245,15 +253,19 @@ func (a *Admin) Ready(ctx context.Context) Readiness {
 type Status struct {
 	Pipelines []engine.Snapshot  `json:"pipelines"`
 	Producers []produce.Snapshot `json:"producers"`
+	Sinks     []sink.Snapshot    `json:"sinks"` // of tables outside of Kafka
 }
 
 // Status returns the current status.
 func (a *Admin) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := Status{Pipelines: []engine.Snapshot{}, Producers: []produce.Snapshot{}}
+	all := Status{Pipelines: []engine.Snapshot{}, Producers: []produce.Snapshot{}, Sinks: []sink.Snapshot{}}
 	for _, p := range a.pipelines {
 		all.Pipelines = append(all.Pipelines, p.Snapshot())
+		for _, s := range a.sinks[p] {
+			all.Sinks = append(all.Sinks, s.Snapshot())
+		}
 	}
 	for _, p := range a.producers {
 		all.Producers = append(all.Producers, p.Snapshot())

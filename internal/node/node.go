@@ -31,7 +31,6 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/console"
-	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
@@ -187,12 +186,12 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return nil
 	})
 	flow.Go(func() error {
-		if _, err := engine.Run(ctx, consumers[0]); err != nil {
+		if _, err := cfg.Admin.Run(ctx, consumers[0]); err != nil {
 			return fmt.Errorf("pipeline %s: %w", stats.Name, err)
 		}
 		return nil
 	})
-	side := sidePipelines{logger: cfg.Logger}
+	side := sidePipelines{logger: cfg.Logger, admin: cfg.Admin}
 	for _, c := range consumers[1:] {
 		flow.Go(func() error { side.run(ctx, c); return nil })
 	}

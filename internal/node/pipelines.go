@@ -54,7 +54,7 @@ func (p *Pipelines) run(ctx context.Context, program *plan.Program) (engine.Resu
 		return engine.Result{}, err
 	}
 	defer free()
-	result, err := engine.Run(ctx, c)
+	result, err := p.Admin.Run(ctx, c)
 	if err != nil {
 		return engine.Result{}, fmt.Errorf("pipeline %s: %w", program.Name, err)
 	}

@@ -16,6 +16,7 @@ import (
 // stops neither the main job nor the others.
 type sidePipelines struct {
 	logger *slog.Logger
+	admin  *Admin
 
 	mu     sync.Mutex
 	failed []error
@@ -29,7 +30,7 @@ const topicInterval = time.Second
 func (s *sidePipelines) run(ctx context.Context, c engine.Config) {
 	var logged engine.NoTopicError
 	for {
-		_, err := engine.Run(ctx, c)
+		_, err := s.admin.Run(ctx, c)
 		var missing *engine.NoTopicError
 		if errors.As(err, &missing) {
 			if *missing != logged {

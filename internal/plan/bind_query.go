@@ -441,6 +441,10 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 		return nil, nil, p.notFound(t, name)
 	}
 	table, err := p.withHints(name, hints)
+	if err == nil && table.Delivery != nil {
+		return nil, nil, sql.Errorf(t, "table %s can only be written: reading the tables of a database is not supported", name).
+			WithHint("send its rows to a topic, for example with weir produce --file, and read that")
+	}
 	return nil, table, err
 }
 

@@ -17,7 +17,7 @@ import (
 type Table struct {
 	sql.Pos
 	Name    string
-	Upsert  bool // a row replaces the previous one with its key, a tombstone deletes it (upsert-kafka)
+	Upsert  bool // a row replaces the previous one with its key, a tombstone deletes it
 	Columns []TableColumn
 
 	Rowtime    int       // column of the watermark; -1 without one
@@ -31,9 +31,18 @@ type Table struct {
 	Parts []*Table
 	hints string // the options of a hint, see planner.withHints
 
-	// Kafka is never nil: the rows of every table pass through a topic. A connector whose rows are
-	// elsewhere adds a part of its own.
+	// Kafka is never nil: the rows of every table pass through a topic.
 	Kafka *Kafka
+
+	// Delivery is where a sink takes the rows from the topic; nil if they stay there.
+	Delivery Delivery
+}
+
+// Delivery is the part of a connector whose rows are outside of Kafka, such as *JDBC. The table's
+// topic is then one of the pipeline's own: see Program.ResultTopic.
+type Delivery interface {
+	// String names the target, without secrets.
+	String() string
 }
 
 // TableColumn is one column of a table. Physical columns are stored in the record's key or value.
@@ -48,7 +57,12 @@ type TableColumn struct {
 // Physical reports whether the column is stored in key or value.
 func (c TableColumn) Physical() bool { return c.Metadata == "" && c.Computed == nil }
 
-func (t *Table) String() string { return fmt.Sprintf("%s (topic %s)", t.Name, t.Kafka.Topic) }
+func (t *Table) String() string {
+	if t.Delivery != nil {
+		return fmt.Sprintf("%s (topic %s, delivered to %s)", t.Name, t.Kafka.Topic, t.Delivery)
+	}
+	return fmt.Sprintf("%s (topic %s)", t.Name, t.Kafka.Topic)
+}
 
 // parts returns the tables of single topics that it consists of.
 func (t *Table) parts() []*Table {
@@ -157,7 +171,7 @@ func (p *planner) bindTable(name string, s *sql.CreateTable) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{Pos: s.Pos, Name: name, Rowtime: -1, Upsert: c.keyed()}
+	t := &Table{Pos: s.Pos, Name: name, Rowtime: -1}
 	for _, col := range s.Columns {
 		if t.index(col.Name.Name) >= 0 {
 			return nil, sql.Errorf(col.Name, "column %s is listed twice in table %s", col.Name.Name, name)

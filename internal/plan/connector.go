@@ -18,11 +18,10 @@ type connector interface {
 	options() []string
 	// metadata returns the metadata columns that a table can declare, by key.
 	metadata() map[string]metadata
-	// keyed reports whether a row replaces the previous one with its primary key.
-	keyed() bool
-	// bind reads the options into t, whose columns and primary key are already set: whether reading
-	// ends (Bounded), and the part of the connector with where its rows are stored, how they are
-	// encoded and where reading starts.
+	// bind reads the options into t, whose columns and primary key are already set: whether a row
+	// replaces the previous one with its key (Upsert), whether reading ends (Bounded), and the part
+	// of the connector with where its rows are stored, how they are encoded and where reading
+	// starts.
 	bind(t *Table, o *options) error
 }
 
@@ -34,6 +33,7 @@ type metadata struct {
 
 // connectors maps the values of the option 'connector' to implementations.
 var connectors = map[string]connector{
+	"jdbc":         jdbc{},
 	"kafka":        kafka{},
 	"upsert-kafka": kafka{upsert: true},
 }

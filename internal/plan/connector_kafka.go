@@ -63,10 +63,8 @@ func (kafka) metadata() map[string]metadata {
 	}
 }
 
-func (k kafka) keyed() bool { return k.upsert }
-
 func (k kafka) bind(t *Table, o *options) error {
-	t.Kafka = &Kafka{}
+	t.Kafka, t.Upsert = &Kafka{}, k.upsert
 	for _, step := range []func(*Table, *options) error{k.bindTopic, k.bindFormats, k.bindScan, k.bindSink} {
 		if err := step(t, o); err != nil {
 			return err

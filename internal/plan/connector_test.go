@@ -14,12 +14,13 @@ import (
 // value or key and name a fix.
 func TestTableOptions(t *testing.T) {
 	const good = "'connector' = 'kafka', 'topic' = 't', 'format' = 'json'"
+	const jdbcGood = "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d'"
 	for _, c := range []struct {
 		name, options string
 		at            string // position of the error: the first occurrence of this text
 		message, hint string
 	}{
-		{"unknown connector", "'connector' = 'jdbc', 'topic' = 't'", "'jdbc'", "'jdbc' is not supported as 'connector'", "use one of kafka, upsert-kafka"},
+		{"unknown connector", "'connector' = 'hive', 'topic' = 't'", "'hive'", "'hive' is not supported as 'connector'", "use one of jdbc, kafka, upsert-kafka"},
 		{"misspelt option", good + ", 'scan.startup.mod' = 'latest-offset'", "'scan.startup.mod'", "option 'scan.startup.mod' is not supported", "did you mean scan.startup.mode?"},
 		{"option twice", good + ", 'topic' = 'u'", "'topic' = 'u'", "option 'topic' is listed twice", ""},
 		{"startup mode", good + ", 'scan.startup.mode' = 'begin'", "'begin'", "'begin' is not supported as 'scan.startup.mode'", "use earliest-offset, latest-offset, group-offsets or timestamp"},
@@ -31,6 +32,18 @@ func TestTableOptions(t *testing.T) {
 		{"key without format", good + ", 'key.fields' = 'a'", "CREATE", "table t: the options 'key.format' and 'key.fields' must be set together", ""},
 		{"key prefix", good + ", 'key.format' = 'json', 'key.fields' = 'a', 'key.fields-prefix' = 'k_'", "CREATE", "column a is in 'key.fields', but its name does not start with the 'key.fields-prefix' k_", ""},
 		{"upsert format", "'connector' = 'upsert-kafka', 'topic' = 't', 'format' = 'json'", "'format'", "upsert-kafka has no option 'format'", "its key is the PRIMARY KEY; use 'key.format' and 'value.format'"},
+		{"jdbc without URL", "'connector' = 'jdbc', 'table-name' = 't'", "CREATE", "table t has no option 'url'", ""},
+		{"jdbc without table", jdbcGood, "CREATE", "table t has no option 'table-name'", ""},
+		{"other database", "'connector' = 'jdbc', 'url' = 'jdbc:mysql://h/d', 'table-name' = 't'", "'jdbc:mysql://h/d'", "table t: databases of the kind mysql are not supported", "only PostgreSQL and databases that speak its protocol are supported: write jdbc:postgresql://HOST:PORT/DATABASE"},
+		{"no database", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h:5432', 'table-name' = 't'", "'jdbc:postgresql://h:5432'", "table t: the option 'url' names no database", "write jdbc:postgresql://HOST:PORT/DATABASE"},
+		{"bad port", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h:0/d', 'table-name' = 't'", "'jdbc:postgresql://h:0/d'", "table t: the option 'url' has an invalid host or port", "write jdbc:postgresql://HOST:PORT/DATABASE"},
+		{"secret in URL", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://me:hunter2@h/d', 'table-name' = 't'", "'jdbc:postgresql://me", "table t: the option 'url' has a user before its host", "use the options 'username' and 'password'"},
+		{"URL parameter", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d?sslMode=require', 'table-name' = 't'", "'jdbc:postgresql://h", "table t: parameter \"sslMode\" of the option 'url' is not supported", "did you mean sslmode?"},
+		{"user alone", jdbcGood + ", 'table-name' = 't', 'username' = 'u'", "CREATE", "table t: the options 'username' and 'password' must be set together", "a user without a password can be part of the URL: ?user=NAME"},
+		{"driver", jdbcGood + ", 'table-name' = 't', 'driver' = 'com.mysql.Driver'", "'com.mysql.Driver'", "'com.mysql.Driver' is not supported as 'driver'", "use org.postgresql.Driver, or leave it out"},
+		{"rows of a flush", jdbcGood + ", 'table-name' = 't', 'sink.buffer-flush.max-rows' = 'all'", "'all'", "'all' is not supported as 'sink.buffer-flush.max-rows'", "write a number of rows, at most 100000"},
+		{"interval of a flush", jdbcGood + ", 'table-name' = 't', 'sink.buffer-flush.interval' = 'never'", "'never'", "'never' is not supported as 'sink.buffer-flush.interval'", "write a duration such as 1 s, at most 1 h"},
+		{"misspelt jdbc option", jdbcGood + ", 'table-name' = 't', 'sink.max-retry' = '1'", "'sink.max-retry'", "option 'sink.max-retry' is not supported", "did you mean sink.max-retries?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := "CREATE TABLE t (a INT) WITH (" + c.options + ");"

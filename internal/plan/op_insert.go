@@ -209,8 +209,11 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 	}
 	t := n.Table
 	if !t.Upsert {
-		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).
-			WithHint("use the upsert-kafka connector with a PRIMARY KEY, or group by a window")
+		hint := "use the upsert-kafka connector with a PRIMARY KEY, or group by a window"
+		if t.Delivery != nil {
+			hint = "declare a PRIMARY KEY (…) NOT ENFORCED, or group by a window"
+		}
+		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).WithHint("%s", hint)
 	}
 	if r.Multiset && (r.Key == nil || subset(r.Key, n.keyColumns())) {
 		return nil

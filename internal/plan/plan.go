@@ -5,6 +5,7 @@
 //	settings.go          SET
 //	catalog.go           CREATE TABLE: columns, watermark, primary key
 //	connector.go         what a connector implements; options of CREATE TABLE
+//	connector_jdbc.go    jdbc: a table of a PostgreSQL database
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values
 //	types.go             SQL types -> column.Type; implicit casts
@@ -161,6 +162,9 @@ func (p *planner) finish() (*Program, error) {
 		p.program.Settings.LateTopic = p.program.Name + ".late"
 	}
 	p.nameHinted()
+	if err := p.nameResults(); err != nil {
+		return nil, err
+	}
 	if err := p.checkTopics(); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,53 @@ func (p *Program) ManifestTopic() string { return p.Name + ".plan" }
 // PositionsTopic is the topic of the read positions of stateless stages.
 func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
 
+// ResultTopic is the topic in which the rows of a table wait for their delivery to a target outside
+// of Kafka.
+func (p *Program) ResultTopic(table string) string { return p.Name + "." + table + ".out" }
+
+// Deliveries returns the written tables whose rows are delivered to a target outside of Kafka, each
+// once.
+func (p *Program) Deliveries() (all []*Table) {
+	for _, t := range p.written() {
+		if t.Delivery != nil && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// nameResults names the topics of results. It runs at the end, because the pipeline's name can be
+// set anywhere.
+func (p *planner) nameResults() error {
+	owners := make(map[string]*Table)
+	for _, t := range p.program.Tables {
+		if t.Delivery != nil {
+			t.Kafka.Topic = p.program.ResultTopic(t.Name)
+		}
+	}
+	for _, t := range p.program.Deliveries() {
+		topic := t.Kafka.Topic
+		if len(topic) > maxTopicName {
+			return sql.Errorf(t, "the topic %s of the rows of table %s would have a name of more than %d characters", topic, t.Name, maxTopicName).
+				WithHint("give the table or the pipeline a shorter name; 'table-name' has the name in the database")
+		}
+		if owners[topic] != nil {
+			return sql.Errorf(t, "table %s is written with different options", t.Name).WithHint("write the hint OPTIONS in every INSERT, or put the options into the CREATE TABLE")
+		}
+		owners[topic] = t
+	}
+	for _, t := range append(p.program.written(), p.program.read()...) {
+		if owner := owners[t.Kafka.Topic]; owner != nil && owner != t {
+			return sql.Errorf(t, "topic %s holds the rows of table %s until they are delivered, and can't be that of table %s", t.Kafka.Topic, owner.Name, t.Name).
+				WithHint("give the table another topic")
+		}
+	}
+	return nil
+}
+
+// maxTopicName is Kafka's limit.
+const maxTopicName = 249
+
 // changelog returns the changelog topic of a stage.
 func (p *Program) changelog(stage string) string { return p.Name + "." + stage + ".changelog" }
 

@@ -34,9 +34,12 @@ func newStarter() *starter {
 }
 
 func (s *starter) start(cmd *exec.Cmd, detached bool) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if detached {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setsid = detached
+	if !detached {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	done := make(chan error)
 	s.work <- func() { done <- cmd.Start() }

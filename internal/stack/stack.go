@@ -8,6 +8,7 @@
 //	kafka.go         a cluster of KRaft nodes that can be killed, paused and started again
 //	flink.go         a Flink cluster with its SQL Gateway
 //	apicurio.go      a schema registry
+//	postgres.go      a PostgreSQL server
 //	python.go        clients for Python
 //	node.go          clients for Node.js
 //	librdkafka.go    librdkafka's own tests, built from source

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
+	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/postgres"
+)
+
+// RunPipeline runs a pipeline and, beside it, the sinks of its tables outside of Kafka. A sink that
+// fails retries by itself and never stops the pipeline. A run that comes to its end waits until its
+// rows are delivered. status are those of SinkStatus.
+func RunPipeline(ctx context.Context, c engine.Config, status []*sink.Status) (engine.Result, error) {
+	sinks, err := sinksOf(c, status)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	delivering, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	for _, s := range sinks {
+		running.Go(func() { sink.Run(delivering, s) })
+	}
+	defer running.Wait()
+	defer stop()
+	result, err := engine.Run(ctx, c)
+	if err != nil || ctx.Err() != nil {
+		return result, err
+	}
+	for _, s := range sinks {
+		err = errors.Join(err, sink.AwaitDelivered(ctx, s))
+	}
+	return result, err
+}
+
+// Run is RunPipeline for a pipeline that is registered with Pipeline.
+func (a *Admin) Run(ctx context.Context, c engine.Config) (engine.Result, error) {
+	a.mu.Lock()
+	status := a.sinks[c.Status]
+	a.mu.Unlock()
+	return RunPipeline(ctx, c, status)
+}
+
+// SinkStatus returns a status for each table of a pipeline that is delivered to a target outside of
+// Kafka.
+func SinkStatus(p *plan.Program) (all []*sink.Status) {
+	for _, t := range p.Deliveries() {
+		all = append(all, sink.NewStatus(p.Name, t))
+	}
+	return all
+}
+
+func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err error) {
+	log := c.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	for i, t := range c.Program.Deliveries() {
+		target, err := targetOf(c.Program.Name, t, c.Secrets, log)
+		if err != nil {
+			return nil, err
+		}
+		s := sink.Config{
+			Broker: c.Broker, Pipeline: c.Program.Name, Table: t, DeadLetters: c.Program.Settings.DeadLetterTopic, Target: target,
+			SessionTimeout: c.SessionTimeout, Status: status[i], Logger: log,
+		}
+		if j, ok := t.Delivery.(*plan.JDBC); ok {
+			s.MaxRows, s.Interval = j.MaxRows, j.Interval
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// targetOf returns the target of a table.
+func targetOf(pipeline string, t *plan.Table, secrets secret.Source, log *slog.Logger) (sink.Target, error) {
+	switch d := t.Delivery.(type) {
+	case *plan.JDBC:
+		return postgres.New(pipeline, t, secrets, log), nil
+	default:
+		return nil, fmt.Errorf("table %s: no sink delivers to a %T", t.Name, d)
+	}
+}

@@ -1,0 +1,96 @@
+package sink
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/deadletter"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/plan"
+)
+
+// reader turns records of a result topic into rows.
+type reader struct {
+	table      *plan.Table
+	key, value format.Decoder
+}
+
+func newReader(t *plan.Table) (*reader, error) {
+	r := &reader{table: t}
+	var err error
+	if t.Upsert {
+		if r.key, err = format.NewDecoder(t.Kafka.Key.Name, t.Kafka.Key.Fields, t.Kafka.Key.Options, nil); err != nil {
+			return nil, err
+		}
+	}
+	r.value, err = format.NewDecoder(t.Kafka.Value.Name, t.Kafka.Value.Fields, t.Kafka.Value.Options, nil)
+	return r, err
+}
+
+func typesOf(fields []format.Field) []column.Type {
+	types := make([]column.Type, len(fields))
+	for i, f := range fields {
+		types[i] = f.Type
+	}
+	return types
+}
+
+// rows decodes records, in the order of their partitions, to a batch without positions. Of each key
+// only the last version remains. Records that can't be decoded are returned as well.
+func (r *reader) rows(records []*kgo.Record) (*Batch, []Refusal) {
+	b := &Batch{Rows: column.NewBatch(typesOf(r.table.Kafka.Value.Fields)), Deleted: column.NewBatch(typesOf(r.table.Kafka.Key.Fields))}
+	var bad []Refusal
+	if r.table.Upsert {
+		records = lastVersions(records)
+	}
+	for _, rec := range records {
+		if err := r.add(b, rec); err != nil {
+			bad = append(bad, Refusal{rec, deadletter.Because(deadletter.Undecodable, err)})
+		}
+	}
+	return b, bad
+}
+
+var errNoValue = errors.New("the record has no value, but the table has no primary key: it was not written by this pipeline")
+
+func (r *reader) add(b *Batch, rec *kgo.Record) error {
+	switch {
+	case rec.Value == nil && !r.table.Upsert:
+		return errNoValue
+	case rec.Value == nil:
+		if err := r.key.Decode(rec.Key, b.Deleted.Cols); err != nil {
+			return err
+		}
+		b.Deleted.N++
+		b.DeletedOrigins = append(b.DeletedOrigins, rec)
+	default:
+		if err := r.value.Decode(rec.Value, b.Rows.Cols); err != nil {
+			return err
+		}
+		b.Rows.N++
+		b.Origins = append(b.Origins, rec)
+	}
+	return nil
+}
+
+// lastVersions keeps the last record of each key and sorts by key, so that sessions lock rows in
+// the same order. All records of a key are in one partition.
+func lastVersions(records []*kgo.Record) []*kgo.Record {
+	last := make(map[string]*kgo.Record, len(records))
+	for _, rec := range records {
+		key := string(rec.Key)
+		if was := last[key]; was == nil || was.Offset < rec.Offset || was.Partition != rec.Partition {
+			last[key] = rec
+		}
+	}
+	kept := make([]*kgo.Record, 0, len(last))
+	for _, rec := range last {
+		kept = append(kept, rec)
+	}
+	slices.SortFunc(kept, func(a, b *kgo.Record) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return kept
+}

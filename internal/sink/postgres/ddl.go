@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"weir.example/weir/internal/plan"
+)
+
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
+// reserved are keywords that can't be names of columns without quotes.
+var reserved = strings.Fields(`all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column
+	concurrently constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp current_user default
+	deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is
+	isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer overlaps placing primary
+	references returning right select session_user similar some symmetric system_user table tablesample then to trailing true union unique user using
+	variadic verbose when where window with`)
+
+// identifier writes the name of a column as SQL: like Flink, without quotes where that is possible,
+// which makes it lower case.
+func identifier(name string) string {
+	lower := strings.ToLower(name)
+	if plainName.MatchString(lower) && !slices.Contains(reserved, lower) {
+		return lower
+	}
+	return pgx.Identifier{lower}.Sanitize()
+}
+
+// CreateTable returns the statement that creates the table of the database.
+func CreateTable(t *plan.Table, j *plan.JDBC) string {
+	var lines []string
+	for i, f := range t.Kafka.Value.Fields {
+		line := "  " + identifier(f.Name) + " " + typeOf(f.Type)
+		if t.Columns[t.Kafka.Value.Columns[i]].Type.NotNull {
+			line += " NOT NULL"
+		}
+		lines = append(lines, line)
+	}
+	if len(t.PrimaryKey) > 0 {
+		var names []string
+		for _, f := range t.Kafka.Key.Fields {
+			names = append(names, identifier(f.Name))
+		}
+		lines = append(lines, fmt.Sprintf("  PRIMARY KEY (%s)", strings.Join(names, ", ")))
+	}
+	return fmt.Sprintf("CREATE TABLE %s (\n%s\n);", j.Table, strings.Join(lines, ",\n"))
+}
+
+// CreateOffsets returns the statement that creates the table of the offsets.
+func CreateOffsets() string { return offsetsTable }
