@@ -4,6 +4,7 @@
 //	attach.go      the broker: a named one, an embedded one, or one that another process serves
 //	brokers.go     the brokers that tables name
 //	pipelines.go   pipelines with workers, alerts and metrics, for weir run and weir up
+//	sinks.go       sinks of tables outside of Kafka, beside their pipelines
 //	devicestats.go the main job's pipeline, for each format of readings
 //	slots.go       worker names for transactional ids
 //	registry.go    the schema registry that runs with the embedded broker

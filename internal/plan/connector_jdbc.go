@@ -99,7 +99,8 @@ func (j *JDBC) bindFlush(o *options) (err error) {
 	return nil
 }
 
-// MaxFlushRows bounds 'sink.buffer-flush.max-rows', because the rows of a transaction are in memory.
+// MaxFlushRows bounds 'sink.buffer-flush.max-rows', because the rows of a transaction are in
+// memory.
 const MaxFlushRows = 100_000
 
 // setResultFormats sets how rows are stored in the topic from which they are delivered: as JSON,

@@ -39,13 +39,13 @@ type Session interface {
 
 // Batch is a number of rows from one or more partitions.
 type Batch struct {
-	// Rows are to be inserted. Column i is the i-th that Table.Kafka.Value lists. If the table has a
-	// key, there is at most one row of each key, sorted by key, which replaces an existing one.
+	// Rows are to be inserted. Column i is the i-th that Table.Kafka.Value lists. If the table has
+	// a key, there is at most one row of each key, sorted by key, which replaces an existing one.
 	Rows    *column.Batch
 	Origins []*kgo.Record // of Rows
 
-	// Deleted are keys of rows to delete before. Column i is the i-th that Table.Kafka.Key lists. No
-	// key is also in Rows.
+	// Deleted are keys of rows to delete before. Column i is the i-th that Table.Kafka.Key lists.
+	// No key is also in Rows.
 	Deleted        *column.Batch
 	DeletedOrigins []*kgo.Record
 

@@ -10,10 +10,11 @@ import (
 	"weir.example/weir/internal/sink"
 )
 
-// Classes of SQLSTATE, by what an error means: https://www.postgresql.org/docs/current/errcodes-appendix.html.
+// Classes of SQLSTATE, by what an error means:
+// https://www.postgresql.org/docs/current/errcodes-appendix.html.
 var (
-	// byRows are errors of single rows: values, constraints, check options, exceptions that triggers
-	// raise.
+	// rowClasses are errors of single rows: values, constraints, check options, exceptions that
+	// triggers raise.
 	rowClasses = []string{"21", "22", "23", "44", "P0"}
 	// refusing are errors that last until somebody changes the database or the table: syntax and
 	// access rules, logins, names, features.
@@ -38,7 +39,8 @@ func hasClass(err error, classes []string) bool {
 func byRows(err error) bool { return hasClass(err, rowClasses) }
 
 // explain says what was being done when an error occurred. It is a *sink.RefusedError if trying
-// again is useless; anything else, such as a lost connection, a deadlock or a full disk, is retried.
+// again is useless; anything else, such as a lost connection, a deadlock or a full disk, is
+// retried.
 func explain(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

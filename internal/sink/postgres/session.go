@@ -168,8 +168,8 @@ func (s *session) deliver(ctx context.Context, b *sink.Batch, rows *prepared, re
 	return s.commit(ctx)
 }
 
-// advance moves the offsets of a batch. It is the first statement of the transaction: a session that
-// was fenced finds no rows, and another one has to wait until this one has committed.
+// advance moves the offsets of a batch. It is the first statement of the transaction: a session
+// that was fenced finds no rows, and another one has to wait until this one has committed.
 func (s *session) advance(ctx context.Context, b *sink.Batch) error {
 	var parts []int32
 	var from, next, epochs []int64

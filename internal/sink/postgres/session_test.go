@@ -49,8 +49,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// Rows that the database refuses become dead letters with its error, alone; so do rows that can't be
-// decoded, and deletions that a foreign key forbids.
+// Rows that the database refuses become dead letters with its error, alone; so do rows that can't
+// be decoded, and deletions that a foreign key forbids.
 func TestRefusedRows(t *testing.T) {
 	server, db, conn := database(t)
 	p, of := table(t, server, db, "k STRING, v BIGINT, s STRING", "k")
