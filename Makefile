@@ -32,9 +32,10 @@ MISSING = missing=""; \
 	need java openjdk-17-jdk-headless; need mvn maven; need pip3 python3-pip; need kcat kcat; \
 	need npm nodejs npm; need chromium chromium; need prometheus prometheus; \
 	need prometheus-alertmanager prometheus-alertmanager; need buildah buildah; \
-	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	[ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto
 
-deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL
+deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL, mosquitto
 	@$(MISSING); \
 	[ -z "$$missing" ] && exit 0; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null

@@ -28,6 +28,7 @@ import (
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest/mapping"
 	"weir.example/weir/internal/ingest/spool"
+	"weir.example/weir/internal/ingest/subscribe"
 )
 
 // Config is ingest.yaml.
@@ -37,7 +38,10 @@ type Config struct {
 	Lines  LinesConfig   `yaml:"lines"`
 	Spool  SpoolConfig   `yaml:"spool"`
 
+	Subscribe []subscribe.Config `yaml:"subscribe"` // MQTT brokers whose messages are taken
+
 	mapping *mapping.Mapping
+	dir     string // of the file
 }
 
 // HTTPConfig configures the HTTP server.
@@ -78,6 +82,7 @@ func ReadWith(path, listen string) (*Config, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	c.HTTP.Listen = cmp.Or(listen, c.HTTP.Listen)
+	c.dir = filepath.Dir(path)
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -87,6 +92,16 @@ func ReadWith(path, listen string) (*Config, error) {
 func (c *Config) complete() (err error) {
 	if c.mapping, err = mapping.New(c.Topics); err != nil {
 		return err
+	}
+	for i := range c.Subscribe {
+		if err := c.Subscribe[i].Complete(c.mapping.Filters(), c.dir); err != nil {
+			return fmt.Errorf("subscribe[%d]: %w", i, err)
+		}
+		for j := range i {
+			if c.Subscribe[i].URL == c.Subscribe[j].URL && c.Subscribe[i].ClientID == c.Subscribe[j].ClientID {
+				return fmt.Errorf("subscribe[%d]: another entry has the same url and client_id", i)
+			}
+		}
 	}
 	if c.HTTP.Listen == "" {
 		c.HTTP.Listen = ":8086"

@@ -14,6 +14,7 @@ import (
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/spool"
+	"weir.example/weir/internal/ingest/subscribe"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/site"
 )
@@ -29,6 +30,7 @@ type DevicesConfig struct {
 type Devices struct {
 	spool    *spool.Spool
 	server   *ingest.Server
+	sources  subscribe.All
 	source   produce.Source
 	producer produce.Config
 }
@@ -52,7 +54,12 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 		_ = s.Close() // nothing was appended
 		return nil, err
 	}
-	a.Registry.MustRegister(s, in)
+	for i := range c.Ingest.Subscribe {
+		from := subscribe.New(&c.Ingest.Subscribe[i], in, log)
+		d.sources = append(d.sources, from)
+		a.Part("messages of "+from.Name(), func(context.Context) error { return from.Failing() })
+	}
+	a.Registry.MustRegister(s, in, d.sources)
 	a.Part("spool", func(context.Context) error { return s.Stats().Failing })
 	observe := base.OnCommit
 	base.OnCommit = func(t produce.Commit) {
@@ -85,6 +92,9 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error { return d.server.Run(ctx) })
+	for _, from := range d.sources {
+		flow.Go(func() error { return from.Run(ctx) })
+	}
 	flow.Go(func() error {
 		_, err := produce.Run(ctx, d.producer, d.source)
 		return err

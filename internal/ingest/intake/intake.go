@@ -46,6 +46,25 @@ type Message struct {
 	Delivery *spool.Delivery // nil if the sender does not repeat what is not acknowledged
 }
 
+// Reject returns a dead letter with a whole message, as an entry for the spool.
+func (in *Intake) Reject(msg *Message, reason error) *spool.Entry {
+	origin := append([]source.Attribute{{Name: mapping.HeaderTopic, Value: msg.Topic}}, msg.origin()...)
+	result := mapping.Result{Rejected: []spool.Rejected{{Raw: msg.Payload, Reason: reason.Error(), Origin: origin}}}
+	in.Record(msg, &result)
+	return &spool.Entry{Rejected: result.Rejected, Delivery: msg.Delivery}
+}
+
+// origin are the headers of its dead letters, besides the topic.
+func (m *Message) origin() []source.Attribute {
+	origin := []source.Attribute{{Name: HeaderClient, Value: m.Client}}
+	if m.Protocol != HTTP {
+		origin = append(origin,
+			source.Attribute{Name: HeaderQoS, Value: strconv.Itoa(int(m.QoS))},
+			source.Attribute{Name: HeaderRetain, Value: strconv.FormatBool(m.Retain)})
+	}
+	return origin
+}
+
 // headers are the headers of a message that is kept as it is.
 func (m *Message) headers() []source.Attribute {
 	if m.Protocol == HTTP {
@@ -91,13 +110,7 @@ func (in *Intake) Spool() *spool.Spool { return in.spool }
 // Map returns what a message contains, as an entry for the spool. The entry is nil if there is
 // nothing to store, because the message is ignored on purpose: it can be acknowledged at once.
 func (in *Intake) Map(msg *Message) (*spool.Entry, mapping.Result) {
-	origin := []source.Attribute{{Name: HeaderClient, Value: msg.Client}}
-	if msg.Protocol != HTTP {
-		origin = append(origin,
-			source.Attribute{Name: HeaderQoS, Value: strconv.Itoa(int(msg.QoS))},
-			source.Attribute{Name: HeaderRetain, Value: strconv.FormatBool(msg.Retain)})
-	}
-	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: origin, Headers: msg.headers()})
+	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: msg.origin(), Headers: msg.headers()})
 	in.Record(msg, &result)
 	if len(result.Readings)+len(result.Rejected)+len(result.Messages) == 0 {
 		return nil, result

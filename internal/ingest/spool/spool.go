@@ -220,6 +220,19 @@ func (s *Spool) Append(e *Entry, done func(Receipt, error)) {
 	}
 }
 
+// TryAppend is like Append, but returns the reason if it is already known why the entry cannot be
+// stored; done is not called then.
+func (s *Spool) TryAppend(e *Entry, done func(Receipt, error)) error {
+	receipt, decided, err := s.enqueue(e, done)
+	if err != nil {
+		return err
+	}
+	if decided {
+		done(receipt, nil)
+	}
+	return nil
+}
+
 // Put stores an entry and returns once it is durable. If ctx is done earlier, the entry may still
 // be stored.
 func (s *Spool) Put(ctx context.Context, e *Entry) (Receipt, error) {
