@@ -264,8 +264,8 @@ func TestRedelivery(t *testing.T) {
 	}
 }
 
-// What mosquitto drops with its default limits is reported, by the broker's own count and exactly by
-// the devices' numbers; so is a session that a crash has cost.
+// What mosquitto drops with its default limits is reported, by the broker's own count and exactly
+// by the devices' numbers; so is a session that a crash has cost.
 func TestReportsLoss(t *testing.T) {
 	t.Parallel()
 	m := mqtttest.StartMosquitto(t, "sys_interval 1")
@@ -290,7 +290,10 @@ func TestReportsLoss(t *testing.T) {
 	w.start()
 	w.connected()
 	publish(sent)
-	w.until("the last one is missing", func() bool { w.read(); return len(w.items) > 0 && w.items[len(w.items)-1].Seq >= 0 && w.spool.Stats().Items == 0 && len(w.items) > 900 })
+	w.until("the last one is missing", func() bool {
+		w.read()
+		return len(w.items) > 0 && w.items[len(w.items)-1].Seq >= 0 && w.spool.Stats().Items == 0 && len(w.items) > 900
+	})
 	lost := sent + 1 - len(w.items)
 	w.until("the broker's drops are not reported", func() bool {
 		w.sub.mu.Lock()
