@@ -7,7 +7,6 @@
 //	link.go       a connection: packets
 //	acks.go       acknowledgements in order
 //	loss.go       losses that can be proven
-//	guess.go      a proposal of rules for what a broker has
 //	metrics.go    Prometheus metrics
 //
 // # What is lost and what is repeated
