@@ -33,15 +33,16 @@ func newIngest() *cobra.Command {
 	var c ingestCommand
 	cmd := &cobra.Command{
 		Use:   "ingest FILE",
-		Short: "Accept readings from devices and gateways by HTTP, exactly once in Kafka",
+		Short: "Accept readings from devices and gateways by HTTP and MQTT, exactly once in Kafka",
 		Long: `Accepts readings that devices and gateways push, as the file in YAML describes. What is acknowledged is on the disk, in a
 spool, and is sent from there to the topic sensor_data_tx, or to that of --topic, in transactions that contain the spool's position:
 nothing that was acknowledged is lost or repeated, whenever this process is killed. Messages without a reading go to the dead
-letters, with their bytes and the reason. While Kafka is away, the spool fills; once it is full, requests get 429 and have to be retried.
+letters, with their bytes and the reason. While Kafka is away, the spool fills; once it is full, requests get 429 and have to be retried, and MQTT clients get 0x97 or wait.
 
   POST /v1/readings         readings in JSON: one, an array, or one per line
   POST /v1/topics/TOPIC     a message in any form, mapped by the first rule of the file whose topic filter matches
   POST /api/v2/write        InfluxDB's line protocol, from Telegraf and others; also /write
+  MQTT                      with mqtt.listen, a broker for MQTT 3.1.1 and 5 (QoS 0 and 1), whose messages the same rules map
 
 The spool numbers the readings of each device, so that weir verify finds what is missing or repeated.`,
 		Example: `  weir ingest ingest.yaml
@@ -66,7 +67,7 @@ The spool numbers the readings of each device, so that weir verify finds what is
 	c.topic.add(cmd, siteScope)
 	c.admins.add(cmd, "")
 	c.traces.add(cmd)
-	cmd.Flags().BoolVar(&c.insecure, "insecure-listen", false, "accept readings from anybody at an address that other machines can reach")
+	cmd.Flags().BoolVar(&c.insecure, "insecure-listen", false, "accept readings from anybody, or without TLS, at an address that other machines can reach")
 	c.stop.add(cmd)
 	cmd.AddCommand(newIngestTest())
 	return cmd
@@ -102,14 +103,14 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err := at.Observe(admin.Registry); err != nil {
 		return err
 	}
-	devices, err := admin.Devices(&node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.insecure}, produce.Config{
+	devices, err := admin.Devices(ctx, &node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.insecure}, produce.Config{
 		Broker: admin.Broker(at.Broker), Topic: where.Readings(), DLQ: where.DeadLetters(), Progress: where.Progress(),
 		StopTimeout: c.stop.limit(), MarkTransactions: true, Logger: log,
 	}, where, log)
 	if err != nil {
 		return usage(err)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at %s\n", devices.URL())
+	fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at %s\n", strings.Join(devices.URLs(), " and "))
 	if err := devices.Run(ctx, nil); err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type upCommand struct {
 	alerts   string
 	ingest   string // file of weir ingest
 	http     string // address for readings of devices
+	mqtt     string // likewise
 	length   time.Duration
 }
 
@@ -49,7 +50,7 @@ was stopped or killed.`,
 		Example: `  weir up
   weir up --pipeline alert_temperature --alerts alerts.yaml
   weir up --devices 1000 --rate 20000 --for 30s
-  weir up --no-fleet --http :8086     # your devices instead; also --ingest ingest.yaml
+  weir up --no-fleet --mqtt :1883     # your devices instead; also --http :8086, --ingest ingest.yaml
   weir up --brokers kafka-1:9092,kafka-2:9092`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -93,8 +94,9 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
 	f.StringVar(&u.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
 	f.BoolVar(&u.config.NoFleet, "no-fleet", false, "simulate no devices")
-	f.StringVar(&u.ingest, "ingest", "", "accept readings of devices by HTTP as with weir ingest FILE")
+	f.StringVar(&u.ingest, "ingest", "", "accept readings of devices as with weir ingest FILE")
 	f.StringVar(&u.http, "http", "", "accept readings of devices by HTTP at this address, such as :8086 for port 8086 of 127.0.0.1; takes precedence over that of --ingest")
+	f.StringVar(&u.mqtt, "mqtt", "", "run an MQTT broker for devices at this address, such as :1883 for port 1883 of 127.0.0.1; takes precedence over that of --ingest")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
 	u.serve.add(cmd)
 	u.stop.add(cmd)
@@ -139,8 +141,8 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	if c.Alerts, err = readAlerts(u.alerts, c.Pipelines); err != nil {
 		return err
 	}
-	if u.ingest != "" || u.http != "" {
-		devices, err := ingest.ReadWith(u.ingest, u.http)
+	if u.ingest != "" || u.http != "" || u.mqtt != "" {
+		devices, err := ingest.ReadWith(u.ingest, u.http, u.mqtt)
 		if err != nil {
 			return usage(err)
 		}

@@ -59,7 +59,7 @@ func (v *upView) ready(r node.Ready) {
 	if r.Fleet {
 		sources = append(sources, "fleet")
 	}
-	if r.Devices != "" {
+	if len(r.Devices) > 0 {
 		sources = append(sources, "devices")
 	}
 	fmt.Fprintf(v.w, "%s  %s → %s → %s, on the %s\n", v.styled(bold, "weir up"), cmp.Or(strings.Join(sources, ", "), "nothing"), v.site.Readings(), v.site.Stats(), r.Broker)
@@ -70,8 +70,12 @@ func (v *upView) ready(r node.Ready) {
 	tail := "weir tail " + v.site.Stats()
 	width := max(46, max(len(verify), len(tail), len("weir transactions list"))+len(v.tail))
 	line := func(what, is string) { fmt.Fprintf(v.w, "  %-*s %s\n", width, what, v.styled(faint, is)) }
-	if r.Devices != "" {
-		line(r.Devices+"/v1/readings", "readings of devices in JSON; weir ingest --help")
+	for _, url := range r.Devices {
+		if strings.HasPrefix(url, "http") {
+			line(url+"/v1/readings", "readings of devices in JSON; weir ingest --help")
+		} else {
+			line(url, "readings of devices by MQTT; weir ingest --help")
+		}
 	}
 	switch {
 	case r.Console != "":

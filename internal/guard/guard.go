@@ -41,7 +41,28 @@ const SecretFile = "internal.secret"
 
 // Open returns the guard of a data directory, with a new secret for its processes.
 func Open(ctx context.Context, c Config) (*Guard, error) {
-	g := &Guard{certs: c.ClientCerts, secret: randomText(32)}
+	g, err := withSecret(ctx, c, randomText(32))
+	if err != nil {
+		return nil, err
+	}
+	return g, writePrivate(filepath.Join(c.Dir, SecretFile), []byte(g.secret))
+}
+
+// Join returns the guard of a data directory whose broker another process serves, or none does. It
+// leaves the secret as it is.
+func Join(ctx context.Context, c Config) (*Guard, error) {
+	secret, err := Secret(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if secret == "" {
+		secret = randomText(32) // known to nobody
+	}
+	return withSecret(ctx, c, secret)
+}
+
+func withSecret(ctx context.Context, c Config, secret string) (*Guard, error) {
+	g := &Guard{certs: c.ClientCerts, secret: secret}
 	_, _ = rand.Read(g.unknown[:]) // it never fails
 	var err error
 	if g.users, err = OpenUsers(c.Dir); err != nil {
@@ -58,7 +79,7 @@ func Open(ctx context.Context, c Config) (*Guard, error) {
 			return nil, err
 		}
 	}
-	return g, writePrivate(filepath.Join(c.Dir, SecretFile), []byte(g.secret))
+	return g, nil
 }
 
 // Secret returns the secret with which processes that own a data directory log in, as the user

@@ -81,6 +81,9 @@ func newServer(cfg *Config, in *intake.Intake, log *slog.Logger) (h *Server, err
 // Addr returns the address.
 func (h *Server) Addr() string { return h.listener.Addr().String() }
 
+// Close stops listening. Run does that itself.
+func (h *Server) Close() error { return h.listener.Close() }
+
 // Run serves until ctx is done, and then lets the requests in progress end.
 func (h *Server) Run(ctx context.Context) error {
 	stopped := make(chan struct{})

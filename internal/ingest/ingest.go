@@ -27,13 +27,16 @@ import (
 
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest/mapping"
+	"weir.example/weir/internal/ingest/mqtt"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/ingest/subscribe"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Config is ingest.yaml.
 type Config struct {
 	HTTP   HTTPConfig    `yaml:"http"`
+	MQTT   MQTTConfig    `yaml:"mqtt"`
 	Topics mapping.Rules `yaml:"topics"` // by topic filter, in order: the first that matches counts
 	Lines  LinesConfig   `yaml:"lines"`
 	Spool  SpoolConfig   `yaml:"spool"`
@@ -46,9 +49,21 @@ type Config struct {
 
 // HTTPConfig configures the HTTP server.
 type HTTPConfig struct {
-	Listen     string `yaml:"listen"`      // host:port; without a host 127.0.0.1; default 127.0.0.1:8086
+	Listen     string `yaml:"listen"`      // host:port; without a host 127.0.0.1; default 127.0.0.1:8086, or none if there is another way in
 	TokensFile string `yaml:"tokens_file"` // bearer tokens, one per line; default none: anybody may send
 	MaxBody    string `yaml:"max_body"`    // of a request, decompressed; default 8MiB
+}
+
+// MQTTConfig configures the embedded MQTT broker.
+type MQTTConfig struct {
+	Listen        string        `yaml:"listen"`         // host:port; without a host 127.0.0.1; default none
+	Cert          string        `yaml:"cert"`           // file in PEM format with the certificate to serve; default no TLS
+	Key           string        `yaml:"key"`            // file in PEM format with its key
+	ClientCA      string        `yaml:"client_ca"`      // file in PEM format with authorities whose certificates let clients log in
+	MaxClients    int           `yaml:"max_clients"`    // connected at a time; default 20,000
+	MaxPacket     string        `yaml:"max_packet"`     // default 1MiB
+	SessionExpiry time.Duration `yaml:"session_expiry"` // longest time for which the session of an absent client is kept; default 24h
+	Allow         []mqtt.Rule   `yaml:"allow"`          // what users with the role device may do; default: publish to all topics
 }
 
 // LinesConfig configures the line protocol.
@@ -64,14 +79,14 @@ type SpoolConfig struct {
 }
 
 // Read reads ingest.yaml.
-func Read(path string) (*Config, error) { return ReadWith(path, "") }
+func Read(path string) (*Config, error) { return ReadWith(path, "", "") }
 
-// ReadWith is like Read, but listen replaces the address of the file if it is not "", and path may
-// be "" for the defaults.
-func ReadWith(path, listen string) (*Config, error) {
+// ReadWith is like Read, but addresses that are not "" replace those of the file, and path may be
+// "" for the defaults.
+func ReadWith(path, http, mqtt string) (*Config, error) {
 	c := &Config{}
 	if path == "" {
-		c.HTTP.Listen = listen
+		c.HTTP.Listen, c.MQTT.Listen = http, mqtt
 		return c, c.complete()
 	}
 	text, err := os.ReadFile(path) //nolint:gosec // chosen by the user
@@ -81,7 +96,7 @@ func ReadWith(path, listen string) (*Config, error) {
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c.HTTP.Listen = cmp.Or(listen, c.HTTP.Listen)
+	c.HTTP.Listen, c.MQTT.Listen = cmp.Or(http, c.HTTP.Listen), cmp.Or(mqtt, c.MQTT.Listen)
 	c.dir = filepath.Dir(path)
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -89,7 +104,19 @@ func ReadWith(path, listen string) (*Config, error) {
 	return c, nil
 }
 
+// plainRules are the rules for MQTT if the configuration has none.
+const plainRules = `
+"+device": {}
+"+device/+sensor": { value: payload }
+"+/+device/+sensor": { value: payload }
+`
+
 func (c *Config) complete() (err error) {
+	if c.MQTT.Listen != "" && c.Topics.Empty() && len(c.Subscribe) == 0 {
+		if err := yaml.Unmarshal([]byte(plainRules), &c.Topics); err != nil {
+			return err
+		}
+	}
 	if c.mapping, err = mapping.New(c.Topics); err != nil {
 		return err
 	}
@@ -103,17 +130,24 @@ func (c *Config) complete() (err error) {
 			}
 		}
 	}
-	if c.HTTP.Listen == "" {
+	if c.HTTP.Listen == "" && c.MQTT.Listen == "" {
 		c.HTTP.Listen = ":8086"
 	}
-	host, port, err := net.SplitHostPort(c.HTTP.Listen)
+	for _, listen := range []struct {
+		name string
+		at   *string
+	}{{"http.listen", &c.HTTP.Listen}, {"mqtt.listen", &c.MQTT.Listen}} {
+		if *listen.at, err = local(*listen.at); err != nil {
+			return fmt.Errorf("%s: %w", listen.name, err)
+		}
+	}
+	broker, err := c.broker()
 	if err != nil {
-		return fmt.Errorf("http.listen: %w", err)
+		return err
 	}
-	if host == "" {
-		host = "127.0.0.1"
+	if err := broker.Validate(); err != nil {
+		return err
 	}
-	c.HTTP.Listen = net.JoinHostPort(host, port)
 	if _, err := size(c.HTTP.MaxBody, defaultBody); err != nil {
 		return fmt.Errorf("http.max_body: %w", err)
 	}
@@ -121,6 +155,48 @@ func (c *Config) complete() (err error) {
 		return fmt.Errorf("spool.max: %w", err)
 	}
 	return nil
+}
+
+// local adds the host 127.0.0.1 to an address without a host. "" stays "".
+func local(address string) (string, error) {
+	if address == "" {
+		return "", nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port), nil
+}
+
+// broker returns the settings of the MQTT broker that the file has.
+func (c *Config) broker() (mqtt.Config, error) {
+	m := mqtt.Config{Listen: c.MQTT.Listen, MaxClients: c.MQTT.MaxClients, SessionExpiry: c.MQTT.SessionExpiry, Allow: c.MQTT.Allow}
+	var err error
+	if m.MaxPacket, err = size(c.MQTT.MaxPacket, 0); err != nil {
+		return m, fmt.Errorf("mqtt.max_packet: %w", err)
+	}
+	return m, nil
+}
+
+// ListenMQTT starts the MQTT broker; nil if there is none. What the file does not say is taken from
+// with.
+func (c *Config) ListenMQTT(dataDir string, with mqtt.Config) (*mqtt.Broker, error) {
+	if c.MQTT.Listen == "" {
+		return nil, nil
+	}
+	m, err := c.broker()
+	if err != nil {
+		return nil, err
+	}
+	m.Intake, m.Guard, m.TLS, m.Insecure, m.Logger = with.Intake, with.Guard, with.TLS, with.Insecure, with.Logger
+	m.Dir = filepath.Join(dataDir, "mqtt")
+	if c.MQTT.Cert+c.MQTT.Key+c.MQTT.ClientCA != "" {
+		if m.TLS, err = tlsconf.NewServer(c.MQTT.Cert, c.MQTT.Key, c.MQTT.ClientCA, with.Logger); err != nil {
+			return nil, fmt.Errorf("mqtt: %w", err)
+		}
+	}
+	return mqtt.Listen(m)
 }
 
 // Mapping returns the rules.

@@ -17,8 +17,8 @@ type Ready struct {
 	Registry   string // URL; "" if the registry is off
 	NoRegistry error  // why it is off although one was requested
 
-	Devices string // URL for readings of devices; "" if there is none
-	Fleet   bool   // devices are simulated
+	Devices []string // URLs for readings of devices
+	Fleet   bool     // devices are simulated
 }
 
 // openConsole opens the console. It returns nil if none is configured, or if it is optional and its

@@ -11,25 +11,31 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/ingest/intake"
+	"weir.example/weir/internal/ingest/mqtt"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/ingest/subscribe"
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/site"
+	"weir.example/weir/internal/tlsconf"
 )
 
 // DevicesConfig configures where devices send readings.
 type DevicesConfig struct {
 	Ingest   *ingest.Config
-	DataDir  string // for the spool, unless Ingest names a directory
-	Insecure bool   // also at an address that other machines can reach without a token
+	DataDir  string          // for the spool, unless Ingest names a directory, and for MQTT sessions
+	Insecure bool            // also at an address that other machines can reach without a token
+	Guard    *guard.Guard    // who may use the MQTT broker; default: the users of DataDir
+	TLS      *tlsconf.Server // of the MQTT broker, unless Ingest has one; nil: none
 }
 
 // Devices accepts readings of devices, and sends them to Kafka.
 type Devices struct {
 	spool    *spool.Spool
-	server   *ingest.Server
+	server   *ingest.Server // nil: none
+	mqtt     *mqtt.Broker   // nil: none
 	sources  subscribe.All
 	source   produce.Source
 	producer produce.Config
@@ -37,7 +43,7 @@ type Devices struct {
 
 // Devices opens the spool and begins to listen. base has the settings of the producer that do not
 // depend on its source.
-func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log *slog.Logger) (*Devices, error) {
+func (a *Admin) Devices(ctx context.Context, c *DevicesConfig, base produce.Config, at site.Site, log *slog.Logger) (*Devices, error) {
 	kept := c.Ingest.Mapping().Topics()
 	for _, t := range at.Topics() {
 		if slices.Contains(kept, t.Name) {
@@ -50,9 +56,20 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 	}
 	in := intake.New(c.Ingest.Mapping(), s)
 	d := &Devices{spool: s, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
-	if d.server, err = ingest.Listen(c.Ingest, in, c.Insecure, log); err != nil {
-		_ = s.Close() // nothing was appended
-		return nil, err
+	if c.Ingest.HTTP.Listen != "" {
+		if d.server, err = ingest.Listen(c.Ingest, in, c.Insecure, log); err != nil {
+			return nil, errors.Join(err, s.Close()) // nothing was appended
+		}
+	}
+	who := c.Guard
+	if who == nil && c.Ingest.MQTT.Listen != "" {
+		if who, err = guard.Join(ctx, guard.Config{Dir: c.DataDir, ClientCerts: c.Ingest.MQTT.ClientCA != ""}); err != nil {
+			return nil, errors.Join(err, d.close())
+		}
+	}
+	d.mqtt, err = c.Ingest.ListenMQTT(c.DataDir, mqtt.Config{Intake: in, Guard: who, TLS: c.TLS, Insecure: c.Insecure, Logger: log})
+	if err != nil {
+		return nil, errors.Join(err, d.close())
 	}
 	for i := range c.Ingest.Subscribe {
 		from := subscribe.New(&c.Ingest.Subscribe[i], in, log)
@@ -60,6 +77,10 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 		a.Part("messages of "+from.Name(), func(context.Context) error { return from.Failing() })
 	}
 	a.Registry.MustRegister(s, in, d.sources)
+	if d.mqtt != nil {
+		a.Registry.MustRegister(d.mqtt)
+		a.Part("mqtt", func(context.Context) error { return d.mqtt.Err() })
+	}
 	a.Part("spool", func(context.Context) error { return s.Stats().Failing })
 	observe := base.OnCommit
 	base.OnCommit = func(t produce.Commit) {
@@ -73,15 +94,26 @@ func (a *Admin) Devices(c *DevicesConfig, base produce.Config, at site.Site, log
 	return d, nil
 }
 
-// URL returns the address.
-func (d *Devices) URL() string { return "http://" + d.server.Addr() }
-
-// url is like URL; "" if d is nil.
-func (d *Devices) url() string {
-	if d == nil {
-		return ""
+// close ends what has not begun to run.
+func (d *Devices) close() (err error) {
+	if d.server != nil {
+		err = d.server.Close()
 	}
-	return d.URL()
+	return errors.Join(err, d.spool.Close())
+}
+
+// URLs returns the addresses at which devices send readings: http:// and mqtt:// or mqtts://.
+func (d *Devices) URLs() (all []string) {
+	if d == nil {
+		return nil
+	}
+	if d.server != nil {
+		all = append(all, "http://"+d.server.Addr())
+	}
+	if d.mqtt != nil {
+		all = append(all, d.mqtt.URL())
+	}
+	return all
 }
 
 // Run accepts and sends readings until ctx is done. It must be called, and closes the spool.
@@ -91,7 +123,12 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 		return errors.Join(fmt.Errorf("topics of messages: %w", err), d.spool.Close())
 	}
 	flow, ctx := errgroup.WithContext(ctx)
-	flow.Go(func() error { return d.server.Run(ctx) })
+	if d.server != nil {
+		flow.Go(func() error { return d.server.Run(ctx) })
+	}
+	if d.mqtt != nil {
+		flow.Go(func() error { return d.mqtt.Run(ctx) })
+	}
 	for _, from := range d.sources {
 		flow.Go(func() error { return from.Run(ctx) })
 	}

@@ -137,7 +137,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		MarkTransactions: cfg.Mark, Logger: cfg.Logger,
 		OnCommit: func(c produce.Commit) { meter.produced(c.Readings, c.DeadLetters) },
 	}
-	devices, err := cfg.openDevices(producer)
+	devices, err := cfg.openDevices(ctx, kafka, producer)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas, devices.url(), !cfg.NoFleet})
+		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas, devices.URLs(), !cfg.NoFleet})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
@@ -208,11 +208,13 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 }
 
 // openDevices returns what accepts readings of devices; nil for nothing.
-func (cfg *Config) openDevices(base produce.Config) (*Devices, error) {
+func (cfg *Config) openDevices(ctx context.Context, kafka *Attachment, base produce.Config) (*Devices, error) {
 	if cfg.Devices == nil {
 		return nil, nil
 	}
-	return cfg.Admin.Devices(cfg.Devices, base, cfg.Site, cfg.Logger)
+	c := *cfg.Devices
+	c.Guard, c.TLS, c.Insecure = kafka.Guard(), cfg.Kafka.TLS, c.Insecure || cfg.Kafka.InsecureListen
+	return cfg.Admin.Devices(ctx, &c, base, cfg.Site, cfg.Logger)
 }
 
 // encoding returns the encoding of readings; nil for JSON.

@@ -42,6 +42,9 @@ type settings struct {
 	To       string            `yaml:"to"`        // topic of Kafka for messages that are kept as they are, instead of readings
 }
 
+// Empty reports whether there are no rules.
+func (r *Rules) Empty() bool { return len(r.filters) == 0 }
+
 // UnmarshalYAML implements yaml.BytesUnmarshaler.
 func (r *Rules) UnmarshalYAML(text []byte) error {
 	var ordered yaml.MapSlice
