@@ -33,9 +33,9 @@ MISSING = missing=""; \
 	need npm nodejs npm; need chromium chromium; need prometheus prometheus; \
 	need prometheus-alertmanager prometheus-alertmanager; need buildah buildah; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	[ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto
+	[ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto; need mosquitto_pub mosquitto-clients
 
-deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL, mosquitto
+deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL, mosquitto and its clients
 	@$(MISSING); \
 	[ -z "$$missing" ] && exit 0; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null

@@ -133,9 +133,9 @@ func (l *listener) greet(raw net.Conn) (*conn, error) {
 	if l.closed.Load() {
 		return nil, net.ErrClosed
 	}
-	_ = raw.SetDeadline(time.Now().Add(connectTimeout)) // fails on a closed connection, and so does what follows
+	_ = raw.SetDeadline(time.Now().Add(l.b.cfg.connectTimeout)) // fails on a closed connection, and so does what follows
 	c := &conn{Conn: raw, b: l.b, frames: frames{max: l.b.cfg.MaxPacket}, finished: make(chan struct{})}
-	c.room.L = &c.mu
+	c.room.L, c.out.room.L = &c.mu, &c.out.mu
 	if l.tls != nil {
 		secure := tls.Server(raw, l.tls)
 		if err := secure.Handshake(); err != nil { //nolint:noctx // the deadline bounds it
@@ -188,6 +188,7 @@ type conn struct {
 	packetID uint16 // of the SUBSCRIBE or UNSUBSCRIBE in progress; of the reading goroutine
 
 	messages
+	out output
 }
 
 // largePacket is the size from which the memory of packets that are being received is bounded.
@@ -228,22 +229,16 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// Write implements io.Writer. A client that does not read cannot occupy a goroutine for long.
-func (c *conn) Write(p []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return c.Conn.Write(p)
-}
-
 // SetDeadline sets the deadline of reads only: Write has its own.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// Close ends the connection, and the wait for room.
+// Close ends the connection, once what was written before has been sent, and the wait for room.
 func (c *conn) Close() error {
 	c.mu.Lock()
 	c.closed = true
 	c.room.Broadcast()
 	c.mu.Unlock()
-	return c.Conn.Close()
+	return c.out.close(c.Conn)
 }
 
 // gone removes the connection when it has ended.
@@ -256,12 +251,4 @@ func (c *conn) gone() {
 		delete(c.b.current, c.id)
 	}
 	c.b.mu.Unlock()
-}
-
-// disconnect ends the connection, and tells a client of MQTT 5 why.
-func (c *conn) disconnect(code packets.Code) {
-	if c.welcome.Load() && c.version == 5 {
-		_, _ = c.Write([]byte{packets.Disconnect << 4, 2, code.Code, 0}) // it may be closed already
-	}
-	_ = c.Close()
 }

@@ -8,6 +8,7 @@
 //	publish.go  a connection's messages: in flight, in order, acknowledged
 //	finish.go   what happens to a message once the spool has it, or has refused it
 //	listener.go accepting connections: TLS, time limits, the first packet
+//	output.go   what is sent on a connection, without waiting for the client
 //	frame.go    limits of the packets that arrive on a connection
 //	acl.go      who may publish and subscribe to which topics
 //	store.go    sessions, subscriptions, retained and undelivered messages on the disk
@@ -69,22 +70,25 @@ type Config struct {
 
 	Intake *intake.Intake
 	Logger *slog.Logger
+
+	connectTimeout time.Duration // for TLS and CONNECT; default 10 s
 }
 
 // Limits of a broker. They bound what one client, and all of them together, can occupy.
 const (
-	maxInFlight    = 100       // messages of a connection that are not yet acknowledged: the Receive Maximum
-	maxBytes       = 2 << 20   // their bytes, or a single larger message
-	maxConnect     = 128 << 10 // bytes of CONNECT
-	maxUnknown     = 2000      // connections without a CONNECT yet
-	connectTimeout = 10 * time.Second
-	writeTimeout   = 10 * time.Second
-	maxClientID    = 256  // bytes
-	maxTopic       = 1024 // bytes of a topic or a topic filter
-	maxFilters     = 100  // subscriptions of a client
-	maxKeepalive   = 3600 // seconds; MQTT 5 clients are told
+	maxInFlight  = 100       // messages of a connection that are not yet acknowledged: the Receive Maximum
+	maxBytes     = 2 << 20   // their bytes, or a single larger message
+	maxConnect   = 128 << 10 // bytes of CONNECT
+	maxUnknown   = 2000      // connections without a CONNECT yet
+	writeTimeout = 10 * time.Second
+	maxClientID  = 256  // bytes
+	maxTopic     = 1024 // bytes of a topic or a topic filter
+	maxFilters   = 100  // subscriptions of a client
+	maxKeepalive = 3600 // seconds; MQTT 5 clients are told
 
-	pendingWrites  = 1024      // packets that wait to be sent to a client
+	maxOutput      = 2 << 20   // bytes that wait to be sent to a client besides messages
+	pendingOutput  = 64 << 10  // bytes that wait to be sent, from which messages wait
+	pendingWrites  = 1024      // messages that wait to be sent to a client
 	maxUndelivered = 1000      // messages with QoS 1 that a subscriber has not acknowledged
 	maxAliases     = 16        // topics that an MQTT 5 client can abbreviate
 	maxLarge       = 256 << 20 // bytes of large packets that are being received
@@ -114,6 +118,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SessionExpiry == 0 {
 		c.SessionExpiry = 24 * time.Hour
+	}
+	if c.connectTimeout == 0 {
+		c.connectTimeout = 10 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -28,8 +28,6 @@ type messages struct {
 	queue    []*message // without an outcome, or behind one without; in order
 	held     []*message // refused by the spool, to be appended again; in order
 	retrying bool       // the first of them is being appended
-	acks     []*message // with an outcome, to be acknowledged
-	writing  bool       // a goroutine does that
 }
 
 // message is a PUBLISH and what becomes of it.
@@ -214,55 +212,26 @@ func (c *conn) settle(m *message, code byte) {
 		c.retrying = false
 	}
 	n := 0
+	var acks bytes.Buffer
 	for n < len(c.queue) && c.queue[n].done {
+		next := c.queue[n]
+		if next.pk.FixedHeader.Qos > 0 {
+			ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: next.pk.PacketID, ProtocolVersion: c.version, ReasonCode: next.code}
+			_ = ack.PubackEncode(&acks) // it never fails
+		}
+		c.count--
+		c.bytes -= next.size
 		n++
 	}
-	c.acks = append(c.acks, c.queue[:n]...)
 	c.queue = slices.Delete(c.queue, 0, n)
-	begin := len(c.acks) > 0 && !c.writing
-	c.writing = c.writing || begin
 	next := m.retried && len(c.held) > 0
+	c.room.Broadcast()
 	c.mu.Unlock()
-	if begin {
-		go c.acknowledge()
+	if acks.Len() > 0 {
+		_, _ = c.Write(acks.Bytes()) // a client that is gone sends the messages again
 	}
 	if next {
 		c.again()
-	}
-}
-
-// acknowledge sends PUBACKs until there is none left to be sent.
-func (c *conn) acknowledge() {
-	var buf bytes.Buffer
-	for {
-		c.mu.Lock()
-		all := c.acks
-		c.acks = nil
-		if len(all) == 0 {
-			c.writing = false
-			c.mu.Unlock()
-			return
-		}
-		c.mu.Unlock()
-		buf.Reset()
-		var bytes int64
-		for _, m := range all {
-			bytes += m.size
-			if m.pk.FixedHeader.Qos > 0 {
-				ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: m.pk.PacketID, ProtocolVersion: c.version, ReasonCode: m.code}
-				_ = ack.PubackEncode(&buf) // it never fails
-			}
-		}
-		if buf.Len() > 0 {
-			if _, err := c.Write(buf.Bytes()); err != nil {
-				_ = c.Close()
-			}
-		}
-		c.mu.Lock()
-		c.count -= len(all)
-		c.bytes -= bytes
-		c.room.Broadcast()
-		c.mu.Unlock()
 	}
 }
 

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/autopaho"
+	"github.com/eclipse/paho.golang/paho"
+	paho3 "github.com/eclipse/paho.mqtt.golang"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/longtest"
+	"weir.example/weir/internal/node"
+)
+
+var acceptingMQTT = regexp.MustCompile(`(mqtt://\S+)`)
+
+// publisher publishes the numbers from 0 to a topic of its own with QoS 1, several at a time.
+type publisher interface {
+	publish(ctx context.Context, n int) error // returns once the number is acknowledged
+	end()
+}
+
+// publisher3 is a client of MQTT 3.1.1.
+type publisher3 struct {
+	id     string
+	client paho3.Client
+}
+
+func newPublisher3(t *testing.T, id, url string) *publisher3 {
+	options := paho3.NewClientOptions().AddBroker(strings.Replace(url, "mqtt:", "tcp:", 1)).SetClientID(id).SetCleanSession(false).
+		SetConnectRetry(true).SetConnectRetryInterval(20 * time.Millisecond).SetMaxReconnectInterval(50 * time.Millisecond).SetProtocolVersion(4)
+	p := &publisher3{id, paho3.NewClient(options)}
+	if token := p.client.Connect(); !token.WaitTimeout(20*time.Second) || token.Error() != nil {
+		t.Fatal("MQTT 3.1.1: no connection", token.Error())
+	}
+	return p
+}
+
+func (p *publisher3) publish(ctx context.Context, n int) error {
+	token := p.client.Publish("site/"+p.id+"/n", 1, false, fmt.Sprint(n))
+	select {
+	case <-token.Done():
+		return token.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *publisher3) end() { p.client.Disconnect(100) }
+
+// publisher5 is a client of MQTT 5.
+type publisher5 struct {
+	id     string
+	client *autopaho.ConnectionManager
+}
+
+func newPublisher5(t *testing.T, id, address string) *publisher5 {
+	server, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := autopaho.NewConnection(context.Background(), autopaho.ClientConfig{
+		ServerUrls: []*url.URL{server}, KeepAlive: 20, SessionExpiryInterval: 3600, ConnectTimeout: 5 * time.Second,
+		ReconnectBackoff: func(int) time.Duration { return 30 * time.Millisecond },
+		ClientConfig:     paho.ClientConfig{ClientID: id, PacketTimeout: time.Minute},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.AwaitConnection(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &publisher5{id, client}
+}
+
+func (p *publisher5) publish(ctx context.Context, n int) error {
+	for {
+		r, err := p.client.Publish(ctx, &paho.Publish{QoS: 1, Topic: "site/" + p.id + "/n", Payload: []byte(fmt.Sprint(n))})
+		if r != nil && r.ReasonCode >= 0x80 {
+			return fmt.Errorf("refused with %#x", r.ReasonCode)
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if r == nil && strings.Contains(err.Error(), autopaho.ConnectionDownError.Error()) { // nothing was sent
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		return err
+	}
+}
+
+func (p *publisher5) end() { _ = p.client.Disconnect(context.Background()) }
+
+// countNumbers returns how often each device and value is in the topic of readings.
+func countNumbers(t *testing.T, brokers ...string) map[string]int {
+	t.Helper()
+	counts := make(map[string]int)
+	err := broker.ReadAll(t.Context(), broker.Config{Brokers: brokers}, node.SensorData, nil, func(r *kgo.Record) error {
+		var v struct {
+			Device string  `json:"device_id"`
+			Value  float64 `json:"value"`
+		}
+		err := json.Unmarshal(r.Value, &v)
+		counts[fmt.Sprintf("%s %v", v.Device, v.Value)]++
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
+// freePort returns an address that nobody listens at.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// weir ingest is killed with kill -9 again and again while real clients publish: every number that
+// is acknowledged is in Kafka exactly once, although clients send again what they have no
+// acknowledgement for, and all payloads of a topic but their numbers are equal.
+func TestMQTTSurvivesKills(t *testing.T) {
+	kills := longtest.Size(4, 10, 30)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dir, address := t.TempDir(), freePort(t)
+	file := filepath.Join(dir, "ingest.yaml")
+	text := "mqtt: { listen: \"" + address + "\" }\nspool: { dir: " + filepath.Join(dir, "spool") + " }\ntopics: { \"site/+device/+sensor\": { value: payload } }\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begin := func() *weir {
+		p := start(t, "ingest", file, "--brokers", b.Addr(), "--data-dir", dir, "--admin-listen", "127.0.0.1:0")
+		waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
+		return p
+	}
+	p := begin()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	acked := make(map[string]bool)
+	for i := range 4 {
+		var to publisher = newPublisher3(t, fmt.Sprint("device-", i), "mqtt://"+address)
+		if i%2 == 1 {
+			to.end()
+			to = newPublisher5(t, fmt.Sprint("device-", i), "mqtt://"+address)
+		}
+		defer to.end()
+		window := make(chan struct{}, 10)
+		all.Go(func() {
+			var flying sync.WaitGroup
+			for n := 0; !stop.Load(); n++ {
+				window <- struct{}{}
+				flying.Go(func() {
+					err := to.publish(ctx, n)
+					<-window
+					if err != nil { // a client may report a broken connection, and send the number again all the same
+						t.Logf("client %d, number %d: %v", i, n, err)
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					acked[fmt.Sprintf("device-%d %d", i, n)] = true
+				})
+				time.Sleep(time.Millisecond) // the rate of a busy device
+			}
+			flying.Wait()
+		})
+	}
+	repeated := 0
+	for range kills {
+		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond) // random moment of the fault
+		repeated += repeatedOf(p)
+		p.kill()
+		p = begin()
+	}
+	time.Sleep(300 * time.Millisecond) // clients send again what they have no acknowledgement for
+	stop.Store(true)
+	all.Wait()
+	repeated += repeatedOf(p)
+	p.signal(os.Interrupt)
+	if code := p.wait(time.Minute); code != exitOK {
+		t.Errorf("exit %d\n%s", code, p.errOut.String())
+	}
+	var counts map[string]int
+	lost, twice := 0, 0
+	waitFor(t, "all readings in Kafka", func() bool {
+		counts, lost = countNumbers(t, b.Addr()), 0
+		for number := range acked {
+			if counts[number] == 0 {
+				lost++
+			}
+		}
+		return lost == 0
+	})
+	for _, n := range counts {
+		twice += n - 1
+	}
+	t.Logf("%d kills, %d numbers acknowledged, %d repeats recognised, %d lost, %d stored twice", kills, len(acked), repeated, lost, twice)
+	if twice > 0 || len(acked) < 500 {
+		t.Errorf("%d numbers acknowledged, %d stored twice", len(acked), twice)
+	}
+	if repeated == 0 && kills >= 30 {
+		t.Error("no client has sent again what was stored: the test does not show that repeats are recognised")
+	}
+	if r := verified(t, "--brokers", b.Addr()); r.Records != int64(len(counts)) {
+		t.Errorf("weir verify has %d readings, the count %d", r.Records, len(counts))
+	}
+}
+
+// repeatedOf returns how many repeats a process has recognised.
+func repeatedOf(p *weir) int {
+	_, after, _ := strings.Cut(p.page("/metrics"), "\nweir_spool_repeated_total ")
+	n := 0
+	_, _ = fmt.Sscan(after, &n) // 0 before the metric exists
+	return n
+}
+
+// A newcomer publishes with mosquitto_pub, and sees the reading within a second.
+func TestUpWithMQTT(t *testing.T) {
+	if _, err := exec.LookPath("mosquitto_pub"); err != nil {
+		t.Fatal("no mosquitto_pub: install the Debian package mosquitto-clients, or run sudo make deps")
+	}
+	dir := filepath.Join(t.TempDir(), "data")
+	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--no-fleet", "--mqtt", ":0")
+	waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
+	server, err := url.Parse(acceptingMQTT.FindString(p.errOut.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := time.Hour
+	for n := 0; n < 5 && best > time.Second; n++ { // other tests may occupy the machine
+		value := fmt.Sprintf("2%d.5", n)
+		began := time.Now()
+		out, err := exec.CommandContext(t.Context(), "mosquitto_pub", "-h", server.Hostname(), "-p", server.Port(), "-q", "1", "-t", "kitchen/temperature", "-m", value).CombinedOutput() //nolint:gosec // of the test
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		waitFor(t, "the reading", func() bool { return countNumbers(t, brokerOf(t, dir))["kitchen "+value] == 1 })
+		best = min(best, time.Since(began))
+	}
+	if best > time.Second {
+		t.Errorf("a reading was visible after %s at the earliest", best)
+	}
+	p.signal(os.Interrupt)
+	if code := p.wait(time.Minute); code != exitOK {
+		t.Errorf("exit %d\n%s", code, p.errOut.String())
+	}
+}
