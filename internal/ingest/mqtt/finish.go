@@ -201,6 +201,20 @@ func (b *Broker) fanOut(pk *packets.Packet, from string) {
 	if err := b.server.InjectPacket(b.inline, out); err != nil {
 		b.log.Debug("hand an MQTT message to subscribers", "topic", pk.TopicName, "err", err)
 	}
+	b.slowSubscribers()
+}
+
+// slowSubscribers reports, once in a while, that messages to subscribers were dropped.
+func (b *Broker) slowSubscribers() {
+	dropped, seen := b.slowDropped(), b.stats.slowSeen.Load()
+	now := time.Now().Unix()
+	if dropped == seen || now-b.stats.slowLog.Load() < 30 {
+		return
+	}
+	b.stats.slowSeen.Store(dropped)
+	b.stats.slowLog.Store(now)
+	b.log.Warn("MQTT messages to subscribers were dropped, because they do not read or acknowledge, or are absent for long; the spool has the messages",
+		"messages", dropped-seen, "limit", maxUndelivered)
 }
 
 // will stores the will of a client that has gone. mochi-mqtt has sent it to subscribers.

@@ -14,13 +14,20 @@ type counters struct {
 	accepted atomic.Int64 // messages
 	dropped  atomic.Int64 // messages with QoS 0, and wills, for which there was no room
 	quota    atomic.Int64 // messages of MQTT 5 that were refused with 0x97
-	slow     atomic.Int64 // messages that subscribers were too slow for
+	slow     atomic.Int64 // messages that subscribers were too slow for, without those that have too many unacknowledged
+	slowSeen atomic.Int64 // all of them, when that was last logged
+	slowLog  atomic.Int64 // when that was, in Unix seconds
 	large    atomic.Int64 // bytes of large packets that are being received
 	noRoom   atomic.Int64 // when that was last logged, in Unix seconds
 	qos2     atomic.Int64 // likewise
 
 	mu      sync.Mutex
 	refused map[string]int64 // by reason
+}
+
+// slowDropped returns how many messages subscribers were too slow for.
+func (b *Broker) slowDropped() int64 {
+	return b.stats.slow.Load() + atomic.LoadInt64(&b.server.Info.InflightDropped)
 }
 
 // refuse counts a connection or packet that was refused.
@@ -66,7 +73,7 @@ const maxListed = 100
 func (b *Broker) Stats() Stats {
 	s := Stats{
 		Address: b.URL(), Sessions: b.server.Clients.Len(), Subscriptions: atomic.LoadInt64(&b.server.Info.Subscriptions), Retained: b.store.retainedCount(),
-		Accepted: b.stats.accepted.Load(), Dropped: b.stats.dropped.Load(), Quota: b.stats.quota.Load(), SlowDropped: b.stats.slow.Load(),
+		Accepted: b.stats.accepted.Load(), Dropped: b.stats.dropped.Load(), Quota: b.stats.quota.Load(), SlowDropped: b.slowDropped(),
 	}
 	b.stats.mu.Lock()
 	s.Refused = maps.Clone(b.stats.refused)
