@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -98,7 +99,7 @@ func (p *publisher5) publish(ctx context.Context, n int) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if r == nil && strings.Contains(err.Error(), autopaho.ConnectionDownError.Error()) { // nothing was sent
+		if r == nil && errors.Is(err, autopaho.ConnectionDownError) { // nothing was sent
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
@@ -184,7 +185,7 @@ func TestMQTTSurvivesKills(t *testing.T) {
 				flying.Go(func() {
 					err := to.publish(ctx, n)
 					<-window
-					if err != nil { // a client may report a broken connection, and send the number again all the same
+					if err != nil { // the client may send it again all the same
 						t.Logf("client %d, number %d: %v", i, n, err)
 						return
 					}
@@ -199,7 +200,7 @@ func TestMQTTSurvivesKills(t *testing.T) {
 	}
 	repeated := 0
 	for range kills {
-		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond) // random moment of the fault
+		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond) // a random moment
 		repeated += repeatedOf(p)
 		p.kill()
 		p = begin()
@@ -262,7 +263,8 @@ func TestUpWithMQTT(t *testing.T) {
 	for n := 0; n < 5 && best > time.Second; n++ { // other tests may occupy the machine
 		value := fmt.Sprintf("2%d.5", n)
 		began := time.Now()
-		out, err := exec.CommandContext(t.Context(), "mosquitto_pub", "-h", server.Hostname(), "-p", server.Port(), "-q", "1", "-t", "kitchen/temperature", "-m", value).CombinedOutput() //nolint:gosec // of the test
+		args := []string{"-h", server.Hostname(), "-p", server.Port(), "-q", "1", "-t", "kitchen/temperature", "-m", value}
+		out, err := exec.CommandContext(t.Context(), "mosquitto_pub", args...).CombinedOutput() //nolint:gosec // of the test
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -26,7 +26,7 @@ type Sample struct {
 	Protocol string    `json:"protocol"`
 	Client   string    `json:"client"`
 	Topic    string    `json:"topic"`
-	Payload  string    `json:"payload"`              // its beginning; bytes that are no text as \x00
+	Payload  string    `json:"payload"`              // its beginning; binary as \x00
 	Bytes    int       `json:"bytes"`                // of the whole payload
 	Rule     string    `json:"rule,omitempty"`       // topic filter; "" if none matches
 	Readings []string  `json:"readings,omitempty"`   // as JSON

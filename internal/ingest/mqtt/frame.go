@@ -102,7 +102,7 @@ func connectSize(data []byte) (int, error) {
 	if data[0] != packets.Connect<<4 {
 		return 0, errNotConnect
 	}
-	length, n := binary.Uvarint(data[1:min(len(data), 5)]) // MQTT has at most four bytes of the same form
+	length, n := binary.Uvarint(data[1:min(len(data), 5)]) // in MQTT at most 4 bytes
 	switch {
 	case n == 0 && len(data) >= 5:
 		return 0, errFrame

@@ -123,7 +123,8 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 	switch {
 	case c == nil:
 	case pk.FixedHeader.Type == packets.Publish:
-		c.out.wait() // before mochi-mqtt holds the lock of the client, for which other messages would wait
+		// Before mochi-mqtt holds the lock of the client, for which other messages would wait.
+		c.out.wait()
 	case pk.FixedHeader.Type == packets.Suback || pk.FixedHeader.Type == packets.Unsuback:
 		pk.PacketID = c.packetID
 	case pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == 0 && c.version == 5:

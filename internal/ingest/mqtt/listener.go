@@ -133,7 +133,7 @@ func (l *listener) greet(raw net.Conn) (*conn, error) {
 	if l.closed.Load() {
 		return nil, net.ErrClosed
 	}
-	_ = raw.SetDeadline(time.Now().Add(l.b.cfg.connectTimeout)) // fails on a closed connection, and so does what follows
+	_ = raw.SetDeadline(time.Now().Add(l.b.cfg.connectTimeout)) // what follows fails, too
 	c := &conn{Conn: raw, b: l.b, frames: frames{max: l.b.cfg.MaxPacket}, finished: make(chan struct{})}
 	c.room.L, c.out.room.L = &c.mu, &c.out.mu
 	if l.tls != nil {
@@ -197,7 +197,7 @@ const largePacket = 16 << 10
 // Read implements io.Reader for mochi-mqtt. It waits while too many large packets are being
 // received on other connections.
 func (c *conn) Read(p []byte) (n int, err error) {
-	if c.large > 0 && c.frames.state == inType { // it was processed, since the next one is being read
+	if c.large > 0 && c.frames.state == inType { // it was processed
 		c.b.stats.large.Add(-c.large)
 		c.large = 0
 	}

@@ -14,7 +14,7 @@ type counters struct {
 	accepted atomic.Int64 // messages
 	dropped  atomic.Int64 // messages with QoS 0, and wills, for which there was no room
 	quota    atomic.Int64 // messages of MQTT 5 that were refused with 0x97
-	slow     atomic.Int64 // messages that subscribers were too slow for, without those that have too many unacknowledged
+	slow     atomic.Int64 // messages that did not fit into subscribers' queues
 	slowSeen atomic.Int64 // all of them, when that was last logged
 	slowLog  atomic.Int64 // when that was, in Unix seconds
 	large    atomic.Int64 // bytes of large packets that are being received
@@ -48,11 +48,11 @@ type Stats struct {
 	Subscriptions int64            `json:"subscriptions"`
 	Retained      int              `json:"retained"`
 	InFlight      int              `json:"in_flight"`    // messages that are not yet acknowledged
-	Held          int              `json:"held"`         // of them those that wait for room in the spool
+	Held          int              `json:"held"`         // of them waiting for room in the spool
 	Accepted      int64            `json:"accepted"`     // messages
 	Dropped       int64            `json:"dropped"`      // with QoS 0, for lack of room
 	Quota         int64            `json:"quota"`        // refused with 0x97
-	SlowDropped   int64            `json:"slow_dropped"` // messages that subscribers were too slow for
+	SlowDropped   int64            `json:"slow_dropped"` // for which subscribers were too slow
 	Refused       map[string]int64 `json:"refused"`      // connections and packets, by reason
 	Clients       []Client         `json:"clients"`      // some of those that are connected
 }

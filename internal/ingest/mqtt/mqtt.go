@@ -60,13 +60,13 @@ type Config struct {
 	Listen   string          // host:port
 	TLS      *tlsconf.Server // nil: none
 	Guard    *guard.Guard    // nil: everybody may do everything
-	Insecure bool            // allows an address that other machines can reach without TLS and a login
-	Allow    []Rule          // what users with the role device may do; default: publish to all topics, subscribe to none
+	Insecure bool            // allows exposed addresses without TLS and a login
+	Allow    []Rule          // of users with the role device; default: publish to all topics
 	Dir      string          // of sessions and retained messages
 
 	MaxClients    int           // connected at a time; default 20,000
 	MaxPacket     int64         // bytes of a packet; default 1 MiB
-	SessionExpiry time.Duration // longest time for which the session of an absent client is kept; default 24 h
+	SessionExpiry time.Duration // of sessions of absent clients, at most; default 24 h
 
 	Intake *intake.Intake
 	Logger *slog.Logger
@@ -76,7 +76,7 @@ type Config struct {
 
 // Limits of a broker. They bound what one client, and all of them together, can occupy.
 const (
-	maxInFlight  = 100       // messages of a connection that are not yet acknowledged: the Receive Maximum
+	maxInFlight  = 100       // unacknowledged messages of a connection: the Receive Maximum
 	maxBytes     = 2 << 20   // their bytes, or a single larger message
 	maxConnect   = 128 << 10 // bytes of CONNECT
 	maxUnknown   = 2000      // connections without a CONNECT yet
@@ -175,7 +175,7 @@ func Listen(cfg Config) (*Broker, error) {
 		Capabilities:             b.capabilities(),
 		ClientNetReadBufferSize:  1024,
 		ClientNetWriteBufferSize: 1024,
-		Logger:                   slog.New(slog.DiscardHandler), // it logs each packet that is in error
+		Logger:                   slog.New(slog.DiscardHandler), // it logs each bad packet
 		SysTopicResendInterval:   60,
 	})
 	b.inline = b.server.NewClient(nil, mochi.LocalListener, mochi.InlineClientId, true)

@@ -17,8 +17,8 @@ type output struct {
 	mu      sync.Mutex
 	room    sync.Cond // signals that something was sent, or that the connection is closed
 	waiting []byte
-	sending int // bytes that are being sent; while it is not 0, or something waits, a goroutine sends
-	busy    bool
+	sending int  // bytes that are being sent
+	busy    bool // a goroutine sends
 	closed  bool
 }
 

@@ -23,7 +23,7 @@ type Delivery struct {
 // acknowledgement can have the oldest of them stored twice.
 const (
 	maxDeliveries    = 1024      // of a session
-	maxAllDeliveries = 1_000_000 // of all sessions: the sessions that were silent for longest are forgotten
+	maxAllDeliveries = 1_000_000 // of all: silent sessions are forgotten
 )
 
 // sent is a delivery in the window of its session.
