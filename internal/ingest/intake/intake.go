@@ -101,6 +101,9 @@ type Intake struct {
 
 // New returns the intake of a spool.
 func New(m *mapping.Mapping, s *spool.Spool) *Intake {
+	if s != nil {
+		m.Restore(s.Notes(mapping.NotePrefix))
+	}
 	return &Intake{mapping: m, spool: s, counts: make(map[string]*Counts), reasons: make(map[string]int64)}
 }
 
@@ -112,11 +115,11 @@ func (in *Intake) Spool() *spool.Spool { return in.spool }
 func (in *Intake) Map(msg *Message) (*spool.Entry, mapping.Result) {
 	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: msg.origin(), Headers: msg.headers()})
 	in.Record(msg, &result)
-	if len(result.Readings)+len(result.Rejected)+len(result.Messages) == 0 {
+	if len(result.Readings)+len(result.Rejected)+len(result.Messages)+len(result.Notes) == 0 {
 		return nil, result
 	}
 	return &spool.Entry{
-		Readings: result.Readings, Rejected: result.Rejected, Messages: result.Messages, Counts: result.Counts, Delivery: msg.Delivery,
+		Readings: result.Readings, Rejected: result.Rejected, Messages: result.Messages, Counts: result.Counts, Notes: result.Notes, Delivery: msg.Delivery,
 	}, result
 }
 

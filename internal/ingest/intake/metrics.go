@@ -14,6 +14,7 @@ type Counts struct {
 	Rejected int64 `json:"rejected"` // parts that became dead letters
 	Ignored  int64 `json:"ignored"`  // messages that were ignored on purpose
 	Skipped  int64 `json:"skipped"`  // fields without a number
+	Missing  int64 `json:"missing"`  // Sparkplug messages that did not arrive, by their sequence numbers
 }
 
 // countsOf returns the counts of a protocol. The caller holds the lock.
@@ -46,12 +47,13 @@ var (
 	descReadings = desc("readings_total", "Readings in messages and requests, stored or not.")
 	descRejected = desc("rejected_total", "Parts of messages and requests that are not readings, for the dead letters.")
 	descIgnored  = desc("ignored_total", "Messages that the rules ignore on purpose.")
+	descMissing  = desc("sparkplug_missing_total", "Sparkplug messages that did not arrive, by the sequence numbers of their nodes.")
 	descSkipped  = desc("skipped_fields_total", "Fields of messages that are neither numbers nor booleans.")
 )
 
 // Describe implements prometheus.Collector.
 func (in *Intake) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMessages, descReadings, descRejected, descIgnored, descSkipped} {
+	for _, d := range []*prometheus.Desc{descMessages, descReadings, descRejected, descIgnored, descSkipped, descMissing} {
 		to <- d
 	}
 }
@@ -69,5 +71,6 @@ func (in *Intake) Collect(to chan<- prometheus.Metric) {
 		counter(descRejected, c.Rejected)
 		counter(descIgnored, c.Ignored)
 		counter(descSkipped, c.Skipped)
+		counter(descMissing, c.Missing)
 	}
 }

@@ -65,6 +65,7 @@ func (in *Intake) Record(msg *Message, result *mapping.Result) {
 	c.Readings += int64(len(result.Readings))
 	c.Rejected += int64(len(result.Rejected))
 	c.Skipped += int64(result.Skipped)
+	c.Missing += result.Missing
 	if result.Ignored != "" {
 		c.Ignored++
 	}

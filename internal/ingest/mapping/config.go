@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"weir.example/weir/internal/ingest/sparkplug"
 	"weir.example/weir/internal/suggest"
 )
 
@@ -63,6 +64,7 @@ type rule struct {
 	preset *preset // nil for none
 	bare   bool    // the payload is the value
 	senml  bool
+	plug   bool // Sparkplug B
 	each   *path
 	device *template
 	sensor *template // nil if each field is a sensor
@@ -85,13 +87,14 @@ type rule struct {
 
 // New compiles rules. The error names the rule and the setting.
 func New(rules Rules) (*Mapping, error) {
-	m := &Mapping{}
+	m := &Mapping{plug: sparkplug.NewState(nil)}
 	for _, text := range rules.filters {
 		r, err := compile(text, rules.settings[text])
 		if err != nil {
 			return nil, fmt.Errorf("topic %q: %w", text, err)
 		}
 		m.rules = append(m.rules, r)
+		m.plugs = m.plugs || r.plug
 	}
 	return m, nil
 }
@@ -111,9 +114,9 @@ func compile(text string, s settings) (*rule, error) {
 			return nil, err
 		}
 	}
-	if r.senml {
+	if r.senml || r.plug {
 		if !s.none() {
-			return nil, errors.New("the preset senml has no other settings: the messages say everything")
+			return nil, fmt.Errorf("the preset %s has no other settings: the messages say everything", s.Preset)
 		}
 		return r, nil
 	}
@@ -231,7 +234,7 @@ func (r *rule) usePreset(s *settings) error {
 		}
 		return err
 	}
-	r.preset, r.senml = p, s.Preset == "senml"
+	r.preset, r.senml, r.plug = p, s.Preset == "senml", s.Preset == "sparkplug-b"
 	if p.zone != "" && s.TimeZone == "" {
 		return fmt.Errorf("%s: set timezone, such as Europe/Paris", p.zone)
 	}

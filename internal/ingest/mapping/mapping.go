@@ -8,8 +8,10 @@
 //	clock.go    event times
 //	preset.go   rules for well-known gateways
 //	senml.go    SenML (RFC 8428)
+//	plug.go     Sparkplug B
 //
-// Mapping is a pure function of the message and its time of arrival.
+// Mapping is a pure function of the message and its time of arrival, but for Sparkplug B, where
+// messages depend on earlier ones.
 package mapping
 
 import (
@@ -23,6 +25,7 @@ import (
 	"strings"
 	"time"
 
+	"weir.example/weir/internal/ingest/sparkplug"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/source"
 	"weir.example/weir/reading"
@@ -44,12 +47,35 @@ type Result struct {
 	Rejected []spool.Rejected  // parts that are not valid readings
 	Messages []source.Message  // the message itself, if it is kept as it is
 	Counts   []spool.Count     // the devices' own numbers of the readings
+	Notes    []spool.Note      // what must be known about later messages
+	Missing  int64             // messages before this one that did not arrive
+	Reply    *Reply            // nil for none
 	Skipped  int               // fields that are neither numbers nor booleans
 	Ignored  string            // why the message was ignored on purpose; "" if it was not
 }
 
 // Mapping is a list of rules.
-type Mapping struct{ rules []*rule }
+type Mapping struct {
+	rules []*rule
+	plugs bool // there is a rule for Sparkplug B
+	plug  *sparkplug.State
+}
+
+// NotePrefix begins the keys of the notes that Restore needs.
+const NotePrefix = sparkplug.NotePrefix
+
+// Restore takes over what messages to an earlier process have said about later ones.
+func (m *Mapping) Restore(notes map[string][]byte) {
+	if m.plugs {
+		m.plug = sparkplug.NewState(notes)
+	}
+}
+
+// Reply is a message to be published.
+type Reply struct {
+	Topic   string
+	Payload []byte
+}
 
 // maxReadings bounds the readings of one message.
 const maxReadings = 10_000
@@ -59,7 +85,12 @@ const maxReadings = 10_000
 func (m *Mapping) Map(msg *Message) Result {
 	for _, r := range m.rules {
 		if names, ok := r.filter.match(msg.Topic); ok {
-			result := r.apply(msg, names)
+			var result Result
+			if r.plug {
+				result = m.applySparkplug(msg)
+			} else {
+				result = r.apply(msg, names)
+			}
 			result.Rule = r.filter.text
 			return result
 		}

@@ -91,7 +91,8 @@ var presets = map[string]*preset{
 			return ""
 		},
 	},
-	"senml": {},
+	"senml":       {},
+	"sparkplug-b": {},
 }
 
 func init() { presets["esphome"] = presets["homie"] }

@@ -296,6 +296,12 @@ func (l *link) acknowledge(packet uint16) {
 	_ = l.send(p.PubackEncode) // the reader notices that the connection failed
 }
 
+// publish sends a message with QoS 0.
+func (l *link) publish(topic string, payload []byte) error {
+	p := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, ProtocolVersion: l.version, TopicName: topic, Payload: payload}
+	return l.send(p.PublishEncode)
+}
+
 // write sends what was encoded, and pings while there is nothing.
 func (l *link) write() {
 	defer close(l.ended)

@@ -37,6 +37,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"weir.example/weir/internal/ingest/intake"
+	"weir.example/weir/internal/ingest/mapping"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/retry"
 )
@@ -353,7 +354,13 @@ func (s *Subscriber) store(ctx context.Context, l *link, acks *acks, p *packets.
 	if long != nil {
 		entry = s.intake.Reject(msg, long)
 	} else {
-		entry, _ = s.intake.Map(msg)
+		var result mapping.Result
+		entry, result = s.intake.Map(msg)
+		if result.Reply != nil {
+			if err := l.publish(result.Reply.Topic, result.Reply.Payload); err != nil {
+				return err
+			}
+		}
 	}
 	if entry == nil {
 		acks.settle(place)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/mapping"
@@ -31,6 +32,7 @@ const hashedPassword = "sensor:$7$101$tkP/n0tx8/MhYuEJ$B5DfhTgUhgPLH+iiaZt1Z/TGZ
 const rules = `
 "site/+device/+sensor": { value: payload }
 "num/+device": { seq: $.n, boot: $.boot }
+"spBv1.0/#": { preset: sparkplug-b }
 `
 
 // world is a spool and a subscriber.
@@ -341,6 +343,42 @@ func TestFullSpool(t *testing.T) {
 	}
 	if len(w.items) != messages {
 		t.Errorf("%d items, want %d", len(w.items), messages)
+	}
+}
+
+// A node whose birth is not known is asked for it; what cannot be read is a dead letter.
+func TestAsksForBirth(t *testing.T) {
+	t.Parallel()
+	m := mqtttest.StartMosquitto(t)
+	w := newWorld(t, Config{URL: "mqtt://" + m.Addr(), ClientID: "weir"})
+	w.connected()
+	node := Config{URL: "mqtt://" + m.Addr(), ClientID: "node"}
+	if err := node.Complete([]string{"spBv1.0/+/NCMD/+"}, "."); err != nil {
+		t.Fatal(err)
+	}
+	l, err := open(t.Context(), &node, version5, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if err := l.request(packets.Subscribe, 1, []packets.Subscription{{Filter: "spBv1.0/G/NCMD/E"}}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := l.read(); err != nil || p.FixedHeader.Type != packets.Suback {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	p := &mqtttest.Publisher{Addr: m.Addr(), ClientID: "p"}
+	defer p.Close()
+	if err := p.Publish(t.Context(), "spBv1.0/G/NDATA/E", []byte{0x18, 5}); err != nil { // seq 5
+		t.Fatal(err)
+	}
+	got := w.values(1)
+	if !strings.Contains(got[0], "the birth of the node is not known: it is requested") {
+		t.Errorf("items %q", got)
+	}
+	command, err := l.read()
+	if err != nil || command.TopicName != "spBv1.0/G/NCMD/E" || !strings.Contains(string(command.Payload), "Node Control/Rebirth") {
+		t.Errorf("%+v, %v", command, err)
 	}
 }
 
