@@ -15,9 +15,10 @@ import (
 	"weir.example/weir/internal/state"
 )
 
-// The functions whose results grow with the rows of their group, such as ARRAY_AGG, keep each value
-// in a state entry of its own: a row adds one small entry, whatever the group holds. What they keep
-// among the group's accumulators is only the number of the next value.
+// The functions whose results grow with the rows of their group, such as ARRAY_AGG, and MIN and MAX
+// over updating rows keep each value in a state entry of its own: a row changes one small entry,
+// whatever the group holds. What they keep among the group's accumulators is only the number of the
+// next value.
 //
 // The order of a list is that of the rows: those of one partition of a table in the order of that
 // partition, partitions in ascending order. It does not depend on how partitions are polled, and is
@@ -93,11 +94,12 @@ const (
 	byOrder = iota // LISTAGG, ARRAY_AGG, JSON_ARRAYAGG: lane and number
 	byValue        // PERCENTILE, and lists of updating rows: the value, with its frequency
 	byKey          // JSON_OBJECTAGG: the key, with the value
+	byRank         // MIN and MAX of updating rows: bytes that sort like the value, the result first, with its frequency and itself
 )
 
 // collects returns the collector of a function; nil if it is another one.
 func collects(a plan.Agg, in *plan.Relation) *collector {
-	if !a.Collects() {
+	if !a.KeepsValues() {
 		return nil
 	}
 	c := &collector{agg: a, arg: in.Cols[a.Arg].Type}
@@ -107,6 +109,8 @@ func collects(a plan.Agg, in *plan.Relation) *collector {
 	switch {
 	case a.Name == "JSON_OBJECTAGG":
 		c.by = byKey
+	case !a.Collects():
+		c.by = byRank
 	case a.Name == "PERCENTILE" || a.Retracts:
 		c.by = byValue
 	}
@@ -144,7 +148,7 @@ func (c *collector) put(e valuePlace, agg int, b *column.Batch, row int, from la
 		name := binary.BigEndian.AppendUint64(nil, uint64(from))   //nolint:gosec // not negative
 		name = binary.BigEndian.AppendUint64(name, uint64(number)) //nolint:gosec // not negative
 		e.put(agg, name, appendValue(nil, b.Cols[c.agg.Arg], row))
-	case byValue:
+	case byValue, byRank:
 		c.count(e, agg, b, row, 1)
 	case byKey:
 		e.put(agg, []byte(b.Cols[c.agg.Arg].S[row]), appendValue(nil, b.Cols[c.agg.Second()], row))
@@ -162,19 +166,24 @@ func (c *collector) count(e valuePlace, agg int, b *column.Batch, row int, sign 
 		}
 		times = f.I[row]
 	}
-	name := appendKey(nil, b, []int{c.agg.Arg}, row)
+	var name, value []byte
+	if c.by == byRank {
+		name, value = appendSorted(nil, b.Cols[c.agg.Arg], row, c.agg.Name == "MAX", true), appendValue(nil, b.Cols[c.agg.Arg], row)
+	} else {
+		name = appendKey(nil, b, []int{c.agg.Arg}, row)
+	}
 	old, _ := e.get(agg, name)
 	n := counter{}.read(&reader{b: old}) + sign*times
 	if n == 0 {
 		e.remove(agg, name)
 		return
 	}
-	e.put(agg, name, binary.AppendVarint(nil, n))
+	e.put(agg, name, append(binary.AppendVarint(nil, n), value...))
 }
 
 // take removes the value of a row that is retracted.
 func (c *collector) take(e valuePlace, agg int, b *column.Batch, row int) {
-	if c.by == byValue {
+	if c.by == byValue || c.by == byRank {
 		c.count(e, agg, b, row, -1)
 		return
 	}
@@ -197,6 +206,8 @@ func (c *collector) collected(from []valuePlace, agg int, to *column.Column) err
 		return c.percentiles(from, agg, to)
 	case c.by == byKey:
 		return c.object(from, agg, to)
+	case c.by == byRank:
+		return c.first(from, agg, to)
 	}
 	values := &column.Column{Type: c.arg}
 	seen := make(map[string]bool)
@@ -227,6 +238,26 @@ func (c *collector) collected(from []valuePlace, agg int, to *column.Column) err
 	}
 	c.list(values, to)
 	return nil
+}
+
+// first appends the first value of MIN or MAX.
+func (c *collector) first(from []valuePlace, agg int, to *column.Column) error {
+	found, err := false, error(nil)
+	for _, e := range from {
+		e.each(agg, func(_, value []byte) bool {
+			in := &reader{b: value}
+			if in.varint() <= 0 {
+				return true
+			}
+			in.value(to)
+			found, err = true, in.err
+			return false
+		})
+	}
+	if !found {
+		to.AddNull()
+	}
+	return err
 }
 
 // sorted returns the values of a column in ascending order, NULL first.

@@ -46,6 +46,7 @@
 //	lengths.go           declared lengths of strings and bytes in an INSERT
 //	lineage.go           which traced records contributed to a computed row
 //	variance_exact.go    VAR_* and STDDEV_* of integers and decimals
+//	variance_floats.go   VAR_* and STDDEV_* of floats over updating rows
 //	ledger.go            for tests: accounting of rows into and out of windows
 package operator
 

@@ -17,15 +17,13 @@ type retractor interface {
 }
 
 // newRetractor returns the accumulator of an aggregate over updating rows. The plan rejects
-// functions that can't retract.
+// functions that can't retract, and collectors have the values of MIN and MAX.
 func newRetractor(a plan.Agg, arg column.Type) accumulator {
-	switch a.Name {
-	case "MIN":
-		return bag{arg, -1}
-	case "MAX":
-		return bag{arg, 1}
+	acc := newAccumulator(a, arg)
+	if v, ok := acc.(variance); ok {
+		return floatVariance{v}
 	}
-	return newAccumulator(a, arg)
+	return acc
 }
 
 func (c counter) retract(dst []byte, old *reader, col *column.Column, row int) []byte {
@@ -61,84 +59,14 @@ func (s decimalSum) retract(dst []byte, old *reader, c *column.Column, row int) 
 	return s.write(dst, n, sum)
 }
 
-// bag is MIN and MAX over updating rows: each value and its count, since the next value must be
-// known when the current one is retracted.
-type bag struct {
-	arg  column.Type
-	sign int // -1 for MIN, 1 for MAX
-}
-
-type counted struct {
-	value any
-	n     int64
-}
-
-func (b bag) read(old *reader) []counted {
-	if len(old.b) == 0 {
-		return nil
+func (v exactVariance) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
+	n, sum, squares := v.read(old)
+	if x := v.value(c, row); x != nil {
+		n--
+		sum.Sub(sum, x)
+		squares.Sub(squares, new(big.Int).Mul(x, x))
 	}
-	all := make([]counted, old.varint())
-	for i := range all {
-		all[i] = counted{old.boxed(b.arg), old.varint()}
-	}
-	return all
-}
-
-func (bag) write(dst []byte, all []counted) []byte {
-	dst = binary.AppendVarint(dst, int64(len(all)))
-	for _, c := range all {
-		dst = binary.AppendVarint(appendBoxed(dst, c.value), c.n)
-	}
-	return dst
-}
-
-// put changes the count of a value.
-func (bag) put(all []counted, value any, n int64) []counted {
-	for i := range all {
-		if column.CompareBoxed(all[i].value, value) == 0 {
-			if all[i].n += n; all[i].n == 0 {
-				return append(all[:i], all[i+1:]...)
-			}
-			return all
-		}
-	}
-	return append(all, counted{value, n})
-}
-
-func (b bag) add(dst []byte, old *reader, c *column.Column, row int) []byte {
-	all := b.read(old)
-	if v := c.Scalar(row); v != nil {
-		all = b.put(all, v, 1)
-	}
-	return b.write(dst, all)
-}
-
-func (b bag) retract(dst []byte, old *reader, c *column.Column, row int) []byte {
-	all := b.read(old)
-	if v := c.Scalar(row); v != nil {
-		all = b.put(all, v, -1)
-	}
-	return b.write(dst, all)
-}
-
-func (b bag) skip(dst []byte, old *reader) []byte { return b.write(dst, b.read(old)) }
-
-func (b bag) merge(dst []byte, x, y *reader) []byte {
-	all := b.read(x)
-	for _, c := range b.read(y) {
-		all = b.put(all, c.value, c.n)
-	}
-	return b.write(dst, all)
-}
-
-func (b bag) result(in *reader, to *column.Column) {
-	var found any
-	for _, c := range b.read(in) {
-		if found == nil || column.CompareBoxed(c.value, found)*b.sign > 0 {
-			found = c.value
-		}
-	}
-	to.Add(found)
+	return v.write(dst, n, sum, squares)
 }
 
 // retract appends to dst the accumulators of old without a row. gone reports, for a DISTINCT

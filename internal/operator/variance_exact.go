@@ -33,18 +33,23 @@ func (exactVariance) write(dst []byte, n int64, sum, squares *big.Int) []byte {
 
 func (v exactVariance) add(dst []byte, old *reader, c *column.Column, row int) []byte {
 	n, sum, squares := v.read(old)
-	if !c.Null[row] {
-		var x *big.Int
-		if c.Type.Class() == column.Ints {
-			x = big.NewInt(c.I[row])
-		} else {
-			x = c.A[row].(*big.Int) //nolint:forcetypeassert // a decimal column
-		}
+	if x := v.value(c, row); x != nil {
 		n++
 		sum.Add(sum, x)
 		squares.Add(squares, new(big.Int).Mul(x, x))
 	}
 	return v.write(dst, n, sum, squares)
+}
+
+// value returns a value of the argument, nil if it is NULL.
+func (exactVariance) value(c *column.Column, row int) *big.Int {
+	switch {
+	case c.Null[row]:
+		return nil
+	case c.Type.Class() == column.Ints:
+		return big.NewInt(c.I[row])
+	}
+	return c.A[row].(*big.Int) //nolint:forcetypeassert // a decimal column
 }
 
 func (v exactVariance) skip(dst []byte, old *reader) []byte {

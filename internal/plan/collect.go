@@ -17,8 +17,14 @@ var collecting = []string{"ARRAY_AGG", "JSON_ARRAYAGG", "JSON_OBJECTAGG", "LISTA
 // values have seven bits for the function.
 const maxCollectors = 128
 
-// Collects reports whether a function keeps each of its values.
+// Collects reports whether the result of a function grows with its rows.
 func (a Agg) Collects() bool { return slices.Contains(collecting, a.Name) }
+
+// KeepsValues reports whether a function keeps each of its values: those that collect them, and MIN
+// and MAX over updating rows, whose next value must be known when the current one is retracted.
+func (a Agg) KeepsValues() bool {
+	return a.Collects() || a.Retracts && (a.Name == "MIN" || a.Name == "MAX")
+}
 
 // bindCollecting binds the arguments of a collecting function.
 func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int) error {
@@ -197,9 +203,8 @@ func (a Agg) same(b Agg) bool {
 // checkCollecting refuses collecting functions where their result would depend on more than the
 // rows of the group.
 func checkCollecting(where sql.Node, in *Relation, a *Aggregate) error {
-	collects := slices.ContainsFunc(a.Aggs, Agg.Collects)
-	if collects && len(a.Aggs) > maxCollectors {
-		return sql.Errorf(where, "a query with %s can have at most %d aggregate functions", strings.Join(collecting, ", "), maxCollectors).WithHint("write several queries")
+	if slices.ContainsFunc(a.Aggs, Agg.KeepsValues) && len(a.Aggs) > maxCollectors {
+		return sql.Errorf(where, "a query with %s, or with MIN or MAX over updating rows, can have at most %d aggregate functions", strings.Join(collecting, ", "), maxCollectors).WithHint("write several queries")
 	}
 	for _, g := range a.Aggs {
 		if g.Name == "JSON_ARRAYAGG" && a.Window != nil && a.Window.Kind != Tumble {

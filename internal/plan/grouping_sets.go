@@ -104,7 +104,7 @@ func (g *grouping) grouped(c *sql.Call) (expr.Node, error) {
 	return &expr.Col{Index: groupingColumns + len(g.groupings) - 1, Name: "GROUPING", T: notNull(column.BigInt)}, nil
 }
 
-// aggregateSets aggregates by each set and unions the results. Keys outside a row's set are NULL.
+// aggregateSets aggregates by each set and unites the results. Keys outside a row's set are NULL.
 func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 	if g.window != nil {
 		return nil, sql.Errorf(g.window, "GROUPING SETS with %s in GROUP BY are not supported", strings.ToUpper(g.window.Name)).
@@ -115,12 +115,13 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 		keys := slices.Clone(set)
 		slices.Sort(keys)
 		keys = slices.Compact(keys)
-		r, err := g.aggregate(in, keys)
+		rows := in
+		if len(keys) == 0 {
+			rows, keys = g.keyedByConstant(in)
+		}
+		r, err := g.aggregate(rows, keys)
 		if err != nil {
 			return nil, err
-		}
-		if r.Updating || len(g.aggs) == 0 && r.Op.(*Aggregate).Window == nil {
-			return nil, sql.Errorf(g.query, "GROUPING SETS without a window are not supported").WithHint("group by window_start and window_end too, or write an INSERT for each set")
 		}
 		all = append(all, g.padded(r, keys))
 	}
@@ -130,7 +131,17 @@ func (g *grouping) aggregateSets(in *Relation) (*Relation, error) {
 			cols[i].Type = cols[i].Type.Nullable(!cols[i].Type.NotNull || !c.Type.NotNull)
 		}
 	}
-	return g.planner.relation(&Union{}, cols, all...), nil
+	u := g.planner.relation(&Union{}, cols, all...)
+	u.Multiset, u.Scattered = u.Updating, u.Updating // rows of two sets can be equal
+	return u, nil
+}
+
+// keyedByConstant adds a constant column, and returns its position as the keys of the empty set:
+// unlike an aggregation without GROUP BY, the set has no row while there are no rows to aggregate.
+func (g *grouping) keyedByConstant(in *Relation) (*Relation, []int) {
+	n := len(in.Cols)
+	all := g.planner.project(in, append(names(in.Cols), "all"), append(in.first(n), &expr.Const{Value: true, T: notNull(column.Boolean)}))
+	return all, []int{n}
 }
 
 // padded extends the rows of one set to the columns of all sets: the keys, the aggregates and the

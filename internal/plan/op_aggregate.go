@@ -67,6 +67,9 @@ func (a *Aggregate) Signature(r *Relation) string {
 		if f.Arg >= 0 {
 			text += "; " + f.Name + " of " + in.Cols[f.Arg].Type.String()
 		}
+		if f.KeepsValues() && !f.Collects() {
+			text += " by value"
+		}
 	}
 	return text
 }
@@ -118,14 +121,14 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	} else {
 		plain = keys
 	}
-	if err := checkCollecting(where, in, a); err != nil {
-		return nil, err
-	}
 	if in.Updating {
 		a.Aggs = slices.Clone(aggs)
 		for i := range a.Aggs {
 			a.Aggs[i].Retracts = true
 		}
+	}
+	if err := checkCollecting(where, in, a); err != nil {
+		return nil, err
 	}
 	in = p.keyBy(in, plain)
 	cols := make([]Column, 0, len(keys)+len(aggs))
@@ -162,9 +165,9 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 // checkRetraction rejects aggregates that can't be computed over retractions.
 func checkRetraction(where sql.Node, a *Aggregate) error {
 	for _, g := range a.Aggs {
-		if !g.Collects() && !slices.Contains([]string{"COUNT", "SUM", "AVG", "MIN", "MAX"}, g.Name) {
-			return sql.Errorf(where, "%s over updating rows is not supported", g.Name).
-				WithHint("ARRAY_AGG, AVG, COUNT, LISTAGG, MAX, MIN, PERCENTILE and SUM work over the rows of an upsert-kafka table, a deduplication or a GROUP BY without a window")
+		if g.Name == "FIRST_VALUE" || g.Name == "LAST_VALUE" {
+			return sql.Errorf(where, "%s over updating rows is not supported: they have no order", g.Name).
+				WithHint("take the first or last row by a column with ROW_NUMBER() OVER (PARTITION BY … ORDER BY …), or use MIN or MAX")
 		}
 	}
 	return nil

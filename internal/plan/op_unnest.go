@@ -39,9 +39,6 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) 
 	if t.Kind != "CROSS" && t.Kind != "INNER" && t.Kind != "LEFT" || len(t.Using) > 0 || t.Natural {
 		return nil, nil, sql.Errorf(t, "%s JOIN UNNEST is not supported", t.Kind).WithHint("write CROSS JOIN UNNEST(…) AS t (x), or LEFT JOIN UNNEST(…) AS t (x) ON TRUE")
 	}
-	if left.Updating {
-		return nil, nil, sql.Errorf(u, "UNNEST of updating rows is not supported").WithHint("%s", updatingHint(left, "group by a window in the subquery"))
-	}
 	of, err := (&binder{planner: p, scope: sc}).bind(u.Expr)
 	if err != nil {
 		return nil, nil, err
@@ -57,7 +54,7 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) 
 		cols = append(cols, c)
 	}
 	r := p.relation(&Unnest{Of: expr.Fold(of), Outer: outer, Ordinality: u.Ordinality}, cols, left)
-	r.Keyed, r.Hash = left.Keyed, left.Hash
+	r.Keyed, r.Hash, r.Multiset, r.Scattered = left.Keyed, left.Hash, left.Updating, left.Scattered
 	both := &scope{cols: cols, tables: append(append([]scopeTable{}, sc.tables...), scopeTable{u.Alias.Name.Name, len(left.Cols), len(cols)})}
 	both.inherit(sc, 0)
 	if t.On == nil {

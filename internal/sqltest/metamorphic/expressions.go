@@ -164,10 +164,11 @@ func (g *generator) aggregate(r *relation, distinct, retract, filter bool) strin
 	case 6:
 		call = "MAX(" + g.expression(r, "ord", 1) + ")"
 	case 7:
-		call = oneOf(g, []string{"VAR_POP", "STDDEV_SAMP"}) + "(" + g.expression(r, "int", 1) + ")"
+		of := "int"
 		if retract {
-			call = "SUM(" + g.expression(r, "int", 1) + ")"
+			of = "num" // exact there also for floats
 		}
+		call = oneOf(g, []string{"VAR_POP", "STDDEV_SAMP"}) + "(" + g.expression(r, of, 1) + ")"
 	}
 	if filter && g.chance(25) {
 		call += " FILTER (WHERE " + g.expression(r, "bool", 2) + ")"

@@ -123,7 +123,9 @@ func (g *generator) group(r *relation) string { return g.grouped(r) }
 
 // upserts reads the rows of an upsert table, or of a view over it, which are identified by its key.
 func (g *generator) upserts(r *relation) string {
-	switch g.IntN(6) {
+	switch g.IntN(7) {
+	case 6:
+		return g.groupingSets(r)
 	case 5:
 		return g.firstRows(r)
 	case 0:
@@ -160,6 +162,9 @@ func (g *generator) groupOfGroups(r *relation) string {
 		if r = g.addView(query, &relation{updating: true}); r == nil {
 			return ""
 		}
+	}
+	if g.chance(15) {
+		return g.groupingSets(r)
 	}
 	return g.grouped(r)
 }
@@ -289,13 +294,14 @@ func (g *generator) overRows(r *relation) string {
 
 func (g *generator) groupingSets(r *relation) string {
 	keys := g.keys(r, 2)
-	if len(keys) < 2 || r.updating {
+	if len(keys) < 2 {
 		return ""
 	}
 	a, b := keys[0], keys[1]
 	sets := oneOf(g, []string{"GROUPING SETS ((%[1]s, %[2]s), (%[1]s), ())", "ROLLUP (%[1]s, %[2]s)", "CUBE (%[1]s, %[2]s)"})
-	if r.time == "" {
-		return ""
+	if r.time == "" || r.updating || g.chance(40) {
+		g.features["grouping sets without a window"] = true
+		return fmt.Sprintf("SELECT %[1]s, %[2]s, GROUPING_ID(%[1]s, %[2]s) AS g1, COUNT(*) AS n, %[3]s AS c FROM %[4]s GROUP BY ", a, b, g.aggregate(r, true, r.updating, false), r.name) + fmt.Sprintf(sets, a, b)
 	}
 	w := "INTERVAL '" + oneOf(g, g.scale.windows)[1]
 	return fmt.Sprintf("SELECT window_start AS ws, window_end AS we, %[1]s, %[2]s, GROUPING(%[1]s) AS g1, GROUPING(%[2]s) AS g2, %[3]s AS c FROM TABLE(TUMBLE(TABLE %[4]s, DESCRIPTOR(%[5]s), %[6]s)) GROUP BY window_start, window_end, ",

@@ -71,7 +71,7 @@ func TestFeatures(t *testing.T) {
 	}
 	for _, f := range []string{
 		"projection", "rows that fail", "group", "group of groups", "windows", "windows again", "Top-N", "Top-N of windows", "last row of a key", "first row of a key", "DISTINCT", "OVER", "grouping sets", "chain",
-		"view", "UNION ALL", "UNNEST", "lookup", "upserts", "HAVING", "FILTER", "DISTINCT aggregate", "TUMBLE", "HOP", "CUMULATE", "SESSION", "change of clocks", "WHERE over a window", "query as a value", "join with VALUES",
+		"view", "UNION ALL", "UNNEST", "lookup", "upserts", "HAVING", "FILTER", "DISTINCT aggregate", "TUMBLE", "HOP", "CUMULATE", "SESSION", "change of clocks", "WHERE over a window", "query as a value", "join with VALUES", "grouping sets without a window",
 	} {
 		if !all[f] {
 			t.Errorf("no case covers %s", f)
