@@ -80,7 +80,7 @@ func (b *bench) command(ctx context.Context, side string, j job) *exec.Cmd {
 	cmd.Dir = filepath.Dir(j.file)
 	cmd.Env = append(os.Environ(), "TZ=UTC")
 	if b.pprof != "" {
-		cmd.Args = append(cmd.Args, "--admin-listen", b.pprof)
+		cmd.Args = append(cmd.Args, "--admin-listen", b.pprof, "--pprof")
 	}
 	return cmd
 }
