@@ -28,6 +28,9 @@ func (s *session) onAssigned(_ context.Context, _ *kgo.Client, added map[string]
 func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.interrupt != nil {
+		s.interrupt(errRevoked)
+	}
 	for topic, partitions := range revoked {
 		for _, p := range partitions {
 			delete(s.assigned, topicPartition{topic, p})
@@ -43,9 +46,11 @@ func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string
 // whether the session has them now; and of those that it has, the partitions that the client does
 // not read yet because their state is not restored. Both are of one moment: a partition that is
 // revoked and assigned again afterwards must not be resumed for a task that is about to be closed.
-func (s *session) takeChanges() (changed map[taskID]bool, added map[topicPartition]*assignment) {
+// interrupt is called with errRevoked when partitions are revoked after that moment.
+func (s *session) takeChanges(interrupt context.CancelCauseFunc) (changed map[taskID]bool, added map[topicPartition]*assignment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.interrupt = interrupt
 	changed, added = make(map[taskID]bool), make(map[topicPartition]*assignment)
 	for id := range s.changed {
 		changed[id] = false

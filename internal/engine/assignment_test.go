@@ -19,7 +19,7 @@ func TestTakeChanges(t *testing.T) {
 	partition := map[string][]int32{"readings": {0}}
 	take := func(when string, here, added bool) {
 		t.Helper()
-		changed, unrestored := s.takeChanges()
+		changed, unrestored := s.takeChanges(func(error) {})
 		if want := map[taskID]bool{{"stage1", 0}: here}; !maps.Equal(changed, want) {
 			t.Errorf("%s: changed %v, expected %v", when, changed, want)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -203,4 +204,29 @@ func (s *script) expel(worker string) {
 	s.broker.AwaitGroup(scriptGroup, func(g *kfake.GroupInfo) bool {
 		return g.State == "Stable" && len(g.Members) == 1 && g.Members[0].ClientID == other
 	})
+}
+
+// A worker that restores its tasks loses one of them to another worker of its process, which must
+// get the local copy at once: the alternative is to keep the task's whole state in memory.
+func TestScriptRestoreHandsOverCopy(t *testing.T) {
+	t.Parallel()
+	s := newScript(t, counting)
+	s.start("a")
+	s.send(20)
+	s.processed()
+	s.stop("a")
+	s.copies = t.TempDir()
+	restore := s.broker.Hold(txtest.Reading(scriptChangelog))
+	second := s.broker.Hold(txtest.Taking(s.id("b")))
+	s.start("a", func(c *Config) { c.Instances = []string{"a", "b"} })
+	log := &s.workers["a"].log
+	restore.Await() // and nobody answers
+	second.Await()
+	second.Pass()
+	s.send(10)
+	s.processed()
+	if text := log.String(); strings.Contains(text, "keeping the state of this task in memory") {
+		t.Errorf("the second worker did not get the copy:\n%s", text)
+	}
+	s.finish()
 }

@@ -55,22 +55,35 @@ func (s *session) restoreLedgers(ctx context.Context, added map[topicPartition]*
 
 // readChangelog brings the stores of ledgers, which are those of partitions of one topic, up to the
 // end of that topic. It waits for transactions that are open there, and returns how many records it
-// has read. onRecord is called with the partition of each.
+// has read. onRecord is called with the partition of each. If ctx ends, the stores keep what they
+// have read, and another call continues there.
 func (p *pipeline) readChangelog(ctx context.Context, admin *kadm.Client, ledgers []*ledger, onRecord func(partition int32)) (records int, err error) {
 	topic := ledgers[0].topic
-	from := make(map[int32]int64, len(ledgers))
+	from, next := make(map[int32]int64, len(ledgers)), make(map[int32]int64, len(ledgers)) // offsets
 	byPartition := make(map[int32]*ledger, len(ledgers))
 	for _, l := range ledgers {
 		from[l.partition], byPartition[l.partition] = l.store.Offset(), l
-		l.stale = false
+		if !l.partly {
+			l.stale = false
+		}
+		l.partly = false
 	}
 	ends, err := broker.ReadFrom(ctx, p.cfg.Broker, topic, from, func(r *kgo.Record) error {
 		records++
 		onRecord(r.Partition)
 		l := byPartition[r.Partition]
 		l.stale = isState(r)
+		next[r.Partition] = r.Offset + 1
 		return l.store.Restore(r.Key, r.Value)
 	})
+	if err != nil && ctx.Err() != nil {
+		for _, l := range ledgers {
+			if at := next[l.partition]; at > l.store.Offset() {
+				l.partly = true
+				err = errors.Join(err, l.store.Restored(at))
+			}
+		}
+	}
 	if err != nil {
 		return records, fmt.Errorf("read %s: %w", topic, err)
 	}

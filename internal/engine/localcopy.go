@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -25,14 +26,13 @@ type openCopy struct {
 	closed chan struct{}
 }
 
-// handoverTime is how long a worker waits for another worker of this process that has lost the
-// partition and closes its copy between two polls.
-const handoverTime = 2 * time.Second
-
 // claim waits until no worker of this process has the copy in a folder open, and reports whether
-// the caller may open it.
-func (c *copies) claim(dir string) bool {
-	deadline := time.After(handoverTime)
+// the caller may open it. A worker that has lost the partition closes its copy between two polls,
+// or between two records of a restore; the wait ends without the copy when ctx is done or the
+// worker has taken longer than patience. Workers that wait for each other are impossible: each
+// closes what it had lost before it waits.
+func (c *copies) claim(ctx context.Context, dir string, patience time.Duration) bool {
+	deadline := time.After(patience)
 	for {
 		c.mu.Lock()
 		holder := c.open[dir]
@@ -48,6 +48,8 @@ func (c *copies) claim(dir string) bool {
 		}
 		select {
 		case <-holder.closed:
+		case <-ctx.Done():
+			return false
 		case <-deadline:
 			return false
 		}
@@ -96,8 +98,9 @@ func (c *copies) lostReason() error {
 	return c.lost
 }
 
-// openStore opens the store of a task: over its local copy, or in memory if it has none.
-func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
+// openStore opens the store of a task: over its local copy, or in memory if it has none, or if ctx
+// is done.
+func (p *pipeline) openStore(ctx context.Context, stage *plan.Stage, partition int32) *state.Store {
 	dir := p.stateDir(stage, partition)
 	if dir == "" || !stage.Stateful || p.copies.lostReason() != nil {
 		return state.Memory()
@@ -106,7 +109,11 @@ func (p *pipeline) openStore(stage *plan.Stage, partition int32) *state.Store {
 		p.cfg.Logger.Warn("local copy of the state is in use: keeping the state of this task in memory", "stage", stage.Name, "partition", partition)
 		return state.Memory()
 	}
-	if !p.copies.claim(dir) {
+	switch {
+	case p.copies.claim(ctx, dir, p.cfg.TransactionTimeout):
+	case ctx.Err() != nil:
+		return state.Memory()
+	default:
 		return inUse()
 	}
 	store, err := state.Open(state.Config{

@@ -221,7 +221,7 @@ func (m *move) restore(ctx context.Context, s movedStage) ([]*movedTask, error) 
 	tasks := make([]*movedTask, s.now)
 	ledgers := make([]*ledger, s.now)
 	for partition := range s.now {
-		ledgers[partition] = m.p.newLedger(s.stage, partition, m.p.openStore(s.stage, partition))
+		ledgers[partition] = m.p.newLedger(s.stage, partition, m.p.openStore(ctx, s.stage, partition))
 		tasks[partition] = &movedTask{ledger: ledgers[partition], positions: make(map[string]position)}
 	}
 	if _, err := m.p.readChangelog(ctx, m.admin, ledgers, func(int32) {}); err != nil {

@@ -37,6 +37,7 @@ type ledger struct {
 	fingerprint string   // of the state: see fingerprint; "" without state
 	former      []string // fingerprints that the state may still have: see manifestStage.Former
 	stale       bool     // the changelog ends with entries of a version without positions
+	partly      bool     // the changelog was not read to its end
 }
 
 const (

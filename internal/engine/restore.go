@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,13 +10,43 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
+// errRevoked interrupts a restore when partitions are revoked. Another worker of this process may
+// wait for the local copies of their tasks, and a restore can take minutes.
+var errRevoked = errors.New("partitions were revoked during the restore")
+
 // restore restores the tasks of assigned partitions and closes those of revoked ones.
 func (s *session) restore(ctx context.Context) error {
+	for {
+		changed, err := s.restoreChanged(ctx)
+		if !errors.Is(err, errRevoked) {
+			return err
+		}
+		s.mu.Lock()
+		for id := range changed { // what has been read of them is kept
+			s.changed[id] = true
+		}
+		s.mu.Unlock()
+	}
+}
+
+// restoreChanged is restore for the changes until now, which it returns. It returns errRevoked if
+// partitions are revoked meanwhile.
+func (s *session) restoreChanged(ctx context.Context) (changed map[taskID]bool, err error) {
 	began := time.Now()
 	s.cfg.Status.phase(s.w.instance, Restoring, "")
-	changed, added := s.takeChanges()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	changed, added := s.takeChanges(interrupt)
+	defer func() {
+		s.mu.Lock()
+		s.interrupt = nil
+		s.mu.Unlock()
+		if err != nil && errors.Is(context.Cause(ctx), errRevoked) {
+			err = errRevoked
+		}
+		interrupt(nil)
+	}()
 	if err := s.checkTopics(ctx); err != nil {
-		return err
+		return changed, err
 	}
 	for id, here := range changed { // first, because another worker of this process may wait for its local copy
 		if t := s.tasks[id]; t != nil && !here {
@@ -31,13 +62,17 @@ func (s *session) restore(ctx context.Context) error {
 		}
 		t := s.tasks[id]
 		if t == nil {
-			t = s.newTask(id)
+			t = s.newTask(ctx, id)
+			if err := ctx.Err(); err != nil {
+				s.closeStore(t) // it may lack its local copy
+				return changed, err
+			}
 			s.tasks[id] = t
 		}
 		t.store.Abort()
 		if s.cfg.Now().Sub(t.current) > s.p.maxAge(t.stage.Changelog) { // too old to be brought up to date: see maxAge
 			if err := t.store.Reset(); err != nil {
-				return fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
+				return changed, fmt.Errorf("rebuild the state of %s-%d: %w", id.stage, id.partition, err)
 			}
 			t.current = s.cfg.Now()
 		}
@@ -47,7 +82,7 @@ func (s *session) restore(ctx context.Context) error {
 	for stage, tasks := range byStage {
 		n, err := s.restoreStage(ctx, stage, tasks)
 		if err != nil {
-			return err
+			return changed, err
 		}
 		records += n
 	}
@@ -61,7 +96,7 @@ func (s *session) restore(ctx context.Context) error {
 	}
 	s.cfg.Status.phase(s.w.instance, Running, "")
 	s.anyDue() // before the partitions count as healed
-	return s.resumeAdded(ctx, added)
+	return changed, s.resumeAdded(ctx, added)
 }
 
 // restoreStage reads what the changelog has beyond the stores of a stage's tasks, and creates their

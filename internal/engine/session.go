@@ -33,12 +33,13 @@ type session struct {
 	ledgers map[int32]*ledger // of the positions topic, by partition
 	details kadm.TopicDetails // of the pipeline's topics, as of the last restore
 
-	mu       sync.Mutex
-	changed  map[taskID]bool // tasks whose partitions were assigned or revoked since takeChanged
-	assigned map[topicPartition]*assignment
-	refused  error // by startOffsets
-	resumed  bool  // partitions were resumed since takeResumed
-	healing  bool  // some assignment is to be healed
+	mu        sync.Mutex
+	changed   map[taskID]bool         // tasks whose partitions were assigned or revoked since takeChanges
+	interrupt context.CancelCauseFunc // interrupts the restore; nil without one
+	assigned  map[topicPartition]*assignment
+	refused   error // by startOffsets
+	resumed   bool  // partitions were resumed since takeResumed
+	healing   bool  // some assignment is to be healed
 
 	gapsChecked time.Time                // last check for deleted records
 	stuck       map[topicPartition]int64 // at that time: the next offset of partitions whose log starts later

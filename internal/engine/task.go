@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"time"
 
@@ -32,14 +33,14 @@ type task struct {
 	measured  time.Time            // when the memory of the state was last measured
 }
 
-func (s *session) newTask(id taskID) *task {
+func (s *session) newTask(ctx context.Context, id taskID) *task {
 	t := &task{partition: id.partition, last: make(map[string]time.Time)}
 	for _, stage := range s.cfg.Program.Stages {
 		if stage.Name == id.stage {
 			t.stage = stage
 		}
 	}
-	t.store = s.p.openStore(t.stage, id.partition)
+	t.store = s.p.openStore(ctx, t.stage, id.partition)
 	if t.stage.Stateful {
 		t.ledger = s.p.newLedger(t.stage, id.partition, t.store)
 	}

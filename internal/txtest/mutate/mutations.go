@@ -62,6 +62,9 @@ var mutations = []mutation{
 		{"delete(s.tasks, id)\n\t\t\ts.cfg.Status.released(s.w.instance, id)\n\t\t\ts.closeStore(t)\n", "s.cfg.Status.released(s.w.instance, id)\n"},
 		{"byStage[t.stage] = append(byStage[t.stage], t)", "if t.op == nil {\n\t\t\tbyStage[t.stage] = append(byStage[t.stage], t)\n\t\t}"},
 	}},
+	{"a restore goes on when a partition is revoked", "internal/engine/assignment.go", "RestoreHandsOverCopy", [][2]string{
+		{"s.interrupt(errRevoked)", ""},
+	}},
 	{"a partition is read before its state is restored", "internal/engine/resume.go", "(PollDuringRestore|RevokeDuringRestore|StateOfLost)", [][2]string{
 		{"select {\n\tcase <-c.restored:\n\tcase <-ctx.Done():\n\t\treturn committed, ctx.Err()\n\t}", ""},
 	}},
