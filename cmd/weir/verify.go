@@ -27,6 +27,7 @@ func newVerify() *cobra.Command {
 		win   windowFlags
 		reg   registryFlags
 		state copyFlags
+		sinks []string
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -38,11 +39,15 @@ With --windows, it also recomputes the results of a windowed pipeline and compar
 rows, dead letters and windows that are still open.
 
 With --state-dir, it compares local copies of pipeline state with their changelogs (C9); with the embedded broker, this
-is the default for the copies in its data directory. Copies in use are not checked: stop the pipelines first.`,
+is the default for the copies in its data directory. Copies in use are not checked: stop the pipelines first.
+
+With --sinks, it compares the tables of databases that a pipeline writes with their topics, row by row (C7), as far as
+they are delivered.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
   weir verify --registry http://127.0.0.1:8081      # readings in a format with schemas
   weir verify --state-dir /var/lib/weir/state --pipeline per_minute
+  weir verify --sinks totals.sql                    # and its tables in PostgreSQL
   weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,10 +72,14 @@ is the default for the copies in its data directory. Copies in use are not check
 				if err != nil {
 					return err
 				}
+				databases, err := databasesOf(sinks, of)
+				if err != nil {
+					return err
+				}
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: topic.topic,
-					Windows: windows, Copies: copies, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
+					Windows: windows, Copies: copies, Databases: databases, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
 				})
 				done()
 				if err != nil {
@@ -84,6 +93,7 @@ is the default for the copies in its data directory. Copies in use are not check
 	topic.add(cmd, "statistics, dead letters and the consumer group are those of these readings")
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long to wait for open transactions to end")
+	cmd.Flags().StringSliceVar(&sinks, "sinks", nil, "pipelines whose tables in databases are compared with their topics (C7)")
 	win.add(cmd)
 	state.add(cmd)
 	reg.add(cmd)

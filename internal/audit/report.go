@@ -47,6 +47,8 @@ type Report struct {
 
 	Copies *CopyReport `json:"local_copies,omitempty"` // nil if not configured
 
+	Databases *DatabaseReport `json:"databases,omitempty"` // nil if not configured
+
 	Checks   []Check   `json:"checks"`
 	Findings []Finding `json:"findings"` // the first examples of faults
 
@@ -103,7 +105,7 @@ func (r *Report) find(check, problem, format string, args ...any) {
 func (r *Report) Clean() bool {
 	return r.Lost == 0 && r.Duplicated == 0 && r.RefusedSeen == 0 && r.Reordered == 0 && r.Torn == 0 &&
 		r.StatsMismatch == 0 && r.DeadLetterMismatch == 0 && r.ReadersDisagree == 0 && r.OpenTransactions == 0 && r.Unread == 0 &&
-		(r.Windows == nil || r.Windows.clean()) && (r.Copies == nil || r.Copies.clean())
+		(r.Windows == nil || r.Windows.clean()) && (r.Copies == nil || r.Copies.clean()) && (r.Databases == nil || r.Databases.clean())
 }
 
 // compareReaders counts the partitions where the two readers differ.
@@ -133,7 +135,7 @@ func (r *Report) conclude(a *audit) {
 	r.Checks = []Check{
 		r.readings(), r.order(), r.marked(), results, windows,
 		{"C6", "two readers see the same records", verdict(r.ReadersDisagree), fmt.Sprintf("%d partitions read twice, %d differ", r.Partitions, r.ReadersDisagree)},
-		{"C7", "database rows equal the topic's", NotChecked, "no database is configured"},
+		r.databases(),
 		{"C8", "readers reach the end", verdict(r.OpenTransactions), fmt.Sprintf("%d open transactions blocked them for %s or longer", r.OpenTransactions, a.cfg.Wait)},
 		r.copies(),
 		r.unread(),

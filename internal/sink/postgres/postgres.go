@@ -58,6 +58,11 @@ const idleLimit = "30s"
 // particular.
 const begin = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '" + idleLimit + "'; SET CONSTRAINTS ALL IMMEDIATE"
 
+// Connection returns how to connect to the database of a table with the connector jdbc.
+func Connection(t *plan.Table, secrets secret.Source) (*pgx.ConnConfig, error) {
+	return New("", t, secrets, nil).config()
+}
+
 // config returns how to connect.
 func (t *Target) config() (*pgx.ConnConfig, error) {
 	text := make(map[string]string)

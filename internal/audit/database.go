@@ -1,0 +1,450 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// DatabaseConfig is a table of a PostgreSQL database to which rows of a topic are delivered (C7).
+type DatabaseConfig struct {
+	Sink    string          // in weir_offsets
+	Topic   string          // of the rows
+	DLQ     string          // of the rows that the database refused
+	Connect *pgx.ConnConfig // how to connect
+	Table   string          // as SQL
+	Columns []DatabaseColumn
+	Key     []int // of Columns; none for a table whose rows are appended
+}
+
+// DatabaseColumn is a column of a table.
+type DatabaseColumn struct {
+	Field string // in the topic
+	Type  ValueType
+}
+
+// DatabaseReport is the result of comparing tables with their topics.
+type DatabaseReport struct {
+	Tables    int   `json:"tables"`
+	Rows      int64 `json:"rows"`       // in the tables
+	Records   int64 `json:"records"`    // of the topics that are delivered
+	Waiting   int64 `json:"waiting"`    // offsets that are not delivered yet
+	Refused   int64 `json:"refused"`    // dead letters
+	NotJudged int64 `json:"not_judged"` // rows of which nothing is known: refused, or older than the topic
+	Lost      int64 `json:"lost"`       // rows that the table lacks
+	Surplus   int64 `json:"surplus"`    // rows, or copies of rows, that the topic does not have
+	Different int64 `json:"different"`  // rows of a key that are not its last version
+	Offsets   int64 `json:"offsets"`    // positions that the topic does not have
+}
+
+func (r *DatabaseReport) clean() bool {
+	return r.Lost == 0 && r.Surplus == 0 && r.Different == 0 && r.Offsets == 0
+}
+
+// checkDatabases compares each table with its topic. Rows and positions of a table are read in one
+// snapshot of the database, and the topic up to these positions, so a sink may run meanwhile.
+func (a *audit) checkDatabases(ctx context.Context) error {
+	if len(a.cfg.Databases) == 0 {
+		return nil
+	}
+	a.report.Databases = &DatabaseReport{}
+	for _, d := range a.cfg.Databases {
+		c := &databaseCheck{audit: a, cfg: d, report: a.report.Databases, refused: make(map[partition]map[int64]bool)}
+		if err := c.run(ctx); err != nil {
+			return fmt.Errorf("compare table %s with topic %s: %w", d.Table, d.Topic, err)
+		}
+	}
+	return nil
+}
+
+// rowDigest identifies a row by the canonical text of its values.
+type rowDigest [16]byte
+
+func rowDigestOf(text string) rowDigest {
+	sum := sha256.Sum256([]byte(text))
+	return rowDigest(sum[:16])
+}
+
+type databaseCheck struct {
+	*audit
+	cfg     DatabaseConfig
+	report  *DatabaseReport
+	refused map[partition]map[int64]bool // offsets of dead letters
+	cut     bool                         // the topic has lost its beginning
+
+	appended map[rowDigest]int      // rows of the topic less those of the table
+	last     map[string]*version // by key
+	example  map[rowDigest]string
+}
+
+// version is the last version of a key.
+type version struct {
+	row     rowDigest
+	deleted bool
+	unknown bool // it was refused
+	seen    bool // in the table
+	at      string
+}
+
+func (c *databaseCheck) run(ctx context.Context) error {
+	c.report.Tables++
+	c.appended, c.last, c.example = make(map[rowDigest]int), make(map[string]*version), make(map[rowDigest]string)
+	topics, err := c.admin.ListTopics(ctx, c.cfg.Topic)
+	if err != nil {
+		return err
+	}
+	if err := topics[c.cfg.Topic].Err; err != nil {
+		if isMissing(err) {
+			return &MissingTopicError{Topic: c.cfg.Topic}
+		}
+		return err
+	}
+	ends, err := c.settled(ctx, c.cfg.Topic)
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, c.cfg.Connect)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	next, err := c.positions(ctx, tx, topics[c.cfg.Topic].ID.String())
+	if err != nil {
+		return err
+	}
+	if ends, err = c.settledAfter(ctx, ends, next); err != nil {
+		return err
+	}
+	from, to := c.bound(ends, next)
+	if err := c.readRefused(ctx); err != nil {
+		return err
+	}
+	var failed error
+	err = c.read(ctx, reader{isolation: c.audit.cfg.isolation[0], maxPartitionBytes: 1 << 20, silent: true}, from, to, func(r *kgo.Record) {
+		if failed == nil {
+			failed = c.expect(r)
+		}
+	})
+	if err != nil || failed != nil {
+		return firstOf(err, failed)
+	}
+	if err := c.compare(ctx, tx); err != nil {
+		return err
+	}
+	c.conclude()
+	return nil
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// positions reads up to where each partition is delivered.
+func (c *databaseCheck) positions(ctx context.Context, tx pgx.Tx, topicID string) (map[int32]int64, error) {
+	rows, err := tx.Query(ctx, "SELECT part, next, topic_id FROM weir_offsets WHERE sink = $1", c.cfg.Sink)
+	if err != nil {
+		return nil, err
+	}
+	next := make(map[int32]int64)
+	var part int32
+	var at int64
+	var id string
+	_, err = pgx.ForEachRow(rows, []any{&part, &at, &id}, func() error {
+		if id != topicID {
+			c.report.Offsets++
+			c.audit.report.find("C7", "offsets of another topic", "sink %s, partition %d: topic id %s, and %s has the id %s", c.cfg.Sink, part, id, c.cfg.Topic, topicID)
+		}
+		next[part] = at
+		return nil
+	})
+	return next, err
+}
+
+// settledAfter returns the bounds of the topic once more if rows beyond the first ones are
+// delivered.
+func (c *databaseCheck) settledAfter(ctx context.Context, ends *span, next map[int32]int64) (*span, error) {
+	for p, end := range ends.to {
+		if next[p.id] > end {
+			return c.settled(ctx, c.cfg.Topic)
+		}
+	}
+	return ends, nil
+}
+
+// bound returns the range of the topic that is delivered.
+func (c *databaseCheck) bound(ends *span, next map[int32]int64) (from, to map[partition]int64) {
+	from, to = make(map[partition]int64), make(map[partition]int64)
+	for p, end := range ends.to {
+		start := ends.from[p]
+		c.cut = c.cut || start > 0
+		at := next[p.id]
+		if at > end {
+			c.report.Offsets++
+			c.audit.report.find("C7", "offset beyond the topic", "sink %s, partition %d: offset %d, and the topic ends at %d", c.cfg.Sink, p.id, at, end)
+			at = end
+		}
+		c.report.Waiting += max(0, end-max(at, start))
+		if at < start {
+			c.report.Offsets++
+			c.audit.report.find("C7", "rows deleted before delivery", "partition %d: offsets %d to %d", p.id, at, start-1)
+			continue
+		}
+		from[p], to[p] = start, at
+	}
+	return from, to
+}
+
+// readRefused reads which records of the topic became dead letters.
+func (c *databaseCheck) readRefused(ctx context.Context) error {
+	topics, err := c.admin.ListTopics(ctx, c.cfg.DLQ)
+	if err != nil || topics[c.cfg.DLQ].Err != nil {
+		return err // without the topic there are none
+	}
+	letters, err := c.settled(ctx, c.cfg.DLQ)
+	if err != nil {
+		return err
+	}
+	return c.read(ctx, reader{isolation: c.audit.cfg.isolation[0], maxPartitionBytes: 1 << 20, silent: true}, letters.from, letters.to, func(r *kgo.Record) {
+		head := make(map[string]string)
+		for _, h := range r.Headers {
+			head[h.Key] = string(h.Value)
+		}
+		id, err := strconv.ParseInt(head[headerDLQPartition], 10, 32)
+		offset, err2 := strconv.ParseInt(head[headerDLQOffset], 10, 64)
+		if head[headerDLQTopic] != c.cfg.Topic || err != nil || err2 != nil {
+			return
+		}
+		p := partition{c.cfg.Topic, int32(id)}
+		if c.refused[p] == nil {
+			c.refused[p] = make(map[int64]bool)
+		}
+		if !c.refused[p][offset] {
+			c.refused[p][offset] = true
+			c.report.Refused++
+		}
+	})
+}
+
+// expect notes what the table should hold because of a record.
+func (c *databaseCheck) expect(r *kgo.Record) error {
+	c.report.Records++
+	at := fmt.Sprintf("partition %d, offset %d", r.Partition, r.Offset)
+	refused := c.refused[partition{r.Topic, r.Partition}][r.Offset]
+	if len(c.cfg.Key) > 0 {
+		key, err := c.canonical(r.Key, c.cfg.Key, ofTopic)
+		if err != nil {
+			return fmt.Errorf("%s: key: %w", at, err)
+		}
+		v := &version{deleted: r.Value == nil, unknown: refused, at: at}
+		if !v.deleted && !refused {
+			text, err := c.canonical(r.Value, nil, ofTopic)
+			if err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+			v.row = rowDigestOf(text)
+		}
+		c.last[key] = v
+		return nil
+	}
+	if refused {
+		return nil
+	}
+	text, err := c.canonical(r.Value, nil, ofTopic)
+	if err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	c.count(text, 1, at)
+	return nil
+}
+
+// count adds n occurrences of a row that is appended.
+func (c *databaseCheck) count(text string, n int, at string) {
+	d := rowDigestOf(text)
+	c.appended[d] += n
+	if c.appended[d] == 0 {
+		delete(c.appended, d)
+		delete(c.example, d)
+		return
+	}
+	c.example[d] = at
+}
+
+// canonical returns the canonical text of the values of a JSON object: of all columns, or of some.
+func (c *databaseCheck) canonical(data []byte, columns []int, side side) (string, error) {
+	d := json.NewDecoder(strings.NewReader(string(data)))
+	d.UseNumber()
+	var fields map[string]any
+	if err := d.Decode(&fields); err != nil {
+		return "", fmt.Errorf("read %.100q: %w", data, err)
+	}
+	var b strings.Builder
+	for i, col := range c.cfg.Columns {
+		if columns != nil && !slices.Contains(columns, i) {
+			continue
+		}
+		v, ok := fields[col.Field]
+		if !ok {
+			return "", fmt.Errorf("no field %s in %.100q", col.Field, data)
+		}
+		text, err := col.Type.canonical(v, side)
+		if err != nil {
+			return "", fmt.Errorf("field %s: %w", col.Field, err)
+		}
+		fmt.Fprintf(&b, "%d:%s,", len(text), text)
+	}
+	return b.String(), nil
+}
+
+// compare reads the table.
+func (c *databaseCheck) compare(ctx context.Context, tx pgx.Tx) error {
+	for _, setting := range []string{"TIME ZONE 'UTC'", "extra_float_digits = 1", "bytea_output = hex"} {
+		if _, err := tx.Exec(ctx, "SET LOCAL "+setting); err != nil {
+			return err
+		}
+	}
+	names, err := c.columnNames(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var table string // quoted where it has to be
+	if err := tx.QueryRow(ctx, "SELECT ($1::text)::regclass::text", c.cfg.Table).Scan(&table); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, fmt.Sprintf("SELECT to_json(x)::text FROM (SELECT %s FROM %s) x", strings.Join(names, ", "), table))
+	if err != nil {
+		return err
+	}
+	var text string
+	_, err = pgx.ForEachRow(rows, []any{&text}, func() error {
+		c.report.Rows++
+		row, err := c.canonical([]byte(text), nil, ofDatabase)
+		if err != nil {
+			return err
+		}
+		if len(c.cfg.Key) == 0 {
+			c.count(row, -1, text)
+			return nil
+		}
+		key, err := c.canonical([]byte(text), c.cfg.Key, ofDatabase)
+		if err != nil {
+			return err
+		}
+		c.compareKey(key, row, text)
+		return nil
+	})
+	return err
+}
+
+// columnNames returns the table's columns, renamed like the fields of the topic. A name without
+// quotes is lower case in the database.
+func (c *databaseCheck) columnNames(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, "SELECT attname FROM pg_attribute WHERE attrelid = ($1::text)::regclass AND attnum > 0 AND NOT attisdropped", c.cfg.Table)
+	if err != nil {
+		return nil, err
+	}
+	have, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, col := range c.cfg.Columns {
+		name := strings.ToLower(col.Field)
+		if !slices.Contains(have, name) {
+			name = col.Field
+		}
+		all = append(all, pgx.Identifier{name}.Sanitize()+" AS "+pgx.Identifier{col.Field}.Sanitize())
+	}
+	return all, nil
+}
+
+func (c *databaseCheck) compareKey(key, row, text string) {
+	v := c.last[key]
+	switch {
+	case v == nil && c.cut:
+		c.report.NotJudged++
+	case v == nil:
+		c.report.Surplus++
+		c.audit.report.find("C7", "surplus row", "%s: %.200s is not in topic %s", c.cfg.Table, text, c.cfg.Topic)
+	case v.seen:
+		c.report.Surplus++
+		c.audit.report.find("C7", "surplus row", "%s has two rows of the key of %.200s", c.cfg.Table, text)
+	case v.unknown:
+		c.report.NotJudged++
+	case v.deleted:
+		c.report.Surplus++
+		c.audit.report.find("C7", "deleted row", "%s: %.200s was deleted at %s", c.cfg.Table, text, v.at)
+	case v.row != rowDigestOf(row):
+		c.report.Different++
+		c.audit.report.find("C7", "different row", "%s: %.200s is not the version of %s", c.cfg.Table, text, v.at)
+	}
+	if v != nil {
+		v.seen = true
+	}
+}
+
+// conclude counts what is left.
+func (c *databaseCheck) conclude() {
+	for _, key := range slices.Sorted(maps.Keys(c.last)) {
+		if v := c.last[key]; !v.seen && !v.deleted && !v.unknown {
+			c.report.Lost++
+			c.audit.report.find("C7", "lost row", "%s lacks the row of %s", c.cfg.Table, v.at)
+		}
+	}
+	for d, n := range c.appended {
+		switch {
+		case n > 0:
+			c.report.Lost += int64(n)
+			c.audit.report.find("C7", "lost row", "%s lacks the row of %s", c.cfg.Table, c.example[d])
+		case c.cut:
+			c.report.NotJudged -= int64(n)
+		default:
+			c.report.Surplus -= int64(n)
+			c.audit.report.find("C7", "surplus row", "%s: %.200s is there %d times too often", c.cfg.Table, c.example[d], -n)
+		}
+	}
+}
+
+// databases returns C7.
+func (r *Report) databases() Check {
+	c := Check{"C7", "database rows equal the topic's", NotChecked, "no database is configured (--sinks)"}
+	d := r.Databases
+	if d == nil {
+		return c
+	}
+	c.Verdict = verdict(d.Lost, d.Surplus, d.Different, d.Offsets)
+	c.Detail = fmt.Sprintf("%d rows of %d tables, from %d records: %d lost, %d surplus, %d different", d.Rows, d.Tables, d.Records, d.Lost, d.Surplus, d.Different)
+	if d.Offsets > 0 {
+		c.Detail += fmt.Sprintf(", %d wrong offsets", d.Offsets)
+	}
+	if d.Waiting > 0 {
+		c.Detail += fmt.Sprintf("; %d offsets are not delivered yet", d.Waiting)
+	}
+	if d.Refused > 0 {
+		c.Detail += fmt.Sprintf("; %d rows were refused and are dead letters", d.Refused)
+	}
+	if d.NotJudged > 0 {
+		c.Detail += fmt.Sprintf("; %d rows are not judged", d.NotJudged)
+		if c.Verdict == OK {
+			c.Verdict = Partly
+		}
+	}
+	return c
+}
