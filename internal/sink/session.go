@@ -265,6 +265,9 @@ func fetchError(fetches kgo.Fetches) error {
 		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
 			continue
 		}
+		if e.Topic == "" { // of the group
+			return e.Err
+		}
 		return fmt.Errorf("read %s-%d: %w", e.Topic, e.Partition, e.Err)
 	}
 	return nil

@@ -234,12 +234,16 @@ func (f *Flink) launch(ctx context.Context, p *flinkProcess) error {
 	if err != nil {
 		return err
 	}
+	jdbc, err := flinkJDBCKit.jars(ctx)
+	if err != nil {
+		return err
+	}
 	java, err := findJavaOf(ctx, 17, 21, 11)
 	if err != nil {
 		return err
 	}
 	conf := filepath.Join(f.dir, "conf")
-	classPath := filepath.Join(home, "lib", "*")
+	classPath := filepath.Join(home, "lib", "*") + ":" + filepath.Join(jdbc, "*")
 	if p.extra != "" {
 		classPath += ":" + filepath.Join(home, p.extra)
 	}

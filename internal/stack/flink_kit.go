@@ -44,6 +44,9 @@ func fetchFlink(ctx context.Context, dir string) error {
 	return os.Rename(filepath.Join(libs, gatewayJar), filepath.Join(opt, gatewayJar))
 }
 
+// flinkJDBCVersion is the version in flink-jdbc.xml.
+const flinkJDBCVersion = "4.0.0-2.0"
+
 const gatewayJar = "flink-sql-gateway-" + FlinkVersion + ".jar"
 
 // fetchWheel unpacks files of a wheel into dir. place returns the destination of each; a file is

@@ -34,6 +34,11 @@ var (
 	//go:embed flink.sum
 	flinkSums string
 
+	//go:embed flink-jdbc.xml
+	flinkJDBCPom []byte
+	//go:embed flink-jdbc.sum
+	flinkJDBCSums string
+
 	//go:embed apicurio.xml
 	apicurioPom []byte
 )
@@ -55,6 +60,9 @@ var (
 	streamsKit = kit{name: "Kafka Streams " + KafkaVersion, folder: "kafka-streams-" + KafkaVersion, from: "Maven Central", fetch: maven(streamsPom)}
 	connectKit = kit{name: "Kafka Connect " + KafkaVersion, folder: "kafka-connect-" + KafkaVersion, from: "Maven Central", fetch: maven(connectPom)}
 	flinkKit   = kit{name: "Flink " + FlinkVersion, folder: "flink-" + FlinkVersion, from: "PyPI and Maven Central", fetch: fetchFlink, sums: flinkSums}
+
+	// flinkJDBCKit is not part of flinkKit, so that its jars can change without Flink's.
+	flinkJDBCKit = kit{name: "Flink's JDBC connector " + flinkJDBCVersion, folder: "flink-jdbc-" + flinkJDBCVersion, from: "Maven Central", fetch: maven(flinkJDBCPom), sums: flinkJDBCSums}
 
 	apicurioKit = kit{name: "Apicurio " + ApicurioVersion, folder: "apicurio-" + ApicurioVersion, from: "Maven Central and PyPI", fetch: fetchApicurio}
 )

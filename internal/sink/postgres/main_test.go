@@ -29,6 +29,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		if err := runChild(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if shared.server != nil {
 		if err := shared.server.Close(); err != nil {
@@ -108,7 +115,7 @@ func table(t *testing.T, s *stack.Postgres, database, columns, key string) (*pla
 // cluster starts a broker with the topic of table t and the one of dead letters.
 func cluster(t *testing.T, partitions int32) broker.Config {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "test.t.out"), kfake.SeedTopics(1, "test.dlq"))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "100", "group.initial.rebalance.delay.ms": "0"}), kfake.SeedTopics(partitions, "test.t.out"), kfake.SeedTopics(1, "test.dlq"))
 	if err != nil {
 		t.Fatal(err)
 	}
