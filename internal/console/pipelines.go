@@ -14,6 +14,7 @@ import (
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/secret"
+	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/site"
 )
 
@@ -21,6 +22,7 @@ import (
 type Pipeline struct {
 	Program *plan.Program
 	Status  func() engine.Snapshot
+	Sinks   func() []sink.Snapshot // of its tables outside of Kafka; may be nil
 }
 
 // groupPrefix is the prefix of a pipeline's consumer group (engine.Group).
@@ -139,6 +141,9 @@ func (c *Console) pipelineRow(name string, g *api.Group, local Pipeline, mine bo
 	if mine && local.Status != nil {
 		status := local.Status()
 		addStatus(&row, &status, c.cfg.Now())
+		if local.Sinks != nil {
+			addSinks(&row, local.Sinks())
+		}
 		if rates := c.flows.of(name); allHere(g, &status) && rates != nil {
 			row.Rate = rates.read(name)
 		}
@@ -155,6 +160,24 @@ func stateOf(group string) string {
 		return "stopped"
 	}
 	return "rebalancing" // PreparingRebalance, CompletingRebalance, Assigning, Reconciling
+}
+
+// addSinks adds the sinks of a pipeline. One that does not deliver is the row's reason, unless
+// there is another.
+func addSinks(row *api.Pipeline, all []sink.Snapshot) {
+	for _, s := range all {
+		to := api.Sink{
+			Table: s.Table, Target: s.Target, State: string(s.Phase), Reason: s.Reason, Lag: s.Lag, Rows: s.Rows, Deletes: s.Deletes,
+			DeadLetters: s.DeadLetters, Retries: s.Retries,
+		}
+		if !s.LastErrorAt.IsZero() {
+			to.LastError = s.LastErrorAt.UnixMilli()
+		}
+		row.Sinks = append(row.Sinks, to)
+		if row.Reason == "" && s.Reason != "" && (s.Phase == sink.Waiting || s.Phase == sink.Refused) {
+			row.Reason = "table " + s.Table + ": " + s.Reason
+		}
+	}
 }
 
 // addStatus adds what is known only in the process that runs the pipeline.

@@ -268,6 +268,11 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 		t.Options[o.Key] = o.Value
 	}
 	connector := t.Options["connector"]
+	if connector == "jdbc" && w.written[t.Name] {
+		w.warn("table %s: Flink's jdbc connector writes at least once. %s", t.Name, map[bool]string{
+			true: "Rows with its primary key replace each other, so that repeated ones do no harm", false: "Without a primary key, rows are doubled after a failure",
+		}[s.PrimaryKey != nil])
+	}
 	if connector != "kafka" && connector != "upsert-kafka" {
 		return text, nil
 	}

@@ -151,7 +151,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	defer free()
 	var shown []console.Pipeline
 	for _, c := range consumers {
-		shown = append(shown, console.Pipeline{Program: c.Program, Status: c.Status.Snapshot})
+		shown = append(shown, console.Pipeline{Program: c.Program, Status: c.Status.Snapshot, Sinks: cfg.Admin.sinksOf(c.Status)})
 	}
 	page, busy, err := cfg.openConsole(ctx, kafka, meter, shown...)
 	if err != nil {

@@ -47,6 +47,18 @@ func (a *Admin) Run(ctx context.Context, c engine.Config) (engine.Result, error)
 	return RunPipeline(ctx, c, status)
 }
 
+// sinksOf returns the sinks of a pipeline that is registered with Pipeline.
+func (a *Admin) sinksOf(pipeline *engine.Status) func() []sink.Snapshot {
+	return func() (all []sink.Snapshot) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, s := range a.sinks[pipeline] {
+			all = append(all, s.Snapshot())
+		}
+		return all
+	}
+}
+
 // SinkStatus returns a status for each table of a pipeline that is delivered to a target outside of
 // Kafka.
 func SinkStatus(p *plan.Program) (all []*sink.Status) {

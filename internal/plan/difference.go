@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "dead-letters", "distinct-lists", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -66,12 +66,29 @@ func (p *planner) differInsert(where sql.Node, n *Insert, r *Relation) {
 			p.differ(where, "null-headers", "a header of %s whose value is NULL is written; Flink omits it", n.Table.Name)
 		}
 	}
+	if _, ok := n.Table.Delivery.(*JDBC); ok {
+		p.differDatabase(where, n.Table)
+	}
 	if _, upserts := origin(r).(*Normalize); upserts {
 		p.differ(where, "group-changes", "of several changes of a row in one transaction, the last one is written; Flink writes each")
 	}
 	if len(n.Exact) > 0 {
 		c := n.Table.Columns[n.Exact[0]]
 		p.differ(where, "lengths", "a row whose key does not fit column %s %s of %s is a dead letter; Flink truncates the key, and rows with different keys replace each other", c.Name, c.Type.Nullable(true), n.Table.Name)
+	}
+}
+
+// differDatabase records how rows of a database differ.
+func (p *planner) differDatabase(where sql.Node, t *Table) {
+	if t.Upsert {
+		p.differ(where, "database-guarantee", "each row of %s is written exactly once; Flink's jdbc connector writes at least once, and rows of its key replace each other", t.Name)
+	} else {
+		p.differ(where, "database-guarantee", "each row of %s is written exactly once; Flink's jdbc connector writes at least once: without a primary key, rows are doubled after a failure", t.Name)
+	}
+	for _, c := range t.Columns {
+		if k := c.Type.Kind; c.Physical() && (k == column.Array || k == column.Map || k == column.Row) {
+			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't write such columns to PostgreSQL and rejects them", c.Name, t.Name, c.Type.Nullable(true))
+		}
 	}
 }
 

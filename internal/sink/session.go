@@ -69,7 +69,7 @@ func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err 
 		return false, err
 	}
 	s.client, err = kgo.NewClient(append(options,
-		kgo.ConsumerGroup(Group(c.Table)), kgo.ConsumeTopics(c.Table.Kafka.Topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumerGroup(Group(c.Pipeline, c.Table.Name)), kgo.ConsumeTopics(c.Table.Kafka.Topic), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout/4), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.KeepControlRecords(), // whose offsets count as delivered, so that the end is reached
 		kgo.AdjustFetchOffsetsFn(s.claim), kgo.OnPartitionsRevoked(s.release), kgo.OnPartitionsLost(s.release),

@@ -60,8 +60,8 @@ const (
 func Name(pipeline, table string) string { return pipeline + "." + table }
 
 // Group is the consumer group in which the processes of a pipeline share the partitions of a
-// table's rows.
-func Group(t *plan.Table) string { return "weir-" + t.Kafka.Topic }
+// table's rows. It is not named like the group of a pipeline.
+func Group(pipeline, table string) string { return "weir.sink." + Name(pipeline, table) }
 
 func (c Config) withDefaults() Config {
 	if c.MaxRows == 0 {

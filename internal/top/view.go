@@ -25,9 +25,9 @@ func coloured() styles {
 
 func (s styles) state(name string) string {
 	switch name {
-	case "online", "running":
+	case "online", "running", "delivering":
 		return s.ok.Render("●") + " " + name
-	case "silent", "retrying", "failed":
+	case "silent", "retrying", "failed", "refused":
 		return s.bad.Render("○") + " " + name
 	case "stopped":
 		return s.faint.Render("□ " + name)
@@ -73,7 +73,26 @@ func (s styles) overview(o *api.Overview, width int) []string {
 	if o.Error != "" {
 		lines = append(lines, s.bad.Render("broker not responding: "+plain(o.Error)))
 	}
-	return append(append(lines, ""), s.pipelines(o.Pipelines, width)...)
+	lines = append(append(lines, ""), s.pipelines(o.Pipelines, width)...)
+	return append(lines, s.sinks(o.Pipelines, width)...)
+}
+
+// sinks lists the tables outside of Kafka.
+func (s styles) sinks(all []api.Pipeline, width int) []string {
+	var rows [][]string
+	for _, p := range all {
+		for _, k := range p.Sinks {
+			rows = append(rows, []string{
+				plain(p.Name) + "." + plain(k.Table), s.state(k.State), short(float64(k.Rows)), short(float64(k.Lag)), short(float64(k.DeadLetters)), plain(k.Reason),
+			})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return append([]string{""}, table([]column{
+		{head: "sink"}, {head: "state"}, {head: "rows", right: true}, {head: "lag", right: true}, {head: "dead letters", right: true}, {head: ""},
+	}, rows, width, s.faint)...)
 }
 
 func (s styles) pipelines(all []api.Pipeline, width int) []string {

@@ -97,6 +97,21 @@ type Pipeline struct {
 	DeadLetters int64    `json:"dead_letters,omitempty"` // records
 	Dropped     int64    `json:"dropped,omitempty"`      // rows dropped by options such as json.ignore-parse-errors
 	Skipped     int64    `json:"skipped,omitempty"`      // offsets deleted before they were read
+	Sinks       []Sink   `json:"sinks,omitempty"`        // of its tables outside of Kafka, if it runs in this process
+}
+
+// Sink is the delivery of a pipeline's table to a target outside of Kafka.
+type Sink struct {
+	Table       string `json:"table"`
+	Target      string `json:"target"` // without its address
+	State       string `json:"state"`  // starting, delivering, waiting, refused or stopped
+	Reason      string `json:"reason,omitempty"`
+	Lag         int64  `json:"lag"`  // offsets that are not delivered yet
+	Rows        int64  `json:"rows"` // written
+	Deletes     int64  `json:"deletes,omitempty"`
+	DeadLetters int64  `json:"dead_letters,omitempty"` // rows that the target refused
+	Retries     int64  `json:"retries,omitempty"`
+	LastError   int64  `json:"last_error,omitempty"` // when
 }
 
 // DeviceStatus is whether a device sends as often as usual.
