@@ -80,7 +80,7 @@ type databaseCheck struct {
 	refused map[partition]map[int64]bool // offsets of dead letters
 	cut     bool                         // the topic has lost its beginning
 
-	appended map[rowDigest]int      // rows of the topic less those of the table
+	appended map[rowDigest]int   // rows of the topic less those of the table
 	last     map[string]*version // by key
 	example  map[rowDigest]string
 }
