@@ -44,6 +44,7 @@ func main() {
 
 func run(parent context.Context) int {
 	secret.Private()
+	broker.LimitMemory()
 	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process immediately

@@ -38,7 +38,9 @@ type weir struct {
 	out    bytes.Buffer
 	errOut syncbuf.Buffer // read while the process is running
 	exited chan struct{}
-	once   sync.Once
+
+	environment []string // in addition
+	once        sync.Once
 }
 
 // start starts weir with arguments. It is killed when the test ends.
@@ -58,7 +60,13 @@ func startIn(t *testing.T, dir string, args ...string) *weir {
 
 func startBinary(t *testing.T, binary string, args ...string) *weir {
 	t.Helper()
-	p := &weir{t: t, exited: make(chan struct{})}
+	return startWith(t, nil, binary, args...)
+}
+
+// startWith is like startBinary, with more environment variables.
+func startWith(t *testing.T, environment []string, binary string, args ...string) *weir {
+	t.Helper()
+	p := &weir{t: t, exited: make(chan struct{}), environment: environment}
 	p.cmd = exec.Command(binary, args...) //nolint:gosec // built or run by this test
 	return p.start()
 }
@@ -67,6 +75,7 @@ func (p *weir) start() *weir {
 	t := p.t
 	t.Helper()
 	p.cmd.Env = append(os.Environ(), mainEnv+"=1", "XDG_RUNTIME_DIR=", "WEIR_CONSOLE_LISTEN=none", "WEIR_REGISTRY_LISTEN=127.0.0.1:0", "TMPDIR="+slotDir(t), "GOMEMLIMIT=512MiB")
+	p.cmd.Env = append(p.cmd.Env, p.environment...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

@@ -61,10 +61,7 @@ func (c Config) Withholding() Config {
 // decompression returns the options that limit the size of decompressed batches.
 func (c *Config) decompression() []kgo.Opt {
 	limit := cmp.Or(c.MaxDecompressed, MaxDecompressed)
-	if !c.withhold {
-		return []kgo.Opt{kgo.MaxDecompressBatchBytes(limit)}
-	}
-	d := &withholding{limit: limit, inner: boundedDecompressor(limit)}
+	d := &withholding{limit: limit, inner: boundedDecompressor(limit), withholds: c.withhold}
 	return []kgo.Opt{kgo.WithDecompressor(d), kgo.WithHooks(d)}
 }
 
@@ -85,12 +82,14 @@ func boundedDecompressor(limit int) kgo.Decompressor {
 	return d.(kgo.Decompressor) //nolint:forcetypeassert // nothing else is stored
 }
 
-// withholding is a decompressor with limits for a batch and for an answer to a fetch. It is shared
-// by the connections of one client.
+// withholding is a decompressor with limits for a batch, for an answer to a fetch and, with all
+// others of the process, for what is in memory. It is shared by the connections of one client.
 type withholding struct {
-	inner kgo.Decompressor
-	limit int
-	spent atomic.Int64 // bytes, since the last answer
+	inner     kgo.Decompressor
+	limit     int
+	withholds bool         // false returns errors instead, and doesn't limit answers
+	spent     atomic.Int64 // bytes, since the last answer
+	own       atomic.Int64 // bytes in memory
 
 	mu      sync.Mutex
 	last    uint32 // checksum of the last withheld batch
@@ -115,11 +114,20 @@ func (d *withholding) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, _ kgo.BrokerE
 
 // Decompress implements kgo.Decompressor.
 func (d *withholding) Decompress(src []byte, codec kgo.CompressionCodecType) ([]byte, error) {
-	if d.spent.Load() > int64(fetchFactor-1)*int64(d.limit) { // another batch may exceed the limit
+	if d.withholds && d.spent.Load() > int64(fetchFactor-1)*int64(d.limit) { // another batch may exceed the limit
+		return nil, errAnswerFull
+	}
+	wait := waitForMemory
+	if d.spent.Load() > 0 { // the records before this batch are not freed before they have been polled
+		wait = 0
+	}
+	if codec != kgo.CodecNone && !held.room(&d.own, mostExpanded(src, codec, d.limit), wait) {
 		return nil, errAnswerFull
 	}
 	out, err := d.inner.Decompress(src, codec)
 	switch {
+	case err != nil && !d.withholds:
+		return nil, err
 	case errors.Is(err, kgo.ErrMaxDecompress):
 		return d.withhold(src, withheldSize, err)
 	case err != nil:
@@ -128,6 +136,9 @@ func (d *withholding) Decompress(src []byte, codec kgo.CompressionCodecType) ([]
 		return nil, kgo.ErrMaxDecompress
 	}
 	d.spent.Add(int64(len(out)))
+	if codec != kgo.CodecNone {
+		held.add(&d.own, out)
+	}
 	return out, nil
 }
 

@@ -34,6 +34,7 @@ func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string
 	for topic, partitions := range revoked {
 		for _, p := range partitions {
 			delete(s.assigned, topicPartition{topic, p})
+			s.p.attempts.revoked(topicPartition{topic, p})
 			s.p.setHealed(topicPartition{topic, p}, false)
 			for _, stage := range s.stages[topic] {
 				s.changed[taskID{stage.Name, p}] = true // closed, unless it is assigned again

@@ -67,6 +67,8 @@ func (s *session) aborted(failed error) error {
 		s.countAbort(cmp.Or(s.tx.aborting, AbortRebalance))
 	}
 	s.rolledBack = true
+	s.p.attempts.survived(s.tx.attempted)
+	clear(s.tx.attempted)
 	for _, t := range s.tasks {
 		t.abort()
 	}
@@ -76,6 +78,8 @@ func (s *session) aborted(failed error) error {
 // committed makes what the transaction changed the session's state, and reports the commit.
 func (s *session) committed(done Commit) error {
 	s.w.sessions.Committed()
+	s.p.attempts.committed(s.tx.attempted)
+	clear(s.tx.attempted)
 	s.tx.endSpans("")
 	for _, t := range s.tasks {
 		t.current = s.cfg.Now()

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
@@ -66,10 +68,11 @@ type Config struct {
 	Now      func() time.Time  // default time.Now
 
 	// For tests.
-	gapInterval time.Duration // between checks for deleted records; default 10 s
-	metadataAge time.Duration // after which the client discovers new partitions; default 5 minutes, as in Kafka's clients
-	moveBytes   int           // approximate size of a transaction of --repartition; default 4 MiB
-	onMoved     func()        // called after each of them
+	gapInterval time.Duration               // between checks for deleted records; default 10 s
+	metadataAge time.Duration               // after which the client discovers new partitions; default 5 minutes, as in Kafka's clients
+	moveBytes   int                         // approximate size of a transaction of --repartition; default 4 MiB
+	onMoved     func()                      // called after each of them
+	onStep      func(records []*kgo.Record) // called when the operators are about to process records
 }
 
 func (c Config) withDefaults() Config {
@@ -88,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnCommit == nil {
 		c.OnCommit = func(Commit) {}
+	}
+	if c.onStep == nil {
+		c.onStep = func([]*kgo.Record) {}
 	}
 	if c.onMoved == nil {
 		c.onMoved = func() {}

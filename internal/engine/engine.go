@@ -34,6 +34,7 @@
 //	slot.go         transactional ids that are stable for each process of a group
 //	settings.go     settings of the topics that hold state, checked and corrected
 //	limits.go       the largest record that each topic accepts
+//	attempts.go     records on which the process has died
 //	pace.go         how many records a transaction reads
 //	localcopy.go    local copies of the state: opened, closed, given up
 //	skipped.go      records that were deleted before they were read

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"os"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -10,7 +11,12 @@ import (
 	"weir.example/weir/internal/broker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childEnv); child != "" {
+		os.Exit(runChild(child))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // startCluster starts a broker that has topics with a number of partitions, and connects a client
 // to it. Both are closed at the end of the test.

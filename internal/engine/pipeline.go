@@ -42,6 +42,7 @@ type pipeline struct {
 	until         ends         // with UntilEnd, what is to be processed
 	due           atomic.Int32 // number of sessions with windows that are due
 	copies        copies       // local copies of the state, of this process
+	attempts      *attempts    // records at which processes may have died
 
 	mu     sync.Mutex
 	healed map[topicPartition]bool // assigned to a worker of this process, and the group's offset equals the position in the state
@@ -49,7 +50,7 @@ type pipeline struct {
 }
 
 func newPipeline(cfg Config) *pipeline {
-	return &pipeline{cfg: cfg, planned: cfg.Program, healed: make(map[topicPartition]bool)}
+	return &pipeline{cfg: cfg, planned: cfg.Program, healed: make(map[topicPartition]bool), attempts: newAttempts(&cfg)}
 }
 
 // prepare creates the topics that the pipeline writes, checks those that it reads, and finds where

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/operator"
 )
 
 // process runs polled records through their tasks, in a transaction. Before that it acts on
@@ -98,6 +100,19 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
 		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })
 	}
+	poison, err := s.p.attempts.begin(at, records)
+	switch {
+	case err != nil:
+		return err
+	case poison && !s.p.isSource(tp.Topic):
+		return &fatalError{fmt.Errorf("the process dies each time it computes the record of %s-%d at offset %d, which the pipeline has written itself: report it as a defect of Weir; "+
+			"weir run --reset starts the pipeline without its state", tp.Topic, tp.Partition, records[0].Offset)}
+	case poison:
+		s.cfg.Logger.Error("a record becomes a dead letter because the process has died each time it computed it", "topic", tp.Topic, "partition", tp.Partition, "offset", records[0].Offset)
+		s.tx.out.DeadLetters = append(s.tx.out.DeadLetters, operator.DeadLetter{Record: records[0], Reason: errPoison})
+		records = records[1:]
+	}
+	s.tx.attempted[at] = true
 	for _, stage := range s.stages[tp.Topic] {
 		t := s.tasks[taskID{stage.Name, tp.Partition}]
 		if t == nil {
@@ -112,9 +127,12 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		if len(records) > 0 {
 			t.touched = true
 			t.last[tp.Topic] = s.cfg.Now()
+			s.p.attempts.computing(at, true)
+			s.cfg.onStep(records)
 			if err := t.op.Step(tp.Topic, records, s.tx.at, &s.tx.out); err != nil {
 				return &fatalError{err}
 			}
+			s.p.attempts.computing(at, false)
 		}
 		if bounded && last+1 >= end {
 			t.touched = true

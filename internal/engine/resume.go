@@ -306,6 +306,7 @@ func (s *session) describeLogs(ctx context.Context, added map[topicPartition]*as
 		start, _ := starts.Lookup(tp.topic, tp.partition)
 		end, _ := ends.Lookup(tp.topic, tp.partition)
 		c.log = partitionLog{id: t.ID, partitions: int32(len(t.Partitions)), start: start.Offset, end: end.Offset} //nolint:gosec // small number
+		s.p.attempts.assigned(tp, c.log.id.String())
 	}
 	return nil
 }

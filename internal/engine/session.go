@@ -81,7 +81,7 @@ func (w *worker) session(ctx context.Context) error {
 			wait = time.Millisecond
 		}
 		poll, cancel := context.WithTimeout(ctx, wait)
-		fetches := s.group.Poll(poll, max(1, min(s.polls.records, s.w.pace.limit-s.tx.read)))
+		fetches := s.group.Poll(poll, s.pollLimit())
 		cancel()
 		began, before := time.Now(), s.bytes()
 		err := s.refusal()
@@ -111,6 +111,15 @@ func (w *worker) session(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// pollLimit returns how many records to poll.
+func (s *session) pollLimit() int {
+	limit := min(s.polls.records, s.w.pace.limit-s.tx.read)
+	if suspect := s.p.attempts.limit(); suspect > 0 {
+		limit = min(limit, suspect)
+	}
+	return max(1, limit)
 }
 
 // pollError returns the error of a poll, other than that its time was up.
@@ -171,7 +180,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.tx = &transaction{p: s.p, group: s.group, tables: s.p.sinkTopics(), tracer: tracer, release: func() {}}
+	s.tx = &transaction{p: s.p, group: s.group, tables: s.p.sinkTopics(), tracer: tracer, release: func() {}, attempted: make(map[topicPartition]bool)}
 	if s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...); err != nil {
 		s.group.Close()
 		return err
@@ -189,6 +198,7 @@ func (p *pipeline) transactionalID(instance string) string {
 func (s *session) close() {
 	s.setDue(false)
 	s.tx.release()
+	s.p.attempts.survived(s.tx.attempted)
 	s.group.Close()
 	for id, t := range s.tasks {
 		s.cfg.Status.released(s.w.instance, id)

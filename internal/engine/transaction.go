@@ -27,6 +27,8 @@ type transaction struct {
 	tables map[string]bool // topics of the tables that the pipeline writes
 	tracer *trace.Client   // nil if no record is traced
 
+	attempted map[topicPartition]bool // partitions of which it has read records
+
 	open    bool
 	began   time.Time
 	at      time.Time // the transaction's time, of Config.Now

@@ -11,6 +11,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/broker/front"
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/tlsconf"
@@ -118,7 +119,7 @@ func (k Kafka) Serve(ctx context.Context) (*Attachment, error) {
 func (k Kafka) serve() (*Attachment, error) {
 	b, err := embedded.Open(embedded.Config{
 		Dir: k.DataDir, Addr: k.Listen, Advertise: k.Advertise, Sync: k.Sync, Profile: k.Profile, Logger: k.Logger,
-		TLS: k.TLS, OpenID: k.OpenID, InsecureListen: k.InsecureListen,
+		Limits: front.Limits{BatchBytes: k.Broker.MaxDecompressed}, TLS: k.TLS, OpenID: k.OpenID, InsecureListen: k.InsecureListen,
 	})
 	if err != nil {
 		return nil, err

@@ -117,6 +117,11 @@ func (c *conn) nextFrame() (login bool, err error) {
 	if err := c.authorized(kmsg.Key(req.key)); err != nil {
 		return false, err
 	}
+	if who := c.who.Load(); kmsg.Key(req.key) == kmsg.Produce && (who == nil || !who.Internal) {
+		if why := c.l.batches.refuse(req, frame); why != "" {
+			c.l.log.Warn("refused records with INVALID_RECORD", "part", "broker", "client", c.RemoteAddr(), "err", why)
+		}
+	}
 	c.ready = whole
 	if len(frame) != len(whole)-4 || &frame[0] != &whole[4] { // replaced
 		c.ready = append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...) //nolint:gosec // a small frame

@@ -19,6 +19,7 @@
 //	control.go    registers checks with kfake
 //	answers.go    answers that differ from Kafka's
 //	budget.go     memory of requests and answers, over all connections
+//	batches.go    batches that would take too much memory when they are decompressed
 //	buffers.go    reused read buffers
 //	refusals.go   why connections and requests were refused: counts and log lines
 //

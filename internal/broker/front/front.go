@@ -21,6 +21,7 @@ type Listener struct {
 	log      *slog.Logger
 	memory   budget
 	refusals *refusals
+	batches  unpacker
 
 	guard        *guard.Guard // nil: logins are kfake's
 	tls          *tls.Config  // nil: none
@@ -41,7 +42,7 @@ type Listener struct {
 func Wrap(l net.Listener, limits Limits, log *slog.Logger) *Listener {
 	limits = limits.withDefaults()
 	return &Listener{
-		Listener: l, limits: limits, log: log, memory: budget{max: limits.MemoryBytes}, refusals: newRefusals(log),
+		Listener: l, limits: limits, log: log, memory: budget{max: limits.MemoryBytes}, batches: unpacker{limit: limits.BatchBytes}, refusals: newRefusals(log),
 		byAddress: make(map[netip.Addr]int), closed: make(chan struct{}),
 		topicConfigError: func(string, *string) string { return "" },
 	}

@@ -6,6 +6,7 @@ import "time"
 type Limits struct {
 	FrameBytes int // of a request, at most a quarter of MemoryBytes; default 100 MiB, Kafka's socket.request.max.bytes
 	FetchBytes int // of a Fetch answer, plus at most one batch; default 55 MiB, Kafka's fetch.max.bytes
+	BatchBytes int // of a batch, decompressed; default 32 MiB
 	Items      int // array elements and tagged fields of a request; default 500,000
 
 	// MemoryBytes bounds the requests that are read and the answers that are written, over all
@@ -28,6 +29,7 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	l.FrameBytes = orDefault(l.FrameBytes, 100<<20)
 	l.FetchBytes = orDefault(l.FetchBytes, 55<<20)
+	l.BatchBytes = orDefault(l.BatchBytes, 32<<20)
 	l.Items = orDefault(l.Items, 500_000)
 	l.MemoryBytes = orDefault(l.MemoryBytes, 512<<20)
 	l.FrameBytes = min(l.FrameBytes, int(l.MemoryBytes/4))

@@ -24,6 +24,7 @@ type walker struct {
 	flexible bool
 	items    int // array elements and tagged fields so far
 	maxItems int
+	bytes    func([]byte) // called with each field of bytes; may be nil
 }
 
 // walk checks that body is a complete message of this form without trailing bytes, and returns the
@@ -74,6 +75,9 @@ func (w *walker) item(o *op) error {
 	n, err := w.length(o)
 	if err != nil || n <= 0 {
 		return err
+	}
+	if o.kind == opBytes && w.bytes != nil && n <= len(w.src) {
+		w.bytes(w.src[:n])
 	}
 	return w.skip(n)
 }
