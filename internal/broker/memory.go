@@ -99,8 +99,8 @@ func (h *holding) add(own *atomic.Int64, batch []byte) {
 }
 
 // LimitMemory tells Go how much memory this process may use, if a control group limits it and the
-// environment variable GOMEMLIMIT does not. Without that, garbage may grow until the system ends the
-// process.
+// environment variable GOMEMLIMIT does not. Without that, garbage may grow until the system ends
+// the process.
 func LimitMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return

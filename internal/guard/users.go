@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"weir.example/weir/internal/secret"
 )
 
 // UsersFile is the file of a data directory that has its users.
@@ -162,8 +164,10 @@ func readUsers(path string) (map[string]User, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return users, nil
 	}
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by other users of this machine (mode %o): chmod 600 it, and rotate the passwords", path, info.Mode().Perm())
+	if err == nil {
+		if err := secret.CheckPrivate(path); err != nil {
+			return nil, fmt.Errorf("%w, and rotate the passwords", err)
+		}
 	}
 	if err == nil && info.Size() > maxUsersFile {
 		err = errors.New("the file is too large")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest/intake"
 	"weir.example/weir/internal/ingest/mapping"
 	"weir.example/weir/internal/ingest/spool"
@@ -32,15 +33,16 @@ const (
 
 // Server accepts readings by HTTP.
 type Server struct {
-	cfg     *Config
-	intake  *intake.Intake
-	spool   *spool.Spool
-	tokens  tokens // nil: anybody may send
-	maxBody int64
-	busy    chan struct{}
-	held    atomic.Int64 // bytes of bodies in memory
-	now     func() time.Time
-	log     *slog.Logger
+	cfg      *Config
+	intake   *intake.Intake
+	spool    *spool.Spool
+	tokens   tokens         // nil: anybody may send
+	failures guard.Failures // of tokens
+	maxBody  int64
+	busy     chan struct{}
+	held     atomic.Int64 // bytes of bodies in memory
+	now      func() time.Time
+	log      *slog.Logger
 
 	listener net.Listener
 	server   *http.Server
@@ -131,7 +133,15 @@ func refuse(status int, format string, args ...any) error {
 // is stored.
 func (h *Server) accept(fn func(r *http.Request, body []byte) (*spool.Entry, answer, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		if h.tokens != nil && !h.failures.Allowed(guard.From(r), h.now()) {
+			w.Header().Set("Retry-After", retryAfter)
+			write(w, &answer{Status: http.StatusTooManyRequests, Error: "too many wrong tokens came from this address: try again later"})
+			return
+		}
 		if h.tokens != nil && !h.tokens.allow(r) {
+			if r.Header.Get("Authorization") != "" { // others guess nothing
+				h.failures.Failed(guard.From(r), h.now())
+			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="weir"`)
 			write(w, &answer{Status: http.StatusUnauthorized, Error: "send one of the tokens in the header Authorization: Bearer TOKEN"})
 			return

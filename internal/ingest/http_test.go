@@ -261,6 +261,15 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%q: stored %q", header, got)
 		}
 	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readTokens(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a file that others can read: %v", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{"", "short", "# only a comment", "with space 0123456789"} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -268,6 +277,38 @@ func TestTokens(t *testing.T) {
 		if _, err := readTokens(path); err == nil {
 			t.Errorf("tokens %q are accepted", text)
 		}
+	}
+}
+
+// After many wrong tokens, an address has to wait, also with the right one. Requests without a token
+// guess nothing.
+func TestWrongTokensAreSlowedDown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens")
+	const token = "0123456789abcdef0123"
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h, _ := serve(t, fmt.Sprintf("http: { tokens_file: %q }", path))
+	send := func(header string) int {
+		return post(t, h, "/v1/readings", `{"device_id":"d","sensor":"s","value":1}`, "Authorization", header).Code
+	}
+	for range 100 {
+		if code := send(""); code != http.StatusUnauthorized {
+			t.Fatalf("without a token: %d", code)
+		}
+	}
+	if code := send("Bearer " + token); code != http.StatusOK {
+		t.Errorf("the right token: %d", code)
+	}
+	guesses := 0
+	for send("Bearer wrong") == http.StatusUnauthorized && guesses < 1000 {
+		guesses++
+	}
+	if guesses < 30 || guesses > 100 {
+		t.Errorf("%d guesses", guesses)
+	}
+	if code := send("Bearer " + token); code != http.StatusTooManyRequests {
+		t.Errorf("the right token after too many wrong ones: %d", code)
 	}
 }
 

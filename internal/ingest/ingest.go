@@ -30,6 +30,7 @@ import (
 	"weir.example/weir/internal/ingest/mqtt"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/ingest/subscribe"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/tlsconf"
 )
 
@@ -242,6 +243,9 @@ type tokens [][sha256.Size]byte
 const minToken = 16
 
 func readTokens(path string) (tokens, error) {
+	if err := secret.CheckPrivate(path); err != nil {
+		return nil, fmt.Errorf("http.tokens_file: %w", err)
+	}
 	text, err := os.ReadFile(path) //nolint:gosec // chosen by the user
 	if err != nil {
 		return nil, fmt.Errorf("http.tokens_file: %w", err)

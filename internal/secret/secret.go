@@ -118,7 +118,8 @@ func read(f *os.File, path string) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r"), nil
 }
 
-// CheckPrivate returns an error if a file that contains secrets can be read by other users.
+// CheckPrivate returns an error if other users can read or change a file that contains secrets. All
+// files with secrets are checked by it: passwords, tokens, keys, the users of a data directory.
 func CheckPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -130,8 +131,8 @@ func CheckPrivate(path string) error {
 // checkPrivate accepts files of other owners, whose modes the user can't change, such as those that
 // Docker and Kubernetes mount.
 func checkPrivate(path string, info fs.FileInfo) error {
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o044 != 0 && ownFile(info) {
-		return fmt.Errorf("%s contains secrets, and other users can read it (mode %#o): chmod 600 %[1]s", path, info.Mode().Perm())
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o066 != 0 && ownFile(info) {
+		return fmt.Errorf("%s contains secrets, and other users can read or change it (mode %#o): chmod 600 %[1]s", path, info.Mode().Perm())
 	}
 	return nil
 }

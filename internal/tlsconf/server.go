@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"weir.example/weir/internal/secret"
 )
 
 // Server is the certificate of listeners. Its files are read again when they change, so that
@@ -53,8 +55,8 @@ func (s *Server) read() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read certificate %s with key %s: %w", s.certFile, s.keyFile, err)
 	}
-	if info, err := os.Stat(s.keyFile); err == nil && info.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("every user of this machine can read the key %s (mode %o): chmod 600 it", s.keyFile, info.Mode().Perm())
+	if err := secret.CheckPrivate(s.keyFile); err != nil {
+		return nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
 	if s.clientCA != "" {
