@@ -120,7 +120,10 @@ func (k *kafkaFlags) attached(cmd *cobra.Command, fn func(ctx context.Context, l
 			fmt.Fprintln(cmd.ErrOrStderr(), "Done. Other weir processes still use this broker; it stops when they exit (Ctrl-C stops it now).")
 		}))
 	}()
-	return fn(cmd.Context(), log, at)
+	ended := recordCommand(cmd, at.DataDir, log)
+	err = fn(cmd.Context(), log, at)
+	ended(err)
+	return err
 }
 
 func isTerminal(w io.Writer) bool {

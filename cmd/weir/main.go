@@ -154,7 +154,7 @@ none was lost or duplicated. Without --brokers it uses its embedded broker.`,
 	root.PersistentFlags().String("config", "", "file in YAML with values of flags (default: weir.yaml, if it exists)")
 	root.PersistentFlags().StringVar(&secrets.Dir, "secrets-dir", "", "directory with the files that ${file:NAME} refers to, in options of pipelines and in weir.yaml")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newUp(), newProduce(), newIngest(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newUsers(), newACL(), newCert(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka(), newSink())
+	root.AddCommand(newUp(), newProduce(), newIngest(), newConsume(), newRun(), newCheck(), newExplain(), newTest(), newTail(), newDLQ(), newSchema(), newTopics(), newUsers(), newACL(), newCert(), newAudit(), newAlerts(), newTransactions(), newMonitor(), newVerify(), newChaos(), newConsole(), newTop(), newStatus(), newFlink(), newKafka(), newSink())
 	return root
 }
 

@@ -175,9 +175,17 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	view.admin = u.admins.addr
 	c := u.config
 	c.Admin = admin
-	c.OnReady, c.OnSnapshot, c.SnapshotInterval = view.ready, view.show, view.every()
+	c.OnSnapshot, c.SnapshotInterval = view.show, view.every()
+	ended := func(error) {}
+	c.OnReady = func(ready node.Ready) {
+		if len(u.kafka.config.Brokers) == 0 {
+			ended = recordCommand(cmd, u.kafka.dataDir, log)
+		}
+		view.ready(ready)
+	}
 	last, err := node.Run(ctx, c)
 	err = untilStopped(ctx, err)
+	ended(err)
 	view.done(last, err)
 	return last, err
 }

@@ -32,7 +32,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	}
 	ctx = context.WithoutCancel(ctx) // a stop takes effect only once the registry is open
 	opened, err := embedded.Open(ctx, embedded.Config{
-		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Hosts: cfg.Admin.Hosts, Logger: cfg.Logger, Metrics: cfg.Admin.served,
+		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Trail: kafka.embedded.Trail().Add, Hosts: cfg.Admin.Hosts, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
 	if cfg.ServeRegistry.Optional && errors.Is(err, embedded.ErrBusy) {
 		return nil, err, nil

@@ -22,6 +22,7 @@ import (
 	"weir.example/weir/internal/broker/front"
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/trail"
 )
 
 // Config configures an embedded broker.
@@ -113,6 +114,7 @@ type Broker struct {
 	guard    *guard.Guard
 	access   *access
 	front    *front.Listener
+	trail    *trail.Log
 	disk     *syncer // nil without Config.Sync
 	lock     *flock.Flock
 	addr     string
@@ -157,6 +159,9 @@ func Open(cfg Config) (*Broker, error) {
 	b := &Broker{cfg: cfg, lock: lock}
 	b.closed = sync.OnceValue(b.close)
 	if err := b.start(); err != nil {
+		if b.trail != nil {
+			b.trail.Close()
+		}
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return b, nil
@@ -208,6 +213,7 @@ func (b *Broker) start() error {
 	if b.journal, err = openJournal(dir, b.disk); err != nil {
 		return errors.Join(fmt.Errorf("open transaction journal: %w", err), b.closeDisk())
 	}
+	b.trail = trail.Open(dir, func(err error) { b.cfg.Logger.Warn("the audit trail is incomplete", "part", "broker", "err", err) })
 	ready := make(chan struct{})
 	var listenErr error
 	opts := []kfake.Opt{
@@ -221,6 +227,7 @@ func (b *Broker) start() error {
 			b.front = front.Wrap(l, profile.limits(b.cfg.Limits), b.cfg.Logger)
 			b.front.SetTopicConfigError(invalidTopicConfig)
 			b.front.SetGuard(b.guard)
+			b.front.SetTrail(b.trail.Add)
 			if b.cfg.TLS != nil {
 				b.front.SetTLS(b.cfg.TLS.Config())
 			}
@@ -395,6 +402,9 @@ func (b *Broker) topicName(id [16]byte) string {
 // Guard returns who may use the broker, for what is served with it.
 func (b *Broker) Guard() *guard.Guard { return b.guard }
 
+// Trail returns the audit trail, for what is served with the broker.
+func (b *Broker) Trail() *trail.Log { return b.trail }
+
 // Addr returns the host:port that clients connect to.
 func (b *Broker) Addr() string { return b.addr }
 
@@ -417,6 +427,7 @@ func (b *Broker) close() error {
 	b.maintaining.Wait()
 	floorErr := b.recordFloors()
 	b.cluster.Close()
+	b.trail.Close()
 	dir := b.cfg.Dir
 	b.tighten()
 	return errors.Join(floorErr, b.journal.close(), b.closeDisk(),

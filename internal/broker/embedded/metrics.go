@@ -13,6 +13,7 @@ var (
 	connections  = prometheus.NewDesc("weir_broker_connections", "Open connections of clients to the embedded broker.", nil, nil)
 	memoryBytes  = prometheus.NewDesc("weir_broker_memory_bytes", "Memory of the embedded broker's requests and answers.", nil, nil)
 	refusedTotal = prometheus.NewDesc("weir_broker_refused_connections_total", "Connections that the embedded broker refused or closed, by reason.", []string{"reason"}, nil)
+	auditDropped = prometheus.NewDesc("weir_audit_dropped_total", "Entries of the audit trail that were dropped because the disk was slow or full.", nil, nil)
 	rejectsTotal = prometheus.NewDesc("weir_broker_rejected_requests_total", "Produce requests that the cap on stored bytes rejected.", nil, nil)
 )
 
@@ -24,6 +25,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- connections
 	ch <- memoryBytes
 	ch <- refusedTotal
+	ch <- auditDropped
 }
 
 // Collect implements prometheus.Collector.
@@ -31,6 +33,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	at := c.broker.Stored()
 	ch <- prometheus.MustNewConstMetric(storedBytes, prometheus.GaugeValue, float64(at.Bytes))
 	ch <- prometheus.MustNewConstMetric(rejectsTotal, prometheus.CounterValue, float64(at.Rejected))
+	ch <- prometheus.MustNewConstMetric(auditDropped, prometheus.CounterValue, float64(c.broker.trail.Dropped()))
 	front := c.broker.front
 	ch <- prometheus.MustNewConstMetric(connections, prometheus.GaugeValue, float64(front.Connections()))
 	ch <- prometheus.MustNewConstMetric(memoryBytes, prometheus.GaugeValue, float64(front.Memory()))

@@ -304,6 +304,7 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	c.l.report(req, answer, c.who.Load(), c.from)
 	for len(answer) > 0 {
 		chunk := answer[:min(len(answer), writeChunk)]
 		_ = c.SetWriteDeadline(time.Now().Add(c.l.limits.WriteTimeout)) // fails on a closed connection, and so does Write

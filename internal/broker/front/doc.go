@@ -17,6 +17,7 @@
 //	requests.go   generated from Kafka's message definitions by gen/
 //	checks.go     requests that kfake would accept, and Kafka refuses
 //	control.go    registers checks with kfake
+//	deeds.go      reports logins and changes for the audit trail
 //	answers.go    answers that differ from Kafka's
 //	budget.go     memory of requests and answers, over all connections
 //	batches.go    batches that would take too much memory when they are decompressed

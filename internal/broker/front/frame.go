@@ -61,7 +61,8 @@ func (l *Listener) check(frame []byte) (request, []byte, error) {
 		req.answered = acks(body, form.flexible) != 0
 	case kmsg.Fetch:
 		l.clampFetch(body, req.version)
-	case kmsg.LeaveGroup, kmsg.CreateTopics:
+	}
+	if key := kmsg.Key(req.key); key == kmsg.LeaveGroup || key == kmsg.CreateTopics || l.trail != nil && deeds[key] != "" {
 		req.parsed = kmsg.RequestForKey(req.key)
 		req.parsed.SetVersion(req.version)
 		if err := req.parsed.ReadFrom(body); err != nil {

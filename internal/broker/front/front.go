@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/trail"
 )
 
 // Listener accepts connections on which only well-formed requests arrive.
@@ -23,8 +24,9 @@ type Listener struct {
 	refusals *refusals
 	batches  unpacker
 
-	guard        *guard.Guard // nil: logins are kfake's
-	tls          *tls.Config  // nil: none
+	trail        func(trail.Deed) // nil: nothing is reported
+	guard        *guard.Guard     // nil: logins are kfake's
+	tls          *tls.Config      // nil: none
 	plainWarning sync.Once
 
 	topicNames       atomic.Pointer[map[[16]byte]string] // by topic id

@@ -53,6 +53,7 @@ func (c *conn) handshake() error {
 	c.deadline = time.Time{}
 	if state := secure.ConnectionState(); len(state.VerifiedChains) > 0 && c.l.guard != nil {
 		who, err := c.l.guard.Certificate(state.PeerCertificates[0])
+		c.l.reportLogin(who, c.from, "certificate "+state.PeerCertificates[0].Subject.String(), err)
 		if err != nil {
 			return &refusal{ReasonLogin, err.Error()}
 		}
@@ -181,6 +182,9 @@ func (c *conn) onAuthenticate(r *kmsg.SASLAuthenticateRequest) (kmsg.Response, e
 		return resp, &refusal{ReasonLogin, "SaslAuthenticate without a handshake"}
 	}
 	out, who, err := c.step(r.SASLAuthBytes)
+	if err != nil || who != nil {
+		c.l.reportLogin(who, c.from, c.session.mechanism, err)
+	}
 	if err != nil {
 		resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
 		resp.ErrorMessage = kmsg.StringPtr("Authentication failed: " + err.Error())

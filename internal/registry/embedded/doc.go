@@ -8,6 +8,7 @@
 //	state.go          the registered schemas, built from the topic's records
 //	record.go         the records of _schemas, in the format of Confluent's registry
 //	log.go            the topic: one transaction per change, read back after a failure
+//	access.go         logins, and changes for the audit trail
 //	http.go           routes, and how a request is handled
 //	http_subjects.go  subjects and their versions; http_schemas.go: schemas by id
 //	http_settings.go  compatibility levels and modes

@@ -18,6 +18,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/trail"
 )
 
 // Config configures an embedded registry.
@@ -25,6 +26,9 @@ type Config struct {
 	Broker broker.Config // stores the topic _schemas, created if missing
 	Addr   string        // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
 	Dir    string        // data directory of the broker, where the address is written for FindURL; default: not written
+
+	Guard *guard.Guard     // whose users have to log in: readers to read, operators to write; default: nobody has to
+	Trail func(trail.Deed) // told about changes; must not block; default none
 
 	Hosts   []string     // further names of this machine: see guard.Hosts
 	MaxBody int64        // maximum size of a request body, in bytes; default 10 MiB
@@ -100,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Metrics != nil {
 		cfg.Metrics.state.registry.Store(r)
 	}
-	r.server = guard.Server(guard.NewHosts(cfg.Addr, cfg.Hosts...).Only(r.handler()), cfg.Logger)
+	r.server = guard.Server(guard.NewHosts(cfg.Addr, cfg.Hosts...).Only(r.guarded(r.reported(r.handler()))), cfg.Logger)
 	r.served.Go(func() {
 		if err := r.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			cfg.Logger.Error("schema registry stopped", "err", err)

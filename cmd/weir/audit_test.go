@@ -1,0 +1,89 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir.example/weir/internal/trail"
+)
+
+// Users, ACLs and logins are managed from the command line, and the audit trail has all of it, and
+// no password.
+func TestUsersACLsAndAudit(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=10", "--admin-listen=none")
+	waitFor(t, "the broker", func() bool { return strings.Contains(up.errOut.String(), "weir verify") })
+	password := strings.TrimSpace(lastLine(must(t, "users", "add", "alice", "--role=reader", "--data-dir="+data)))
+	if password == "" {
+		t.Fatal("no password is printed")
+	}
+	if code, _, stderr := do(t, "users", "add", "alice", "--role=reader", "--data-dir="+data); code == exitOK || !strings.Contains(stderr, "alice") {
+		t.Errorf("a second alice: exit %d, %s", code, stderr)
+	}
+	if listed := must(t, "users", "list", "--data-dir="+data, "-o=json"); !strings.Contains(listed, "alice") || !strings.Contains(listed, "reader") || strings.Contains(listed, password) {
+		t.Errorf("listed: %s", listed)
+	}
+	rotated := strings.TrimSpace(lastLine(must(t, "users", "rotate", "alice", "--data-dir="+data)))
+	if rotated == "" || rotated == password {
+		t.Error("the password has not changed")
+	}
+	must(t, "acl", "add", "--principal=alice", "--operation=write", "--topic=orders", "--data-dir="+data)
+	if listed := must(t, "acl", "list", "--data-dir="+data, "-o=json"); !strings.Contains(listed, "orders") {
+		t.Errorf("ACLs: %s", listed)
+	}
+	must(t, "acl", "remove", "--principal=alice", "--operation=write", "--topic=orders", "--data-dir="+data)
+	if listed := must(t, "acl", "list", "--data-dir="+data, "-o=json"); strings.Contains(listed, "orders") {
+		t.Errorf("ACLs after their removal: %s", listed)
+	}
+	must(t, "users", "remove", "alice", "--data-dir="+data)
+	if listed := must(t, "users", "list", "--data-dir="+data, "-o=json"); strings.Contains(listed, "alice") {
+		t.Errorf("listed after the removal: %s", listed)
+	}
+	up.signal(syscall.SIGTERM)
+	if code := up.wait(time.Minute); code != exitOK {
+		t.Fatalf("exit %d: %s", code, up.errOut.String())
+	}
+
+	lines := must(t, "audit", "--data-dir="+data, "-o=json")
+	if strings.Contains(lines, password) || strings.Contains(lines, rotated) {
+		t.Error("the audit trail has a password")
+	}
+	found := make(map[string]int)
+	for line := range strings.Lines(lines) {
+		var d trail.Deed
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		found[d.What+" "+d.On]++
+	}
+	for _, want := range []string{
+		"command up", "command-end up", "command users add alice", "command-end users rotate alice", "command acl add", "command users remove alice",
+		"topic-create sensor_data_tx",
+	} {
+		ok := false
+		for what := range found {
+			ok = ok || strings.HasPrefix(what, want)
+		}
+		if !ok {
+			t.Errorf("%q is missing in %v", want, found)
+		}
+	}
+	if failed := must(t, "audit", "--data-dir="+data, "--failed", "--what=command-end"); strings.Count(failed, "\n") != 2 || !strings.Contains(failed, "users add alice") {
+		t.Errorf("failed commands: %s", failed)
+	}
+	if code, _, stderr := do(t, "audit", "--data-dir="+data, "--what=nothing"); code != exitUsage || !strings.Contains(stderr, "user-change") {
+		t.Errorf("an unknown kind: exit %d, %s", code, stderr)
+	}
+	if code, _, _ := do(t, "audit", "--data-dir="+filepath.Join(data, "missing")); code != exitFailed {
+		t.Errorf("a missing directory: exit %d", code)
+	}
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
