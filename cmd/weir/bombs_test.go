@@ -74,9 +74,9 @@ func (p *weir) peak() int64 {
 	return n << 10
 }
 
-// With 512 MiB of memory and 1,000 readings a second, records and requests that expand to a multiple
-// of it end nothing: not one reading is lost. Before, records that were each within the limit of a
-// batch took all memory together, and so did an answer of the broker to a client.
+// With 512 MiB of memory and 1,000 readings a second, records and requests that expand to a
+// multiple of it end nothing: not one reading is lost. Before, records that were each within the
+// limit of a batch took all memory together.
 func TestBombsInLittleMemory(t *testing.T) {
 	group := memoryGroup(t)
 	data := filepath.Join(t.TempDir(), "data")

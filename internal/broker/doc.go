@@ -6,7 +6,7 @@
 //	class.go         whether to retry after an error, or to stop
 //	partitioner.go   a partitioner that keeps the record's partition
 //	compression.go   compression codecs by name
-//	memory.go        what all clients of the process may hold in memory, and the limit of the process
+//	memory.go        what all clients of the process may hold in memory, and the process's limit
 //	decompress.go    what a compressed batch may take in memory, and records that are withheld
 //	limits.go        the record and batch sizes that topics accept
 //	topics.go        declared topics; topic_plan.go: compare with the cluster, and apply

@@ -280,8 +280,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// After many wrong tokens, an address has to wait, also with the right one. Requests without a token
-// guess nothing.
+// After many wrong tokens, an address has to wait, also with the right one. Requests without a
+// token guess nothing.
 func TestWrongTokensAreSlowedDown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	const token = "0123456789abcdef0123"

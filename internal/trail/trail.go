@@ -151,8 +151,8 @@ func (f *Filter) selects(d *Deed) bool {
 	return (f.Who == "" || f.Who == d.Who) && (f.What == "" || f.What == d.What) && !d.At.Before(f.Since) && (!f.Failed || d.Error != "")
 }
 
-// Read calls fn with the deeds of a data directory, oldest first. A line that a crash has cut off is
-// left out; unreadable is how many there are.
+// Read calls fn with the deeds of a data directory, oldest first. A line that a crash has cut off
+// is left out; unreadable is how many there are.
 func Read(dir string, filter Filter, fn func(Deed) error) (unreadable int, err error) {
 	files, err := olderFiles(dir)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"weir.example/weir/internal/trail"
 )
 
-// The audit trail says who has logged in, or has failed to, and who has changed what, or was denied.
-// It has no secrets.
+// The audit trail says who has logged in, or has failed to, and who has changed what, or was
+// denied. It has no secrets.
 func TestTrailOfClients(t *testing.T) {
 	dir := t.TempDir()
 	users, err := guard.OpenUsers(dir)
