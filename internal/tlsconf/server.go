@@ -118,8 +118,9 @@ func (s *Server) reload() {
 	s.log.Info("read the changed certificate", "file", s.certFile, "expires", s.Expires())
 }
 
-// Expires returns when the certificate in use expires.
+// Expires returns when the certificate in use expires. It sees a renewal although nobody connects.
 func (s *Server) Expires() time.Time {
+	s.reload()
 	if leaf := s.config.Load().Certificates[0].Leaf; leaf != nil {
 		return leaf.NotAfter
 	}
