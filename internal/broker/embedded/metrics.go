@@ -13,7 +13,7 @@ var (
 	connections  = prometheus.NewDesc("weir_broker_connections", "Open connections of clients to the embedded broker.", nil, nil)
 	memoryBytes  = prometheus.NewDesc("weir_broker_memory_bytes", "Memory of the embedded broker's requests and answers.", nil, nil)
 	refusedTotal = prometheus.NewDesc("weir_broker_refused_connections_total", "Connections that the embedded broker refused or closed, by reason.", []string{"reason"}, nil)
-	certExpires = prometheus.NewDesc("weir_broker_certificate_expires_timestamp_seconds", "When the certificate of the embedded broker expires, in Unix time; missing without TLS.", nil, nil)
+	certExpires  = prometheus.NewDesc("weir_broker_certificate_expires_timestamp_seconds", "When the certificate of the embedded broker expires, in Unix time; missing without TLS.", nil, nil)
 	auditDropped = prometheus.NewDesc("weir_audit_dropped_total", "Entries of the audit trail that were dropped because the disk was slow or full.", nil, nil)
 	rejectsTotal = prometheus.NewDesc("weir_broker_rejected_requests_total", "Produce requests that the cap on stored bytes rejected.", nil, nil)
 )
