@@ -43,11 +43,13 @@ letters, with their bytes and the reason. While Kafka is away, the spool fills; 
   POST /v1/topics/TOPIC     a message in any form, mapped by the first rule of the file whose topic filter matches
   POST /api/v2/write        InfluxDB's line protocol, from Telegraf and others; also /write
   MQTT                      with mqtt.listen, a broker for MQTT 3.1.1 and 5 (QoS 0 and 1), whose messages the same rules map
+  subscribe                 messages of existing MQTT brokers
 
 The spool numbers the readings of each device, so that weir verify finds what is missing or repeated.`,
 		Example: `  weir ingest ingest.yaml
   weir ingest ingest.yaml --brokers kafka-1:9092,kafka-2:9092
   curl -d '{"device_id":"d1","sensor":"temperature","value":21.5}' http://127.0.0.1:8086/v1/readings
+  weir ingest guess mqtt://127.0.0.1 > ingest.yaml
   weir ingest test ingest.yaml < messages.ndjson`,
 		Args: oneConfiguration,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -69,7 +71,7 @@ The spool numbers the readings of each device, so that weir verify finds what is
 	c.traces.add(cmd)
 	cmd.Flags().BoolVar(&c.insecure, "insecure-listen", false, "accept readings from anybody, or without TLS, at an address that other machines can reach")
 	c.stop.add(cmd)
-	cmd.AddCommand(newIngestTest())
+	cmd.AddCommand(newIngestTest(), newIngestGuess())
 	return cmd
 }
 
@@ -110,7 +112,12 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err != nil {
 		return usage(err)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at %s\n", strings.Join(devices.URLs(), " and "))
+	if urls := devices.URLs(); len(urls) > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "accepting readings at %s\n", strings.Join(urls, " and "))
+	}
+	for _, url := range devices.Sources() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "taking messages from %s\n", url)
+	}
 	if err := devices.Run(ctx, nil); err != nil {
 		return err
 	}
@@ -132,6 +139,7 @@ type testedResult struct {
 	Rule        string            `json:"rule,omitempty"` // none: no rule matches
 	Readings    []json.RawMessage `json:"readings,omitempty"`
 	DeadLetters []string          `json:"dead_letters,omitempty"` // their reasons
+	Kept        string            `json:"kept,omitempty"`         // topic of Kafka in which the message is kept as it is
 	Skipped     int               `json:"skipped,omitempty"`
 	Ignored     string            `json:"ignored,omitempty"`
 }
@@ -141,14 +149,14 @@ func newIngestTest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test FILE",
 		Short: "Show what the rules make of messages, without a broker",
-		Long: `Reads messages from standard input, one JSON object per line, and prints the readings and dead letters that the rules of the
-file make of them. A payload that is text is the message itself. The exit code is 3 if any message has no reading and is not
-ignored on purpose.
+		Long: `Reads messages from standard input, one per line, and prints the readings and dead letters that the rules of the file make of
+them. A line is a topic and its payload, as mosquitto_sub -v prints them, or a JSON object. There, a payload that is text is the message
+itself. The exit code is 3 if any message has no reading and is not ignored on purpose.
 
-  {"topic":"site/d1/temperature","payload":"21.5"}
+  site/d1/temperature 21.5
   {"topic":"zigbee2mqtt/kitchen","payload":{"temperature":21.5,"humidity":40}}`,
 		Example: `  weir ingest test ingest.yaml < messages.ndjson
-  mosquitto_sub -t '#' -F '{"topic":"%t","payload":%j}' -W 30 | weir ingest test ingest.yaml`,
+  mosquitto_sub -t '#' -v -W 30 | weir ingest test ingest.yaml`,
 		Args: oneConfiguration,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			asJSON, err := out.json()
@@ -175,18 +183,13 @@ func testMessages(in io.Reader, out io.Writer, m *mapping.Mapping, asJSON bool) 
 		if strings.TrimSpace(lines.Text()) == "" {
 			continue
 		}
-		var msg testedMessage
-		if err := json.Unmarshal(lines.Bytes(), &msg); err != nil || msg.Topic == "" || msg.Payload == nil {
-			return usage(fmt.Errorf("line %d is not a message such as {\"topic\":\"site/d1/temperature\",\"payload\":\"21.5\"}", number))
+		topic, payload, ok := parseTested(lines.Text())
+		if !ok {
+			return usage(fmt.Errorf("line %d is not a message such as\n  site/d1/temperature 21.5\nor\n  {\"topic\":\"site/d1/temperature\",\"payload\":\"21.5\"}", number))
 		}
-		payload := []byte(msg.Payload)
-		var text string
-		if json.Unmarshal(payload, &text) == nil {
-			payload = []byte(text)
-		}
-		r := m.Map(&mapping.Message{Topic: msg.Topic, Payload: payload, Arrived: time.Now()})
-		failed = failed || len(r.Readings) == 0 && r.Ignored == "" || len(r.Rejected) > 0
-		if err := showTested(out, msg.Topic, &r, asJSON); err != nil {
+		r := m.Map(&mapping.Message{Topic: topic, Payload: payload, Arrived: time.Now()})
+		failed = failed || len(r.Readings)+len(r.Messages) == 0 && r.Ignored == "" || len(r.Rejected) > 0
+		if err := showTested(out, topic, &r, asJSON); err != nil {
 			return err
 		}
 	}
@@ -199,6 +202,23 @@ func testMessages(in io.Reader, out io.Writer, m *mapping.Mapping, asJSON bool) 
 	return nil
 }
 
+// parseTested parses a line: a topic and a payload, or a JSON object with both.
+func parseTested(line string) (topic string, payload []byte, ok bool) {
+	if !strings.HasPrefix(line, "{") {
+		topic, text, found := strings.Cut(line, " ")
+		return topic, []byte(text), found && topic != ""
+	}
+	var msg testedMessage
+	if err := json.Unmarshal([]byte(line), &msg); err != nil || msg.Topic == "" || msg.Payload == nil {
+		return "", nil, false
+	}
+	var text string
+	if json.Unmarshal(msg.Payload, &text) == nil {
+		return msg.Topic, []byte(text), true
+	}
+	return msg.Topic, msg.Payload, true
+}
+
 func showTested(out io.Writer, topic string, r *mapping.Result, asJSON bool) error {
 	shown := testedResult{Topic: topic, Rule: r.Rule, Skipped: r.Skipped, Ignored: r.Ignored}
 	for i := range r.Readings {
@@ -206,6 +226,9 @@ func showTested(out io.Writer, topic string, r *mapping.Result, asJSON bool) err
 	}
 	for _, d := range r.Rejected {
 		shown.DeadLetters = append(shown.DeadLetters, d.Reason)
+	}
+	for i := range r.Messages {
+		shown.Kept = r.Messages[i].Topic
 	}
 	if asJSON {
 		return writeJSON(out, shown)
@@ -221,6 +244,9 @@ func showTested(out io.Writer, topic string, r *mapping.Result, asJSON bool) err
 	}
 	for _, reason := range shown.DeadLetters {
 		fmt.Fprintf(&b, "  dead letter  %s\n", reason)
+	}
+	if shown.Kept != "" {
+		fmt.Fprintf(&b, "  kept as it is in the topic %s\n", shown.Kept)
 	}
 	if r.Ignored != "" {
 		fmt.Fprintf(&b, "  ignored      %s\n", r.Ignored)

@@ -122,7 +122,7 @@ func TestSubscribeSurvivesKills(t *testing.T) {
 			mosquitto := mqtttest.StartMosquitto(t, tt.mosquitto...)
 			dir := t.TempDir()
 			file := filepath.Join(dir, "ingest.yaml")
-			text := fmt.Sprintf("http: { listen: \":0\" }\nsubscribe:\n  - { url: mqtt://%s, client_id: weir }\nspool: { dir: %s }\ntopics:\n  line/+device: { seq: $.n, boot: $.boot }\n", mosquitto.Addr(), filepath.Join(dir, "spool"))
+			text := fmt.Sprintf("subscribe:\n  - { url: mqtt://%s, client_id: weir }\nspool: { dir: %s }\ntopics:\n  line/+device: { seq: $.n, boot: $.boot }\n", mosquitto.Addr(), filepath.Join(dir, "spool"))
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}

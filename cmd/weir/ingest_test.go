@@ -17,6 +17,8 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/ingest"
+	"weir.example/weir/internal/ingest/mqtttest"
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/node"
 )
@@ -174,8 +176,8 @@ func TestIngestTest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(file, "topics:\n  \"site/+device/+sensor\": { value: payload }\n")
-	write(input, `{"topic":"site/d1/temp","payload":"21.5"}`+"\n"+`{"topic":"site/d1/temp","payload":7}`+"\n"+`{"topic":"x","payload":{"a":1}}`+"\n")
+	write(file, "topics:\n  \"site/+device/+sensor\": { value: payload }\n  raw/#: { to: mqtt_raw }\n")
+	write(input, "site/d2/temp 8.25\nraw/a any thing\n"+`{"topic":"site/d1/temp","payload":"21.5"}`+"\n"+`{"topic":"site/d1/temp","payload":7}`+"\n"+`{"topic":"x","payload":{"a":1}}`+"\n")
 	in, err := os.Open(input)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +191,7 @@ func TestIngestTest(t *testing.T) {
 	if err := root.ExecuteContext(t.Context()); exitCode(err) != exitCheck {
 		t.Errorf("exit code %d: %v", exitCode(err), err)
 	}
-	for _, want := range []string{`"value":21.5`, `"value":7`, "x\n  dead letter  no rule matches the topic"} {
+	for _, want := range []string{`"value":8.25`, "raw/a  (raw/#)\n  kept as it is in the topic mqtt_raw\n", `"value":21.5`, `"value":7`, "x\n  dead letter  no rule matches the topic"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
@@ -231,5 +233,36 @@ func TestUpWithDevices(t *testing.T) {
 	}
 	if r := verified(t, "--data-dir", dir); r.Records != 1 {
 		t.Errorf("%d readings, want 1", r.Records)
+	}
+}
+
+// What weir ingest guess proposes for the messages of a broker is valid, and fits them.
+func TestIngestGuess(t *testing.T) {
+	m := mqtttest.StartMosquitto(t)
+	p := &mqtttest.Publisher{Addr: m.Addr(), ClientID: "p"}
+	defer p.Close()
+	for topic, payload := range map[string]string{"site/d1/temperature": "21.5", "zigbee2mqtt/kitchen": `{"temperature":1}`, "plant/press": `{"v":1,"ts":1700000000,"seq":4,"boot":"b"}`} {
+		if err := p.Retain(t.Context(), topic, []byte(payload)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := do(t, "ingest", "guess", "mqtt://"+m.Addr(), "--for", "500ms")
+	if code != exitOK {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	file := filepath.Join(t.TempDir(), "ingest.yaml")
+	if err := os.WriteFile(file, []byte(stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ingest.Read(file); err != nil {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	for _, want := range []string{"client_id: weir-1", `"site/+device/+sensor": { value: payload }`, "preset: zigbee2mqtt", "ts: $.ts, ts_format: unix, seq: $.seq, boot: $.boot"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %s in\n%s", want, stdout)
+		}
+	}
+	if code, _, stderr := do(t, "ingest", "guess", "mqtt://127.0.0.1:1", "--for", "1s"); code == exitOK || !strings.Contains(stderr, "refused") {
+		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -131,7 +131,7 @@ func (c *Config) complete() (err error) {
 			}
 		}
 	}
-	if c.HTTP.Listen == "" && c.MQTT.Listen == "" {
+	if c.HTTP.Listen == "" && c.MQTT.Listen == "" && len(c.Subscribe) == 0 {
 		c.HTTP.Listen = ":8086"
 	}
 	for _, listen := range []struct {

@@ -116,6 +116,14 @@ func (d *Devices) URLs() (all []string) {
 	return all
 }
 
+// Sources returns the addresses of the MQTT brokers whose messages are taken.
+func (d *Devices) Sources() (all []string) {
+	for _, from := range d.sources {
+		all = append(all, from.URL())
+	}
+	return all
+}
+
 // Run accepts and sends readings until ctx is done. It must be called, and closes the spool.
 func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error) {
 	d.producer.Encoding = encoding

@@ -9,6 +9,7 @@
 //	preset.go   rules for well-known gateways
 //	senml.go    SenML (RFC 8428)
 //	plug.go     Sparkplug B
+//	guess.go    a proposal of rules for messages
 //
 // Mapping is a pure function of the message and its time of arrival, but for Sparkplug B, where
 // messages depend on earlier ones.

@@ -7,6 +7,7 @@
 //	link.go       a connection: packets
 //	acks.go       acknowledgements in order
 //	loss.go       losses that can be proven
+//	listen.go     messages of a broker for a while, to look at
 //	metrics.go    Prometheus metrics
 //
 // # What is lost and what is repeated
@@ -81,6 +82,9 @@ func New(cfg *Config, in *intake.Intake, log *slog.Logger) *Subscriber {
 
 // Name identifies the subscriber in messages.
 func (s *Subscriber) Name() string { return s.cfg.ClientID + " at " + s.cfg.URL }
+
+// URL returns the address of the broker.
+func (s *Subscriber) URL() string { return s.cfg.URL }
 
 // Failing returns why the subscriber takes no messages; nil if it does.
 func (s *Subscriber) Failing() error {
