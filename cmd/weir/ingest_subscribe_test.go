@@ -72,6 +72,43 @@ func (m *meters) finish() {
 	}
 }
 
+// keep publishes numbered messages that are kept as they are, and returns how many were
+// acknowledged.
+func (m *meters) keep() *atomic.Int64 {
+	var sent atomic.Int64
+	m.all.Go(func() {
+		p := &mqtttest.Publisher{Addr: m.addr, ClientID: "raw"}
+		defer p.Close()
+		for !m.stop.Load() {
+			if err := p.Publish(m.t.Context(), "raw/one", fmt.Append(nil, sent.Load())); err != nil {
+				m.t.Error(err)
+				return
+			}
+			sent.Add(1)
+			time.Sleep(10 * time.Millisecond) // the rate
+		}
+	})
+	return &sent
+}
+
+// raw returns the messages that were kept: key, value and quality of service.
+func (m *meters) raw(addr string) (all []string) {
+	err := broker.ReadAll(m.t.Context(), broker.Config{Brokers: []string{addr}}, "mqtt_raw", nil, func(r *kgo.Record) error {
+		qos := ""
+		for _, h := range r.Headers {
+			if h.Key == "mqtt.qos" {
+				qos = string(h.Value)
+			}
+		}
+		all = append(all, fmt.Sprintf("%s %s %s", r.Key, r.Value, qos))
+		return nil
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return all
+}
+
 // inKafka returns how often each number of each device is in Kafka.
 func (m *meters) inKafka(addr string) map[string]map[int64]int {
 	counts := make(map[string]map[int64]int)
@@ -122,7 +159,7 @@ func TestSubscribeSurvivesKills(t *testing.T) {
 			mosquitto := mqtttest.StartMosquitto(t, tt.mosquitto...)
 			dir := t.TempDir()
 			file := filepath.Join(dir, "ingest.yaml")
-			text := fmt.Sprintf("subscribe:\n  - { url: mqtt://%s, client_id: weir }\nspool: { dir: %s }\ntopics:\n  line/+device: { seq: $.n, boot: $.boot }\n", mosquitto.Addr(), filepath.Join(dir, "spool"))
+			text := fmt.Sprintf("subscribe:\n  - { url: mqtt://%s, client_id: weir }\nspool: { dir: %s }\ntopics:\n  line/+device: { seq: $.n, boot: $.boot }\n  raw/#: { to: mqtt_raw }\n", mosquitto.Addr(), filepath.Join(dir, "spool"))
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +181,7 @@ func TestSubscribeSurvivesKills(t *testing.T) {
 			connected()
 			m := &meters{t: t, addr: mosquitto.Addr()}
 			m.run()
+			kept := m.keep()
 			waitFor(t, "a reading of each device", func() bool { return len(m.inKafka(config.Addr)) == len(m.last) })
 			for i := range longtest.Size(2, 4, 40) {
 				time.Sleep(time.Duration(200+rng.IntN(400)) * time.Millisecond) // random moment of the fault
@@ -176,6 +214,14 @@ func TestSubscribeSurvivesKills(t *testing.T) {
 				}
 				return true
 			})
+			if tt.lossless {
+				waitFor(t, "the messages that are kept as they are", func() bool { return len(m.raw(config.Addr)) >= int(kept.Load()) })
+				for n, text := range m.raw(config.Addr) {
+					if want := fmt.Sprintf("raw/one %d 1", n); text != want {
+						t.Fatalf("message %d of mqtt_raw is %s, want %s", n, text, want)
+					}
+				}
+			}
 			lost, repeated, total := int64(0), 0, int64(0)
 			for i := range m.last {
 				for n := range m.last[i].Load() {
