@@ -50,6 +50,7 @@ func (k *kafkaFlags) addConnection(cmd *cobra.Command) {
 	f.StringVar(&k.config.SASL, "sasl", "", "mechanism of SASL: "+strings.Join(broker.Mechanisms, ", "))
 	f.StringVar(&k.config.User, "user", "", "user for SASL")
 	secretVar(f, &k.config.Password, "password", "password for SASL")
+	f.StringVar(&k.config.TokenFile, "sasl-token-file", "", "file with the token for SASL OAUTHBEARER, read again at each login")
 	f.Var((*mebibytes)(&k.config.MaxDecompressed), "max-decompressed", "size in MiB that a compressed batch of records may have when it is decompressed; larger ones become dead letters")
 	k.log.add(f)
 }
@@ -94,8 +95,8 @@ func (k *kafkaFlags) warnInsecure(log *slog.Logger) {
 	if c.TLSInsecure {
 		log.Warn("any server certificate is accepted: whoever is on the way to the brokers can read and change the traffic (--tls-insecure)")
 	}
-	if strings.EqualFold(c.SASL, "PLAIN") && !c.TLS && c.CAFile == "" && c.CertFile == "" && !c.TLSInsecure {
-		log.Warn("the password is sent without TLS: whoever sees the traffic has it; use --tls, or a SCRAM mechanism")
+	if (strings.EqualFold(c.SASL, "PLAIN") || strings.EqualFold(c.SASL, "OAUTHBEARER")) && !c.TLS && c.CAFile == "" && c.CertFile == "" && !c.TLSInsecure {
+		log.Warn("the password or token is sent without TLS: whoever sees the traffic has it; use --tls, or a SCRAM mechanism")
 	}
 }
 

@@ -79,6 +79,10 @@ func TestValidate(t *testing.T) {
 		{broker.Config{Brokers: at, User: "u"}, "no SASL mechanism"},
 		{broker.Config{Brokers: at, SASL: "GSSAPI"}, "choose one of PLAIN"},
 		{broker.Config{Brokers: at, SASL: "PLAIN"}, "needs a user"},
+		{broker.Config{Brokers: at, SASL: "OAUTHBEARER"}, "needs a file with the token"},
+		{broker.Config{Brokers: at, SASL: "oauthbearer", TokenFile: "t", User: "u"}, "neither user nor password"},
+		{broker.Config{Brokers: at, SASL: "AWS_MSK_IAM", TokenFile: "t"}, "a token is for SASL OAUTHBEARER"},
+		{broker.Config{Brokers: at, TokenFile: "t"}, "no SASL mechanism"},
 	} {
 		if err := c.config.Validate(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.config, err, c.want)
@@ -87,7 +91,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestSASL(t *testing.T) {
-	for _, mechanism := range broker.Mechanisms {
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
 		at := cluster(t, kfake.EnableSASL(), kfake.Superuser(mechanism, "u", "right"))
 		at.SASL, at.User, at.Password = mechanism, "u", "right"
 		connect(t, at)

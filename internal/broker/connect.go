@@ -13,10 +13,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/aws"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/tlsconf"
 )
 
@@ -30,9 +33,10 @@ type Config struct {
 	KeyFile     string // PEM with the key of CertFile
 	TLSInsecure bool   // default false; true accepts any server certificate: for tests
 
-	SASL     string // mechanism: "", PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512
-	User     string // for SASL
-	Password string // for SASL; never logged
+	SASL      string // one of Mechanisms, or ""
+	User      string // for PLAIN and SCRAM
+	Password  string // for PLAIN and SCRAM; never logged
+	TokenFile string // for OAUTHBEARER: read at each login, so that a renewed token is used
 
 	// DataDir is the directory of the embedded broker at Brokers, for processes that may read it:
 	// they log in with its secret and accept its certificate, whatever the other settings say.
@@ -47,8 +51,14 @@ type Config struct {
 	Observer *Observer // of the long-lived clients; default none
 }
 
-// Mechanisms lists the SASL mechanisms that Config.SASL accepts.
-var Mechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
+// Mechanisms lists the SASL mechanisms that Config.SASL accepts. AWS_MSK_IAM takes the credentials
+// of the environment, as AWS's tools name them. GSSAPI (Kerberos) is not supported.
+var Mechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", oauthBearer, mskIAM}
+
+const (
+	oauthBearer = "OAUTHBEARER"
+	mskIAM      = "AWS_MSK_IAM"
+)
 
 // Validate returns an error for the first invalid setting.
 func (c *Config) Validate() error {
@@ -67,15 +77,24 @@ func (c *Config) Validate() error {
 		return errors.New("a client certificate needs its key: set both or neither")
 	}
 	if c.SASL == "" {
-		if c.User != "" || c.Password != "" {
-			return fmt.Errorf("a user or password is set but no SASL mechanism: choose one of %s", strings.Join(Mechanisms, ", "))
+		if c.User != "" || c.Password != "" || c.TokenFile != "" {
+			return fmt.Errorf("a user, password or token is set but no SASL mechanism: choose one of %s", strings.Join(Mechanisms, ", "))
 		}
 		return nil
 	}
 	if !slices.Contains(Mechanisms, strings.ToUpper(c.SASL)) {
 		return fmt.Errorf("unknown SASL mechanism %q: choose one of %s", c.SASL, strings.Join(Mechanisms, ", "))
 	}
-	if c.User == "" {
+	switch mechanism := strings.ToUpper(c.SASL); {
+	case mechanism == oauthBearer && c.TokenFile == "":
+		return errors.New("SASL OAUTHBEARER needs a file with the token")
+	case mechanism != oauthBearer && c.TokenFile != "":
+		return fmt.Errorf("a token is for SASL OAUTHBEARER, not for %s", c.SASL)
+	case mechanism == oauthBearer || mechanism == mskIAM:
+		if c.User != "" || c.Password != "" {
+			return fmt.Errorf("SASL %s has neither user nor password", c.SASL)
+		}
+	case c.User == "":
 		return fmt.Errorf("SASL %s needs a user", c.SASL)
 	}
 	return nil
@@ -148,6 +167,22 @@ func (c *Config) mechanism() sasl.Mechanism {
 		return scram.Auth{User: c.User, Pass: c.Password}.AsSha256Mechanism()
 	case "SCRAM-SHA-512":
 		return scram.Auth{User: c.User, Pass: c.Password}.AsSha512Mechanism()
+	case oauthBearer:
+		return oauth.Oauth(func(context.Context) (oauth.Auth, error) {
+			token, err := secret.ReadFile(c.TokenFile)
+			return oauth.Auth{Token: strings.TrimSpace(token)}, err
+		})
+	case mskIAM:
+		return aws.ManagedStreamingIAM(func(context.Context) (aws.Auth, error) {
+			auth := aws.Auth{
+				AccessKey: os.Getenv("AWS_ACCESS_KEY_ID"), SecretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"), SessionToken: os.Getenv("AWS_SESSION_TOKEN"),
+				UserAgent: "weir",
+			}
+			if auth.AccessKey == "" || auth.SecretKey == "" {
+				return auth, errors.New("AWS_MSK_IAM needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
+			}
+			return auth, nil
+		})
 	default:
 		return nil
 	}
