@@ -95,8 +95,8 @@ func (p *provider) token(user string, fn func(header, claims map[string]any)) st
 	return signed + "." + encoded(signature)
 }
 
-// Clients log in with tokens of an OpenID provider, whose keys the broker fetches. Tokens of others,
-// for others, and those that have expired, or that nobody has signed, are refused.
+// Clients log in with tokens of an OpenID provider, whose keys the broker fetches. Tokens of
+// others, for others, and those that have expired, or that nobody has signed, are refused.
 func TestOpenIDTokens(t *testing.T) {
 	p, other := newProvider(t), newProvider(t)
 	dir := t.TempDir()
