@@ -77,13 +77,14 @@ func TestConsoleInABrowser(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(web, "node_modules", "playwright-core")); err != nil {
 		t.Fatalf("the browser's driver is missing: run make internal/console/web/node_modules: %v", err)
 	}
-	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write", "--registry-listen", "127.0.0.1:0")
+	url, addr := startConsole(t, "--devices", "10000", "--rate", "5000", "--console-write", "--registry-listen", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	go strangeDevices(ctx, t, addr)
 	leaveOpen(t, addr)
 	leaveAlerts(t, addr)
 	leaveSchemas(t, url)
+	sendMessages(t, url)
 
 	folder := os.Getenv("WEIR_SCREENSHOTS")
 	if folder == "" {
@@ -115,6 +116,23 @@ func strangeDevices(ctx context.Context, t *testing.T, addr string) {
 			client.Produce(ctx, &kgo.Record{Topic: "sensor_data_tx", Key: []byte(id), Value: r.AppendJSON(nil)}, nil)
 		}
 		_ = retry.Sleep(ctx, 500*time.Millisecond)
+	}
+}
+
+// sendMessages sends a reading and what is none by MQTT, and stays connected.
+func sendMessages(t *testing.T, console string) {
+	t.Helper()
+	var state struct{ Addresses []string }
+	if err := getJSON(t, console+"/api/ingest", &state); err != nil || len(state.Addresses) != 1 {
+		t.Fatalf("addresses %v: %v", state.Addresses, err)
+	}
+	p := newPublisher3(t, "walk-client", state.Addresses[0])
+	t.Cleanup(p.end)
+	for topic, payload := range map[string]string{"walk/pump-9/temperature": "21.5", "walk/pump-9/name": "<img src=x onerror=alert(1)>"} {
+		if token := p.client.Publish(topic, 1, false, payload); !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+			t.Fatal(topic, token.Error())
+		}
+		time.Sleep(300 * time.Millisecond) // both become samples
 	}
 }
 

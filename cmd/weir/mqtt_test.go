@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -22,6 +23,7 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 	paho3 "github.com/eclipse/paho.mqtt.golang"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
@@ -264,7 +266,7 @@ func TestUpWithMQTT(t *testing.T) {
 		value := fmt.Sprintf("2%d.5", n)
 		began := time.Now()
 		args := []string{"-h", server.Hostname(), "-p", server.Port(), "-q", "1", "-t", "kitchen/temperature", "-m", value}
-		out, err := exec.CommandContext(t.Context(), "mosquitto_pub", args...).CombinedOutput() //nolint:gosec // of the test
+		out, err := exec.CommandContext(t.Context(), "mosquitto_pub", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -278,4 +280,59 @@ func TestUpWithMQTT(t *testing.T) {
 	if code := p.wait(time.Minute); code != exitOK {
 		t.Errorf("exit %d\n%s", code, p.errOut.String())
 	}
+}
+
+// Ten thousand idle clients, with sessions that survive a restart, take less than 400 MB.
+func TestIdleConnections(t *testing.T) {
+	clients := longtest.Size(300, 1000, 10_000)
+	dir := filepath.Join(t.TempDir(), "data")
+	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-fleet", "--mqtt", ":0")
+	waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
+	address := strings.TrimPrefix(acceptingMQTT.FindString(p.errOut.String()), "mqtt://")
+	before := resident(t, p)
+	began := time.Now()
+	var dialing errgroup.Group
+	dialing.SetLimit(50)
+	for i := range clients {
+		dialing.Go(func() error {
+			c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			id := fmt.Sprintf("idle-%06d", i)
+			if _, err := c.Write(append([]byte{0x10, byte(12 + len(id)), 0, 4, 'M', 'Q', 'T', 'T', 4, 0, 0, 0, 0, byte(len(id))}, id...)); err != nil {
+				return err
+			}
+			ack := make([]byte, 4)
+			if _, err := io.ReadFull(c, ack); err != nil || ack[3] != 0 {
+				return fmt.Errorf("CONNACK %v: %w", ack, err)
+			}
+			return nil
+		})
+	}
+	if err := dialing.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	time.Sleep(2 * time.Second) // for the garbage collector, and what runs once a second
+	after := resident(t, p)
+	t.Logf("%d clients in %s: %d MB, without them %d MB, %d bytes each", clients, took.Round(time.Millisecond), after/1e6, before/1e6, (after-before)/int64(clients))
+	if after > 400e6 {
+		t.Errorf("%d idle clients take %d MB", clients, after/1e6)
+	}
+}
+
+// resident returns the bytes of memory that a process occupies.
+func resident(t *testing.T, p *weir) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all, pages int64
+	if _, err := fmt.Sscan(string(text), &all, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
 }

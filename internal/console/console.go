@@ -21,7 +21,7 @@
 //	editor.go        the SQL editor: validate, explain, preview
 //	sandbox.go       a process with limited time and memory for them
 //	dead_letters.go  dead letters: list, replay
-//	transactions.go, schemas.go, alerts.go  the other pages
+//	transactions.go, schemas.go, alerts.go, ingest.go  the other pages
 //	topics.go        a topic: partitions, readers, settings
 //
 // The source of the page is in web/; dist/ is the output of esbuild. The console is read-only
@@ -69,6 +69,9 @@ type Config struct {
 	// Flow returns the counters of this process; nil if the flow runs in another process, so that
 	// only the broker's figures are known.
 	Flow func() Flow
+	// Ingest returns the state of what takes readings of devices in this process; nil if nothing
+	// does.
+	Ingest func() Ingest
 	// Pipelines returns the pipelines of this process; may be nil.
 	Pipelines func() []Pipeline
 

@@ -62,6 +62,7 @@ func (c *Console) routes() http.Handler {
 	get("/api/schema", schemas.subject)
 	get("/api/schema/compare", schemas.compare)
 	get("/api/alerts", c.alerts)
+	get("/api/ingest", c.ingest)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s not found", r.URL.Path))
 	})

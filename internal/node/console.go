@@ -23,7 +23,7 @@ type Ready struct {
 
 // openConsole opens the console. It returns nil if none is configured, or if it is optional and its
 // address is in use; busy then reports that.
-func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, running ...console.Pipeline) (page *console.Console, busy, err error) {
+func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *meter, devices *Devices, running ...console.Pipeline) (page *console.Console, busy, err error) {
 	if cfg.Console == nil {
 		return nil, nil, nil
 	}
@@ -37,6 +37,9 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 	}
 	if cfg.Alerts != nil {
 		c.Silences = cfg.Alerts.Silences
+	}
+	if devices != nil {
+		c.Ingest = devices.State
 	}
 	c.Pipelines = func() []console.Pipeline { return running }
 	c.Flow = func() console.Flow {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/console"
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/ingest/intake"
@@ -34,6 +35,7 @@ type DevicesConfig struct {
 // Devices accepts readings of devices, and sends them to Kafka.
 type Devices struct {
 	spool    *spool.Spool
+	intake   *intake.Intake
 	server   *ingest.Server // nil: none
 	mqtt     *mqtt.Broker   // nil: none
 	sources  subscribe.All
@@ -55,7 +57,7 @@ func (a *Admin) Devices(ctx context.Context, c *DevicesConfig, base produce.Conf
 		return nil, err
 	}
 	in := intake.New(c.Ingest.Mapping(), s)
-	d := &Devices{spool: s, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
+	d := &Devices{spool: s, intake: in, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
 	if c.Ingest.HTTP.Listen != "" {
 		if d.server, err = ingest.Listen(c.Ingest, in, c.Insecure, log); err != nil {
 			return nil, errors.Join(err, s.Close()) // nothing was appended
@@ -122,6 +124,30 @@ func (d *Devices) Sources() (all []string) {
 		all = append(all, from.URL())
 	}
 	return all
+}
+
+// State returns what the console shows.
+func (d *Devices) State() console.Ingest {
+	s := console.Ingest{Addresses: d.URLs(), Spool: d.spool.Stats(), Protocols: d.intake.Counts(), Problems: []string{}}
+	s.Samples, s.Rejected, s.Reasons = d.intake.Samples()
+	if d.mqtt != nil {
+		stats := d.mqtt.Stats()
+		s.Broker = &stats
+		if err := d.mqtt.Err(); err != nil {
+			s.Problems = append(s.Problems, "MQTT sessions: "+err.Error())
+		}
+	}
+	for _, from := range d.sources {
+		source := console.IngestSource{Name: from.Name()}
+		if err := from.Failing(); err != nil {
+			source.Error = err.Error()
+		}
+		s.Sources = append(s.Sources, source)
+	}
+	if err := s.Spool.Failing; err != nil {
+		s.Problems = append(s.Problems, "spool: "+err.Error())
+	}
+	return s
 }
 
 // Run accepts and sends readings until ctx is done. It must be called, and closes the spool.

@@ -153,7 +153,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 	for _, c := range consumers {
 		shown = append(shown, console.Pipeline{Program: c.Program, Status: c.Status.Snapshot, Sinks: cfg.Admin.sinksOf(c.Status)})
 	}
-	page, busy, err := cfg.openConsole(ctx, kafka, meter, shown...)
+	page, busy, err := cfg.openConsole(ctx, kafka, meter, devices, shown...)
 	if err != nil {
 		return err
 	}

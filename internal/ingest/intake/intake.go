@@ -96,7 +96,6 @@ type Intake struct {
 	reasons  map[string]int64   // of dead letters
 	samples  ring
 	rejected ring
-	sampled  time.Time // when the last sample was taken
 }
 
 // New returns the intake of a spool.

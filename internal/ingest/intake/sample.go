@@ -40,10 +40,16 @@ type Sample struct {
 type ring struct {
 	all  [maxSamples]Sample
 	next int
+	at   time.Time // of the last one
 }
 
-func (r *ring) add(s Sample) {
-	r.all[r.next%maxSamples] = s
+// sample adds a message unless the last one was added just before.
+func (r *ring) sample(msg *Message, result *mapping.Result) {
+	if since := msg.Arrived.Sub(r.at); since >= 0 && since < sampleEvery {
+		return
+	}
+	r.at = msg.Arrived
+	r.all[r.next%maxSamples] = sampleOf(msg, result)
 	r.next++
 }
 
@@ -72,15 +78,9 @@ func (in *Intake) Record(msg *Message, result *mapping.Result) {
 	for _, d := range result.Rejected {
 		in.countReason(d.Reason)
 	}
-	due := msg.Arrived.Sub(in.sampled) >= sampleEvery || msg.Arrived.Before(in.sampled)
-	if !due {
-		return
-	}
-	in.sampled = msg.Arrived
-	s := sampleOf(msg, result)
-	in.samples.add(s)
+	in.samples.sample(msg, result)
 	if len(result.Rejected) > 0 {
-		in.rejected.add(s)
+		in.rejected.sample(msg, result)
 	}
 }
 

@@ -27,7 +27,7 @@ import (
 
 // world is a broker with its spool, which can be restarted.
 type world struct {
-	*testing.T
+	testing.TB
 	dir    string
 	cfg    Config
 	spool  *spool.Spool
@@ -38,7 +38,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, cfg Config) *world {
-	w := &world{T: t, dir: t.TempDir(), cfg: cfg}
+	w := &world{TB: t, dir: t.TempDir(), cfg: cfg}
 	w.start()
 	t.Cleanup(func() { w.stop() })
 	return w
@@ -119,7 +119,7 @@ func (w *world) commit() {
 
 // client speaks MQTT.
 type client struct {
-	*testing.T
+	testing.TB
 	net.Conn
 	in      *bufio.Reader
 	version byte
@@ -144,7 +144,7 @@ func (w *world) dial(o options) (*client, packets.Packet) {
 	if o.version == 0 {
 		o.version = 4
 	}
-	c := &client{T: w.T, Conn: raw, in: bufio.NewReader(raw), version: o.version}
+	c := &client{TB: w.TB, Conn: raw, in: bufio.NewReader(raw), version: o.version}
 	connect := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connect}, ProtocolVersion: o.version, Connect: packets.ConnectParams{
 		ProtocolName: []byte("MQTT"), Clean: !o.keep, ClientIdentifier: o.id, Keepalive: 60,
 		UsernameFlag: o.user != "", Username: []byte(o.user), PasswordFlag: o.password != "", Password: []byte(o.password),
@@ -286,7 +286,7 @@ func (c *client) ended() (code byte, ok bool) {
 		_, err = c.try(10 * time.Second)
 	}
 	var timeout net.Error
-	return code, err != nil && !(errors.As(err, &timeout) && timeout.Timeout())
+	return code, err != nil && (!errors.As(err, &timeout) || !timeout.Timeout())
 }
 
 // users returns a guard with users.

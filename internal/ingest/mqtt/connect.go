@@ -63,7 +63,7 @@ func (b *Broker) connect(cl *mochi.Client, pk *packets.Packet) error {
 		switch {
 		case pk.Connect.WillQos > 1:
 			return refuse(packets.ErrQosNotSupported, "wills with QoS 2")
-		case len(topic) > maxTopic || strings.HasPrefix(topic, "$") || strings.ContainsAny(topic, "+#"):
+		case len(topic) > maxTopic || strings.HasPrefix(topic, "$SYS") || strings.ContainsAny(topic, "+#"):
 			return refuse(packets.ErrTopicNameInvalid, "wills with an invalid topic")
 		case !b.may(c.who, cl.ID, topic, true):
 			return refuse(packets.ErrNotAuthorized, "wills that the user may not publish")

@@ -160,7 +160,7 @@ func (b *Broker) retry() {
 func (b *Broker) forgetHolding(c *conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, _, held := c.inFlight(); held == 0 || c.ended() {
+	if _, held := c.inFlight(); held == 0 || c.ended() {
 		delete(b.holding, c)
 	}
 }

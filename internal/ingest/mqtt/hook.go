@@ -20,7 +20,7 @@ func (h *hook) ID() string { return "weir" }
 
 var provided = []byte{
 	mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect,
-	mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnSubscribe, mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnPublish,
+	mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnPacketProcessed, mochi.OnSubscribe, mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnPublish,
 	mochi.OnPublishDropped, mochi.OnRetainMessage, mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped, mochi.OnWillSent,
 	mochi.OnClientExpired, mochi.OnRetainedExpired,
 	mochi.StoredClients, mochi.StoredSubscriptions,
@@ -94,6 +94,10 @@ func (h *hook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet
 		return pk, nil
 	}
 	switch pk.FixedHeader.Type {
+	case packets.Connect:
+		if pk.ProtocolVersion < 5 { // has no way to learn that QoS 2 is not supported
+			pk.Connect.WillQos = min(pk.Connect.WillQos, 1)
+		}
 	case packets.Publish:
 		if err := c.publish(cl, pk); err != nil {
 			if code, ok := err.(packets.Code); ok { //nolint:errorlint // never wrapped
@@ -127,6 +131,8 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 		c.out.wait()
 	case pk.FixedHeader.Type == packets.Suback || pk.FixedHeader.Type == packets.Unsuback:
 		pk.PacketID = c.packetID
+	case pk.FixedHeader.Type == packets.Connack && pk.ReasonCode >= packets.ErrUnspecifiedError.Code && pk.ProtocolVersion < 5:
+		pk.ReasonCode = packets.Err3ServerUnavailable.Code // mochi-mqtt sends some codes of MQTT 5
 	case pk.FixedHeader.Type == packets.Connack && pk.ReasonCode == 0 && c.version == 5:
 		pk.Properties.MaximumPacketSize = uint32(h.b.cfg.MaxPacket) //nolint:gosec // at most 8 MiB
 		pk.Properties.TopicAliasMaximum = maxAliases
@@ -134,20 +140,78 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 	return pk
 }
 
-// OnSubscribe refuses filters that are too long or too many. An invalid filter in their place makes
-// mochi-mqtt refuse them.
+// OnSubscribe refuses filters that are too long or too many: an invalid filter in their place makes
+// mochi-mqtt refuse them. It also notes which retained messages have to be sent, which mochi-mqtt
+// would drop if there are many.
 func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	c.subscribed = nil
 	count := cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
-		if _, known := cl.State.Subscriptions.Get(pk.Filters[i].Filter); !known {
+		s := &pk.Filters[i]
+		_, known := cl.State.Subscriptions.Get(s.Filter)
+		if !known {
 			count++
 		}
-		if len(pk.Filters[i].Filter) > maxTopic || count > maxFilters {
+		if len(s.Filter) > maxTopic || count > maxFilters {
 			h.b.stats.refuse("subscriptions that are too long or too many")
-			pk.Filters[i].Filter = ""
+			s.Filter = ""
+			continue
 		}
+		if s.RetainHandling == 0 || s.RetainHandling == 1 && !known {
+			c.subscribed = append(c.subscribed, *s)
+		}
+		s.RetainHandling = 2 // none by mochi-mqtt
 	}
 	return pk
+}
+
+// OnPacketProcessed sends the retained messages of new subscriptions, as fast as the client reads.
+func (h *hook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, _ error) {
+	c := connOf(cl)
+	if c == nil || pk.FixedHeader.Type != packets.Subscribe {
+		return
+	}
+	all := c.subscribed
+	c.subscribed = nil
+	for _, s := range all {
+		if _, granted := cl.State.Subscriptions.Get(s.Filter); !granted || mochi.IsSharedFilter(s.Filter) {
+			continue
+		}
+		for _, m := range h.b.server.Topics.Messages(s.Filter) {
+			if h.sendRetained(cl, s, m.Copy(false)) != nil {
+				return
+			}
+		}
+	}
+}
+
+// sendRetained sends a retained message. Its QoS is 0 if too many are not acknowledged yet.
+func (h *hook) sendRetained(cl *mochi.Client, s packets.Subscription, out packets.Packet) error {
+	out.FixedHeader.Retain = true
+	out.FixedHeader.Qos = min(out.FixedHeader.Qos, s.Qos, 1)
+	if s.Identifier > 0 {
+		out.Properties.SubscriptionIdentifier = []int{s.Identifier}
+	}
+	limit := maxUndelivered
+	if most := int(cl.Properties.Props.ReceiveMaximum); most > 0 {
+		limit = min(limit, most)
+	}
+	if out.FixedHeader.Qos > 0 {
+		id, err := cl.NextPacketID()
+		if err != nil || cl.State.Inflight.Len() >= limit {
+			out.FixedHeader.Qos = 0
+		} else {
+			out.PacketID = uint16(id) //nolint:gosec // it is one
+			cl.State.Inflight.Set(out)
+			cl.State.Inflight.DecreaseSendQuota()
+			h.OnQosPublish(cl, out, out.Created, 0)
+		}
+	}
+	return cl.WritePacket(out)
 }
 
 // OnSubscribed stores subscriptions before the client learns of them.

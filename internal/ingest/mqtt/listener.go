@@ -185,7 +185,9 @@ type conn struct {
 
 	welcome atomic.Bool // CONNACK was sent, so that the client may be told why it is disconnected
 
-	packetID uint16 // of the SUBSCRIBE or UNSUBSCRIBE in progress; of the reading goroutine
+	// Of the reading goroutine.
+	packetID   uint16                 // of the SUBSCRIBE or UNSUBSCRIBE in progress
+	subscribed []packets.Subscription // whose retained messages have to be sent
 
 	messages
 	out output

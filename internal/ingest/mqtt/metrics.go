@@ -47,14 +47,14 @@ type Stats struct {
 	Sessions      int              `json:"sessions"` // of connected and absent clients
 	Subscriptions int64            `json:"subscriptions"`
 	Retained      int              `json:"retained"`
-	InFlight      int              `json:"in_flight"`    // messages that are not yet acknowledged
-	Held          int              `json:"held"`         // of them waiting for room in the spool
-	Accepted      int64            `json:"accepted"`     // messages
-	Dropped       int64            `json:"dropped"`      // with QoS 0, for lack of room
-	Quota         int64            `json:"quota"`        // refused with 0x97
-	SlowDropped   int64            `json:"slow_dropped"` // for which subscribers were too slow
-	Refused       map[string]int64 `json:"refused"`      // connections and packets, by reason
-	Clients       []Client         `json:"clients"`      // some of those that are connected
+	InFlight      int              `json:"in_flight"`      // messages that are not yet acknowledged
+	Held          int              `json:"held"`           // of them waiting for room in the spool
+	Accepted      int64            `json:"accepted"`       // messages
+	Dropped       int64            `json:"dropped"`        // with QoS 0, for lack of room
+	Quota         int64            `json:"quota_exceeded"` // refused with 0x97
+	SlowDropped   int64            `json:"slow_dropped"`   // for which subscribers were too slow
+	Refused       map[string]int64 `json:"refused"`        // connections and packets, by reason
+	Clients       []Client         `json:"clients"`        // some of those that are connected
 }
 
 // Client is a connected client.
@@ -80,7 +80,7 @@ func (b *Broker) Stats() Stats {
 	b.stats.mu.Unlock()
 	for _, c := range b.connections() {
 		s.Connections++
-		count, _, held := c.inFlight()
+		count, held := c.inFlight()
 		s.InFlight += count
 		s.Held += held
 		if len(s.Clients) < maxListed {

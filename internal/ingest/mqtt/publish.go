@@ -70,8 +70,8 @@ func (c *conn) publish(cl *mochi.Client, pk packets.Packet) error {
 		return packets.CodeDisconnect
 	}
 	switch {
-	case len(pk.TopicName) > maxTopic || strings.HasPrefix(pk.TopicName, "$"):
-		c.b.stats.refuse("topics that are too long or begin with $")
+	case len(pk.TopicName) > maxTopic || strings.HasPrefix(pk.TopicName, "$SYS") || strings.HasPrefix(pk.TopicName, "$share"):
+		c.b.stats.refuse("topics that are too long, or of the broker itself")
 		c.b.refused(m, packets.ErrTopicNameInvalid)
 	case !c.b.may(c.who, c.id, pk.TopicName, true):
 		c.b.stats.refuse("topics that the user may not publish to")
@@ -244,9 +244,9 @@ func (e errRefused) Error() string { return e.Reason }
 // acknowledge the message or to disconnect the client; only the latter can be noticed.
 func (b *Broker) refused(m *message, code packets.Code) { b.outcome(m, errRefused(code)) }
 
-// inFlight reports the messages in flight and their bytes.
-func (c *conn) inFlight() (count int, bytes int64, held int) {
+// inFlight returns the messages in flight, and how many of them wait for room in the spool.
+func (c *conn) inFlight() (count, held int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.count, c.bytes, len(c.held)
+	return c.count, len(c.held)
 }

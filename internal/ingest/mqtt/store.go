@@ -130,7 +130,7 @@ func (s *store) forget(client string) {
 	s.remove(sessionPrefix + client)
 	for _, prefix := range []string{subscriptionPrefix, undeliveredPrefix} {
 		from := []byte(prefix + client + "\x00")
-		to := append(from[:len(from)-1:len(from)-1], 1)
+		to := []byte(prefix + client + "\x01")
 		if err := s.db.DeleteRange(from, to, pebble.NoSync); err != nil {
 			s.report(err)
 		}

@@ -16,6 +16,7 @@ import { Letters } from './pages/letters.js';
 import { Transactions } from './pages/transactions.js';
 import { Schemas } from './pages/schemas.js';
 import { Alerts } from './pages/alerts.js';
+import { Ingest } from './pages/ingest.js';
 
 export const info = signal(null);
 
@@ -23,6 +24,7 @@ export const info = signal(null);
 const nav = [
   ['overview', 'Overview', 'M2.500 11.500h3l2-6 4 10 2.300-7 1.200 3h2.500'],
   ['devices', 'Devices', 'M6 3.500h8v13H6zM9 14h2', (o) => o.devices.late + o.devices.silent],
+  ['ingest', 'Ingest', 'M10 3v9M6.500 8.500L10 12l3.500-3.500M3 12v4.500h14V12'],
   ['pipelines', 'Pipelines', 'M3 5h4v4H3zM13 3h4v4h-4zM13 12h4v4h-4zM7 7h3V5h3M10 7v7h3'],
   ['sql', 'SQL', 'M6 6l-3.500 4L6 14M14 6l3.500 4L14 14M11.500 4l-3 12'],
   ['topics', 'Topics', 'M3 5h14M3 10h14M3 15h9'],
@@ -33,7 +35,7 @@ const nav = [
 ];
 const pages = {
   overview: Overview, devices: Devices, device: Device, pipelines: Pipelines, sql: Editor, topics: Topics, topic: Topic,
-  letters: Letters, transactions: Transactions, schemas: Schemas, alerts: Alerts,
+  letters: Letters, transactions: Transactions, schemas: Schemas, alerts: Alerts, ingest: Ingest,
 };
 const parents = { device: 'devices', topic: 'topics' };
 

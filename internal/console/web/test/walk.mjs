@@ -1,6 +1,6 @@
 // Walks the console of a running weir in a real browser: node walk.mjs URL FOLDER. Screenshots go to the folder.
 // It expects 10,000 devices and the two below, a dead letter, an open transaction "walk-open", three versions
-// of the subject "walk-value", alerts of pump-1 (firing), pump-2 (silenced) and pump-3 (resolved), --console-write.
+// of the subject "walk-value", messages of the MQTT client walk-client, alerts of pump-1 (firing), pump-2 (silenced) and pump-3 (resolved), --console-write.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
@@ -232,6 +232,17 @@ await step('letters', async () => {
   await shot('letters-replayed');
 });
 
+await step('ingest', async () => {
+  await see('ingest', 'Ingest');
+  const messages = page.getByRole('region', { name: 'Messages', exact: true });
+  await messages.getByText('walk/pump-9/temperature').first().waitFor();
+  await messages.getByText('21.5').first().waitFor();
+  await page.getByRole('region', { name: 'Messages with dead letters' }).getByText(evil).waitFor();
+  await page.getByRole('region', { name: 'MQTT clients' }).getByText('walk-client').waitFor();
+  await shot('ingest');
+  await audit('ingest');
+});
+
 await step('transactions', async () => {
   await see('transactions', 'Transactions');
   const row = page.getByRole('row').filter({ hasText: 'walk-open' });
@@ -291,7 +302,7 @@ await step('dark', async () => {
 
 await step('phone', async () => {
   await page.setViewportSize({ width: 390, height: 844 });
-  for (const path of ['overview', 'devices', 'device/device-0001', 'pipelines', 'pipelines/device-stats', 'sql', 'topics', 'topic/sensor_data_tx', 'letters', 'transactions', 'schemas', 'alerts']) {
+  for (const path of ['overview', 'devices', 'device/device-0001', 'pipelines', 'pipelines/device-stats', 'sql', 'topics', 'topic/sensor_data_tx', 'letters', 'transactions', 'schemas', 'alerts', 'ingest']) {
     await page.goto(base + '/#/' + path);
     await page.waitForTimeout(450);
     const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
