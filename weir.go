@@ -82,7 +82,9 @@ func (p *Pipeline) ExplainSVG() string { return p.program.SVG() }
 // Run executes the pipeline in this process. It returns nil when ctx is done, having committed or
 // aborted the open transaction (see Options.StopTimeout); when every source is bounded
 // ('scan.bounded.mode' = 'latest-offset') and has ended; and, with Options.UntilEnd, once
-// everything that the sources held at the start has been processed. The next run resumes there.
+// everything that the sources held at the start has been processed. The next run resumes there. A
+// run that comes to its end waits until the rows of tables outside of Kafka are delivered; a target
+// that is down stops nothing else.
 //
 // Run retries errors that may be transient, such as a broker restart. For the errors it returns,
 // see Classify; a *StateChangedError means that the pipeline's state was created by different SQL.

@@ -120,6 +120,7 @@ func TestConformance(t *testing.T) {
 	testScripts(t, l)
 	testColumns(t, l)
 	testRefused(t, l)
+	testDatabase(t, l)
 	testPipelines(t, l)
 }
 

@@ -125,7 +125,7 @@ func TestDatabaseIsDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
+	defer func() { _ = conn.Close(context.Background()) }()
 	if _, err := conn.PgConn().Exec(t.Context(), "CREATE TABLE all_rows (d text, v int); CREATE TABLE totals (d text PRIMARY KEY, n bigint)").ReadAll(); err != nil {
 		t.Fatal(err)
 	}

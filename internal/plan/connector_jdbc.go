@@ -175,7 +175,7 @@ type Database struct {
 // jdbcSettings maps the parameters of JDBC URLs to settings of libpq and the server; "" is a
 // parameter that only matters to Java's driver.
 var jdbcSettings = map[string]string{
-	"user": "user", "password": "password", "sslmode": "sslmode", "sslrootcert": "sslrootcert", "sslcert": "sslcert", "sslkey": "sslkey", "sslpassword": "sslpassword",
+	"user": "user", "sslmode": "sslmode", "sslrootcert": "sslrootcert", "sslcert": "sslcert", "sslkey": "sslkey",
 	"connectTimeout": "connect_timeout", "ApplicationName": "application_name", "currentSchema": "search_path", "targetServerType": "target_session_attrs",
 	"ssl": "", "reWriteBatchedInserts": "", "loginTimeout": "", "socketTimeout": "", "tcpKeepAlive": "", "prepareThreshold": "", "defaultRowFetchSize": "",
 	"stringtype": "", "binaryTransfer": "", "preparedStatementCacheQueries": "", "preparedStatementCacheSizeMiB": "", "assumeMinServerVersion": "",
@@ -189,7 +189,7 @@ func (e *URLError) Error() string { return e.Message + ": " + e.Hint }
 // ParseJDBC parses the URL of a PostgreSQL database. Its errors are *URLError.
 func ParseJDBC(text string) (*Database, error) {
 	const example = "write jdbc:postgresql://HOST:PORT/DATABASE"
-	fail := func(hint, message string) (*Database, error) {
+	fail := func(hint, message string) (*Database, error) { //nolint:unparam // returned as it is
 		return nil, &URLError{message, hint}
 	}
 	rest, ok := strings.CutPrefix(text, jdbcPrefix)
@@ -231,6 +231,9 @@ func ParseJDBC(text string) (*Database, error) {
 	slices.Sort(known)
 	for key := range values {
 		to, ok := jdbcSettings[key]
+		if secret.Option(key) {
+			return fail("use the options 'username' and 'password', whose values are not shown", "the option 'url' has a password")
+		}
 		if !ok {
 			return fail(orElse(suggest.DidYouMean(key, known), "known parameters: "+strings.Join(known, ", ")), "parameter "+strconv.Quote(key)+" of the option 'url' is not supported")
 		}

@@ -18,7 +18,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -131,9 +130,4 @@ func watchEnds(ctx context.Context, c Config) {
 		}
 		_ = retry.Sleep(ctx, watchPause)
 	}
-}
-
-// describe returns the error of a step that has a position in the topic.
-func describe(topic string, partition int32, offset int64, err error) error {
-	return fmt.Errorf("%s-%d at offset %d: %w", topic, partition, offset, err)
 }

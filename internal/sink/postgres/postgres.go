@@ -100,7 +100,7 @@ func (t *Target) config() (*pgx.ConnConfig, error) {
 	}
 	config, err := pgx.ParseConfig(dsn.String())
 	if err != nil { // its text may contain settings
-		return nil, sink.Refuse("table %s: the settings of the connection are not valid: %s", t.table.Name, hide(err, text["password"], d.Settings["password"], d.Settings["sslpassword"]))
+		return nil, sink.Refuse("table %s: the settings of the connection are not valid: %s", t.table.Name, hide(err, text["password"]))
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // poolers such as PgBouncer keep no prepared statements
 	return config, nil

@@ -116,10 +116,7 @@ func (s *session) checkIdentity(id, target string) error {
 
 // Deliver implements sink.Session.
 func (s *session) Deliver(ctx context.Context, b *sink.Batch, refused func([]sink.Refusal) error) (err error) {
-	all, err := s.writer.prepare(b)
-	if err != nil {
-		return err
-	}
+	all := s.writer.prepare(b)
 	err = s.deliver(ctx, b, all, refused, false)
 	if err != nil && byRows(err) {
 		err = s.deliver(ctx, b, all, refused, true)

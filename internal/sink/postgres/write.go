@@ -118,7 +118,7 @@ type prepared struct {
 }
 
 // prepare checks what the server would cut silently: a varchar(n) loses spaces at its end.
-func (w *writer) prepare(b *sink.Batch) (*prepared, error) {
+func (w *writer) prepare(b *sink.Batch) *prepared {
 	p := &prepared{rows: make([]int, 0, b.Rows.N)}
 	for row := range b.Rows.N {
 		if err := w.check(b.Rows.Cols, row); err != nil {
@@ -127,7 +127,7 @@ func (w *writer) prepare(b *sink.Batch) (*prepared, error) {
 		}
 		p.rows = append(p.rows, row)
 	}
-	return p, nil
+	return p
 }
 
 func (w *writer) check(cols []*column.Column, row int) error {
@@ -204,7 +204,7 @@ const copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // copy appends rows with COPY.
 func (w *writer) copy(ctx context.Context, b *sink.Batch, rows []int) error {
-	dst := append(w.buffer[:0], copyHeader...)
+	dst := append(w.buffer[:0], copyHeader...) //nolint:gocritic // it is the buffer, grown
 	for _, row := range rows {
 		dst = binary.BigEndian.AppendUint16(dst, uint16(len(w.columns))) //nolint:gosec // at most 1,600
 		for i, e := range w.columns {

@@ -1,0 +1,139 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/node"
+	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sql"
+	"weir.example/weir/internal/stack"
+)
+
+// databasePipeline writes a table without a key and one with a key, with all types that Flink's
+// connector has.
+const databasePipeline = `
+CREATE TABLE r (Id STRING, b BOOLEAN, ti TINYINT, si SMALLINT, i INT, n BIGINT, f FLOAT, d DOUBLE, dec_ DECIMAL(12, 3), vc VARCHAR(5), ch CHAR(3), raw BYTES, day_ DATE, at_ TIME, ts TIMESTAMP(3), ltz TIMESTAMP_LTZ(3))
+WITH ('connector' = 'kafka', 'topic' = '$NAME.in', 'format' = 'json', 'properties.bootstrap.servers' = '$BROKERS', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
+CREATE TABLE a (Id STRING, b BOOLEAN, ti TINYINT, si SMALLINT, i INT, n BIGINT, f FLOAT, d DOUBLE, dec_ DECIMAL(12, 3), vc VARCHAR(5), ch CHAR(3), raw BYTES, day_ DATE, at_ TIME, ts TIMESTAMP(3), ltz TIMESTAMP_LTZ(3))
+WITH ('connector' = 'jdbc', 'url' = '$URL', 'table-name' = 'public.${SIDE}_a', 'username' = '$USER', 'password' = '$PASSWORD', 'driver' = 'org.postgresql.Driver', 'sink.buffer-flush.interval' = '1 s');
+CREATE TABLE t (Id STRING, rows_ BIGINT, total DECIMAL(38, 3), highest DOUBLE, PRIMARY KEY (Id) NOT ENFORCED)
+WITH ('connector' = 'jdbc', 'url' = '$URL', 'table-name' = '${SIDE}_t', 'username' = '$USER', 'password' = '$PASSWORD');
+INSERT INTO a SELECT * FROM r;
+INSERT INTO t SELECT Id, COUNT(*), SUM(dec_), MAX(d) FROM r GROUP BY Id HAVING MAX(n) < 5 OR COUNT(*) > 2;`
+
+// testDatabase runs the same SQL on both sides into one database, and compares the tables.
+func testDatabase(t *testing.T, l *Lab) {
+	t.Run("database", func(t *testing.T) {
+		server := stack.NewPostgres(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		name := fmt.Sprintf("database-%d", time.Now().UnixMilli())
+		text := func(side string) string {
+			return strings.NewReplacer("$NAME", name, "$BROKERS", strings.Join(l.Brokers, ","), "$URL", server.URL("postgres"), "${SIDE}", side,
+				"$USER", stack.PostgresUser, "$PASSWORD", stack.PostgresPassword).Replace(databasePipeline)
+		}
+		conn, err := pgx.Connect(ctx, server.DSN("postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close(context.Background()) }()
+		for _, side := range []string{"weir", "flink"} {
+			for _, statement := range []string{
+				"CREATE TABLE %s_a (id text, b boolean, ti smallint, si smallint, i integer, n bigint, f real, d double precision, dec_ numeric(12, 3), vc varchar(5), ch char(3), raw bytea, day_ date, at_ time, ts timestamp, ltz timestamptz)",
+				"CREATE TABLE %s_t (id text PRIMARY KEY, rows_ bigint, total numeric(38, 3), highest double precision)",
+			} {
+				if _, err := conn.Exec(ctx, fmt.Sprintf(statement, side)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		defer func() {
+			if err := l.deleteTopics(context.WithoutCancel(ctx), name); err != nil {
+				t.Error(err)
+			}
+		}()
+		fillDatabaseTopic(ctx, t, l, name+".in")
+
+		program, err := plan.Compile(text("weir"), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := engine.Config{Broker: broker.Config{Brokers: l.Brokers}, Program: program, Instances: []string{"conformance-" + name}, Logger: slog.New(slog.DiscardHandler)}
+		if _, err := node.RunPipeline(ctx, run, node.SinkStatus(program)); err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := sql.Parse(text("flink"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		onFlink := &script{settings: map[string]string{"table.local-time-zone": "UTC"}}
+		for _, s := range parsed.Statements {
+			if insert, ok := s.(*sql.Insert); ok {
+				onFlink.inserts = append(onFlink.inserts, insert)
+				continue
+			}
+			onFlink.statements = append(onFlink.statements, s)
+		}
+		if err := l.runFlink(ctx, onFlink, name); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{"a", "t"} {
+			weir, flink := tableRows(ctx, t, conn, "weir_"+table), tableRows(ctx, t, conn, "flink_"+table)
+			if diff := cmp.Diff(flink, weir); diff != "" || len(weir) < 3 {
+				t.Errorf("table %s (-flink +weir):\n%s", table, diff)
+			}
+		}
+	})
+}
+
+// fillDatabaseTopic writes rows of three keys, one of which the query deletes again.
+func fillDatabaseTopic(ctx context.Context, t *testing.T, l *Lab, topic string) {
+	t.Helper()
+	client, err := broker.Connect(ctx, broker.Config{Brokers: l.Brokers}, kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.UnknownTopicRetries(50))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	forever := "-1"
+	if made, err := kadm.NewClient(client).CreateTopics(ctx, 2, 1, map[string]*string{"retention.ms": &forever}, topic); err != nil || made.Error() != nil {
+		t.Fatal(err, made.Error())
+	}
+	var records []*kgo.Record
+	for i := range 12 {
+		k := i % 4
+		value := fmt.Sprintf(`{"Id":"k%d","b":%v,"ti":%d,"si":-300,"i":%d,"n":%d,"f":0.1,"d":%d.25,"dec_":%d.125,"vc":"ü'\"%d","ch":"ab","raw":"AP8=","day_":"2026-02-2%d","at_":"23:59:0%d","ts":"2026-03-01 12:00:00.00%d","ltz":"2026-03-01 12:00:00.5Z"}`,
+			k, i%2 == 0, i, i*100000, i, i, i, k, k, k, k)
+		if i == 11 {
+			value = `{"Id":"k9","b":null,"ti":null,"si":null,"i":null,"n":null,"f":null,"d":null,"dec_":null,"vc":null,"ch":null,"raw":null,"day_":null,"at_":null,"ts":null,"ltz":null}`
+		}
+		records = append(records, &kgo.Record{Partition: int32(k % 2), Value: []byte(value)}) //nolint:gosec // small
+	}
+	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func tableRows(ctx context.Context, t *testing.T, conn *pgx.Conn, table string) []string {
+	t.Helper()
+	rows, err := conn.Query(ctx, "SELECT to_json(x)::text FROM "+table+" x ORDER BY 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
