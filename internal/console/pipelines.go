@@ -175,7 +175,8 @@ func addSinks(row *api.Pipeline, all []sink.Snapshot) {
 		}
 		row.Sinks = append(row.Sinks, to)
 		if row.Reason == "" && s.Reason != "" && (s.Phase == sink.Waiting || s.Phase == sink.Refused) {
-			row.Reason = "table " + s.Table + ": " + s.Reason
+			first, _, _ := strings.Cut(s.Reason, "\n") // statements to run may follow
+			row.Reason = "table " + s.Table + ": " + first
 		}
 	}
 }

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
@@ -53,6 +55,7 @@ const (
 	// to change something.
 	refusedPause = 15 * time.Second
 	watchPause   = 2 * time.Second
+	topicPause   = 200 * time.Millisecond
 )
 
 // Name identifies the sink of a pipeline's table in its target.
@@ -107,6 +110,9 @@ func Run(ctx context.Context, c Config) {
 		pause := wait.NextBackOff()
 		var refused *RefusedError
 		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition): // the pipeline has not created it yet
+			c.Status.set(Starting, err)
+			pause = topicPause
 		case errors.As(err, &refused):
 			c.Status.failed(Refused, err)
 			pause = refusedPause
