@@ -47,7 +47,7 @@ func newWorld(t *testing.T, cfg Config) *world {
 func (w *world) start() {
 	w.Helper()
 	var rules mapping.Rules
-	if err := yaml.Unmarshal([]byte("site/+device/+sensor: { value: payload }\n"), &rules); err != nil {
+	if err := yaml.Unmarshal([]byte("site/+device/+sensor: { value: payload }\nspBv1.0/#: { preset: sparkplug-b }\n"), &rules); err != nil {
 		w.Fatal(err)
 	}
 	m, err := mapping.New(rules)

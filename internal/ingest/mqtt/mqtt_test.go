@@ -59,6 +59,19 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// A Sparkplug node whose birth is not known is asked for it, also if it is the only subscriber.
+func TestAsksForBirth(t *testing.T) {
+	w := newWorld(t, Config{})
+	c := w.connect(options{id: "node"})
+	if code := c.subscribe(1, "spBv1.0/G/NCMD/E"); code > 1 {
+		t.Fatalf("SUBACK %#x", code)
+	}
+	c.send(messageTo(0, "spBv1.0/G/NDATA/E", "\x18\x05")) // seq 5
+	if pk := c.receive(); pk.TopicName != "spBv1.0/G/NCMD/E" || !strings.Contains(string(pk.Payload), "Node Control/Rebirth") {
+		t.Errorf("%+v", pk)
+	}
+}
+
 // PUBACKs come in the order of the messages, however many are in flight.
 func TestOrder(t *testing.T) {
 	w := newWorld(t, Config{})

@@ -100,10 +100,13 @@ func (b *Broker) entryOf(client string, pk *packets.Packet, d *spool.Delivery) *
 	if pk.FixedHeader.Retain && len(pk.Payload) == 0 {
 		return nil
 	}
-	entry, _ := b.cfg.Intake.Map(&intake.Message{
+	entry, result := b.cfg.Intake.Map(&intake.Message{
 		Protocol: intake.MQTT, Client: client, Topic: pk.TopicName, Payload: pk.Payload, Arrived: time.Now(),
 		QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain, Delivery: d,
 	})
+	if r := result.Reply; r != nil {
+		b.fanOut(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish}, ProtocolVersion: 5, TopicName: r.Topic, Payload: r.Payload}, "weir")
+	}
 	return entry
 }
 

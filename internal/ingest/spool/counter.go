@@ -28,6 +28,8 @@ type Devices struct {
 	Missing  int64 `json:"missing"`  // numbers that were skipped and have not come since
 	Repeated int64 `json:"repeated"` // messages whose numbers were known, so that nothing was stored; of this process
 	Restarts int64 `json:"restarts"` // counters that began again without a new boot; of this process
+
+	Uncounted int64 `json:"uncounted"` // messages whose numbers were ignored because there are too many counters; of this process
 }
 
 // Limits of what is known about a counter.
@@ -209,11 +211,11 @@ func (d *decoder) counter() *counter {
 
 // dropRepeats determines the readings of an entry whose devices' own numbers are not known. The
 // numbers count once apply is called.
-func (w *writer) dropRepeats(a *appended, numbers *numbering) (apply func(), err error) {
+func (w *writer) dropRepeats(a *appended, numbers *numbering) (apply func()) {
 	e := a.entry
 	a.readings, a.counts, a.repeated = e.Readings, e.Counts, false
 	if len(e.Counts) == 0 {
-		return func() {}, nil
+		return func() {}
 	}
 	touched := make(map[string]*counter)
 	var change Devices
@@ -257,7 +259,8 @@ func (w *writer) dropRepeats(a *appended, numbers *numbering) (apply func(), err
 		}
 	}
 	if added > 0 && len(w.counters)+len(numbers.counters)+added > w.s.cfg.MaxDevices {
-		return nil, tooManyDevices(w.s.cfg.MaxDevices)
+		a.counts = nil
+		return func() { numbers.devices.Uncounted++ }
 	}
 	a.readings, a.counts = kept, counts
 	a.repeated = len(counts) == 0 && len(kept) == 0
@@ -267,7 +270,7 @@ func (w *writer) dropRepeats(a *appended, numbers *numbering) (apply func(), err
 		numbers.devices.Repeated += change.Repeated
 		numbers.devices.Restarts += change.Restarts
 		numbers.skipped = append(numbers.skipped, gaps...)
-	}, nil
+	}
 }
 
 // keep takes over the counters of a batch that is durable, and reports what is missing.
@@ -277,8 +280,13 @@ func (w *writer) keep(numbers *numbering) {
 	w.s.devices.Missing += numbers.devices.Missing
 	w.s.devices.Repeated += numbers.devices.Repeated
 	w.s.devices.Restarts += numbers.devices.Restarts
+	first := w.s.devices.Uncounted == 0 && numbers.devices.Uncounted > 0
+	w.s.devices.Uncounted += numbers.devices.Uncounted
 	missing := w.s.devices.Missing
 	w.s.mu.Unlock()
+	if first {
+		w.s.cfg.Logger.Error("there are too many counters of devices: repeats and losses of further ones are not noticed", "counters", len(w.counters))
+	}
 	if now := w.s.cfg.now(); len(numbers.skipped) > 0 && now.Sub(w.logged) >= time.Second {
 		w.logged = now
 		g := numbers.skipped[0]

@@ -153,3 +153,23 @@ func TestCountsSurvive(t *testing.T) {
 		w.close()
 	}
 }
+
+// Devices that are too many to count are not refused.
+func TestTooManyCounters(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), MaxDevices: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 10 {
+		e := &Entry{Readings: []reading.Reading{{DeviceID: "d", Sensor: "s"}}, Counts: []Count{{Device: fmt.Sprint(i), Boot: "b", To: 1}}}
+		for range 2 {
+			if _, err := s.Put(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if now := s.Stats(); now.Devices.Repeated != 3 || now.Devices.Uncounted != 14 || now.Readings != 17 {
+		t.Errorf("%+v", now)
+	}
+}

@@ -57,6 +57,7 @@ var (
 	descMissing  = desc("device_missing", "Numbers that devices gave their messages, were skipped, and have not come since: lost before they arrived here.")
 	descKnown    = desc("device_repeated_total", "Messages that were dropped because their devices had given their numbers to earlier ones.")
 	descRestarts = desc("device_restarts_total", "Counters of devices that began again without a new boot id.")
+	descUncount  = desc("device_uncounted_total", "Messages whose devices' numbers were ignored because there are too many counters.")
 	descFailing  = desc("failing", "1 while the spool cannot be written, else 0.")
 )
 
@@ -85,6 +86,7 @@ func (s *Spool) Collect(to chan<- prometheus.Metric) {
 	gauge(descMissing, float64(now.Devices.Missing))
 	counter(descKnown, now.Devices.Repeated)
 	counter(descRestarts, now.Devices.Restarts)
+	counter(descUncount, now.Devices.Uncounted)
 	failing := 0.0
 	if now.Failing != nil {
 		failing = 1

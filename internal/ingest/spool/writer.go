@@ -178,10 +178,7 @@ type numbering struct {
 // assign numbers the readings of an entry that are no repeats. The error is a FullError if there
 // are too many devices.
 func (w *writer) assign(a *appended, numbers *numbering) error {
-	count, err := w.dropRepeats(a, numbers)
-	if err != nil {
-		return err
-	}
+	count := w.dropRepeats(a, numbers)
 	var added []string
 	for i := range a.readings {
 		device := a.readings[i].DeviceID
@@ -198,7 +195,7 @@ func (w *writer) assign(a *appended, numbers *numbering) error {
 		for _, device := range added {
 			delete(numbers.next, device)
 		}
-		return tooManyDevices(w.s.cfg.MaxDevices)
+		return &FullError{What: fmt.Sprintf("it numbers the readings of at most %d devices", w.s.cfg.MaxDevices)}
 	}
 	count()
 	numbers.fresh += len(added)
@@ -208,10 +205,6 @@ func (w *writer) assign(a *appended, numbers *numbering) error {
 		numbers.next[r.DeviceID]++
 	}
 	return nil
-}
-
-func tooManyDevices(limit int) error {
-	return &FullError{What: fmt.Sprintf("it numbers the readings of at most %d devices", limit)}
 }
 
 // encode encodes the batch into w.buf.

@@ -20,6 +20,7 @@ const (
 	keepalive      = 30 * time.Second
 	connectTimeout = 15 * time.Second
 	writeTimeout   = 30 * time.Second
+	closeTimeout   = 2 * time.Second // of what is written last
 
 	maxPacket = 8 << 20  // bytes of a message; what is longer becomes a dead letter
 	shownPart = 64 << 10 // bytes of it that are kept
@@ -311,10 +312,13 @@ func (l *link) write() {
 		l.mu.Lock()
 		data := bytes.Clone(l.out.Bytes())
 		l.out.Reset()
-		done := l.closed || l.err != nil
+		done, limit := l.closed || l.err != nil, writeTimeout
+		if l.closed {
+			limit = closeTimeout
+		}
 		l.mu.Unlock()
 		if len(data) > 0 {
-			_ = l.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			_ = l.conn.SetWriteDeadline(time.Now().Add(limit))
 			if _, err := l.conn.Write(data); err != nil {
 				l.fail(err)
 				return
@@ -368,6 +372,7 @@ func (l *link) close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
+	_ = l.conn.SetWriteDeadline(time.Now().Add(closeTimeout)) // also for a write that is under way
 	l.signal()
 	<-l.ended
 	_ = l.conn.Close()

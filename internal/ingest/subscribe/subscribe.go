@@ -236,7 +236,9 @@ func (s *Subscriber) subscribe(ctx context.Context, l *link, acks *acks) error {
 	for _, filter := range filters {
 		all = append(all, packets.Subscription{Filter: filter, Qos: *s.cfg.QoS})
 	}
-	all = append(all, packets.Subscription{Filter: own})
+	if !s.cfg.wants(own) {
+		all = append(all, packets.Subscription{Filter: own})
+	}
 	const unsubscribe, subscribe = 1, 2
 	if len(old) > 0 {
 		if err := l.request(packets.Unsubscribe, unsubscribe, old); err != nil {
@@ -325,7 +327,7 @@ func (s *Subscriber) next(ctx context.Context, l *link, acks *acks) (*packets.Pa
 // store makes a message durable; it is acknowledged then.
 func (s *Subscriber) store(ctx context.Context, l *link, acks *acks, p *packets.Packet, long *tooLong) error {
 	switch {
-	case p.TopicName == own:
+	case p.TopicName == own && !s.cfg.wants(own):
 		s.brokerDropped(ctx, p.Payload)
 		return nil
 	case p.TopicName == "" || strings.ContainsAny(p.TopicName, "+#"):
@@ -334,6 +336,9 @@ func (s *Subscriber) store(ctx context.Context, l *link, acks *acks, p *packets.
 		return errors.New("the broker sent a message with QoS 2, to which nothing is subscribed")
 	case p.FixedHeader.Qos == 1 && p.PacketID == 0:
 		return errors.New("the broker sent a message without a packet identifier")
+	}
+	if p.TopicName == own {
+		s.brokerDropped(ctx, p.Payload)
 	}
 	place := acks.add(p.PacketID, len(p.Payload)+len(p.TopicName))
 	if p.FixedHeader.Retain && s.cfg.Retained == "skip" {
@@ -372,7 +377,7 @@ func (s *Subscriber) store(ctx context.Context, l *link, acks *acks, p *packets.
 	}
 	done := func(err error) {
 		if err != nil { // the broker delivers it again
-			l.fail(fmt.Errorf("store a message: %w", err))
+			go l.fail(fmt.Errorf("store a message: %w", err)) // closing a connection may take a while
 			return
 		}
 		acks.settle(place)
