@@ -98,6 +98,7 @@ func Run(ctx context.Context, c Config) {
 	defer watching.Wait()
 	defer c.Status.set(Stopped, nil)
 	wait := retry.Backoff()
+	most := c.MaxRows
 	for ctx.Err() == nil {
 		began := c.Now()
 		delivered, err := runSession(ctx, c, letters)
@@ -106,6 +107,10 @@ func Run(ctx context.Context, c Config) {
 		}
 		if delivered {
 			wait.Reset()
+			c.MaxRows = most
+		}
+		if errors.Is(err, context.DeadlineExceeded) { // a batch in which a slow target refuses every row takes long
+			c.MaxRows = max(1, c.MaxRows/4)
 		}
 		pause := wait.NextBackOff()
 		var refused *RefusedError
