@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/registry/embedded"
 	"weir.example/weir/internal/trail"
 )
 
@@ -86,4 +89,60 @@ func TestUsersACLsAndAudit(t *testing.T) {
 func lastLine(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return lines[len(lines)-1]
+}
+
+// With --registry-login, the registry knows the broker's users, and processes that may read the
+// data directory log in by themselves. What is registered is in the audit trail.
+func TestRegistryLogin(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=10", "--format=avro-confluent", "--registry-login", "--admin-listen=none")
+	var url string
+	waitFor(t, "the registry", func() bool {
+		url = embedded.FindURL(data)
+		return url != "" && strings.Contains(up.errOut.String(), "weir verify")
+	})
+	if code := statusOf(t, url+"/subjects", "", ""); code != http.StatusOK {
+		t.Errorf("without users: %d", code)
+	}
+	password := lastLine(must(t, "users", "add", "bob", "--role=reader", "--data-dir="+data))
+	waitFor(t, "the user", func() bool { return statusOf(t, url+"/subjects", "", "") == http.StatusUnauthorized })
+	if code := statusOf(t, url+"/subjects", "bob", password); code != http.StatusOK {
+		t.Errorf("a reader: %d", code)
+	}
+	file := filepath.Join(t.TempDir(), "s.avsc")
+	if err := os.WriteFile(file, []byte(`{"type":"string"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := do(t, "schema", "register", "s", "--file="+file, "--registry="+url, "--registry-user=bob", "--registry-password="+password); code != exitFailed || !strings.Contains(stderr, "operator") {
+		t.Errorf("a reader registers a schema: exit %d, %s", code, stderr)
+	}
+	waitFor(t, "statistics of readings with a schema", func() bool {
+		_, rows, _ := do(t, "tail", "device_stats", "--from-start", "--until-end", "--data-dir="+data)
+		return strings.Contains(rows, "device-")
+	})
+	must(t, "schema", "register", "s", "--file="+file, "--data-dir="+data)
+	up.signal(syscall.SIGTERM)
+	if code := up.wait(time.Minute); code != exitOK {
+		t.Fatalf("exit %d: %s", code, up.errOut.String())
+	}
+	if changes := must(t, "audit", "--what=schema-change", "--data-dir="+data); !strings.Contains(changes, "/subjects/s/versions") {
+		t.Errorf("the audit trail has %s", changes)
+	}
+}
+
+func statusOf(t *testing.T, url, user, password string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, password)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }

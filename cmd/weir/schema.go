@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/compat"
@@ -56,7 +57,16 @@ func (f *schemaFlags) run(cmd *cobra.Command, fn func(ctx context.Context, c *re
 		return err
 	}
 	if !f.given() {
-		f.config.URLs = []string{cmp.Or(embedded.FindURL(f.dataDir), "http://"+node.DefaultRegistryListen)}
+		found := embedded.FindURL(f.dataDir)
+		f.config.URLs = []string{cmp.Or(found, "http://"+node.DefaultRegistryListen)}
+		if found != "" && f.config.User == "" && f.config.Token == "" { // whoever may read the data directory may do everything
+			if f.config.Password, err = guard.Secret(f.dataDir); err != nil {
+				return err
+			}
+			if f.config.Password != "" {
+				f.config.User = guard.InternalName
+			}
+		}
 	}
 	client, err := f.client(f.log.logger(cmd.ErrOrStderr()))
 	if err != nil {

@@ -17,26 +17,27 @@ import (
 
 // upCommand is one invocation of weir up.
 type upCommand struct {
-	kafka    kafkaFlags
-	topic    siteFlags
-	admins   adminFlags
-	traces   traceFlags
-	console  consoleFlags
-	out      output
-	stop     stopFlag
-	format   formatFlags
-	config   node.Config // from flags; run fills in the rest
-	serve    serveFlags
-	listen   string
-	announce string
-	sync     bool
-	registry string // address to serve the schema registry on
-	files    []string
-	alerts   string
-	ingest   string // file of weir ingest
-	http     string // address for readings of devices
-	mqtt     string // likewise
-	length   time.Duration
+	kafka         kafkaFlags
+	topic         siteFlags
+	admins        adminFlags
+	traces        traceFlags
+	console       consoleFlags
+	out           output
+	stop          stopFlag
+	format        formatFlags
+	config        node.Config // from flags; run fills in the rest
+	serve         serveFlags
+	listen        string
+	announce      string
+	sync          bool
+	registryLogin bool
+	registry      string // address to serve the schema registry on
+	files         []string
+	alerts        string
+	ingest        string // file of weir ingest
+	http          string // address for readings of devices
+	mqtt          string // likewise
+	length        time.Duration
 }
 
 func newUp() *cobra.Command {
@@ -89,6 +90,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.listen, "listen", "127.0.0.1:9092", "address of the embedded broker")
 	f.StringVar(&u.announce, "advertise", "", "host:port at which clients reach the embedded broker, if not that of --listen: behind a proxy or a forwarded port, or if --listen is a wildcard such as 0.0.0.0")
 	f.StringVar(&u.registry, "registry-listen", node.DefaultRegistryListen, "address of the schema registry that runs with the embedded broker; none disables it")
+	f.BoolVar(&u.registryLogin, "registry-login", false, "users of the broker have to log in to the schema registry, if there are any: readers to read, operators to write")
 	f.BoolVar(&u.sync, "sync", false, "acknowledge writes and commits only once they are on the disk, so that a power failure loses nothing")
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
@@ -110,7 +112,7 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 		return err
 	}
 	if u.registry != "none" && len(u.kafka.config.Brokers) == 0 {
-		c.ServeRegistry = &node.ServeRegistry{Listen: u.registry}
+		c.ServeRegistry = &node.ServeRegistry{Listen: u.registry, Login: u.registryLogin}
 	}
 	if err := u.format.validate(c.ServeRegistry != nil); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/registry/embedded"
 	"weir.example/weir/reading"
@@ -18,6 +19,7 @@ const DefaultRegistryListen = "127.0.0.1:8081"
 type ServeRegistry struct {
 	Listen   string // host:port
 	Optional bool   // run without it if the address is in use
+	Login    bool   // users of the broker have to log in, if there are any: readers to read, operators to write
 }
 
 // served is the registry of this process, or nil.
@@ -31,7 +33,12 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 		return nil, nil, nil
 	}
 	ctx = context.WithoutCancel(ctx) // a stop takes effect only once the registry is open
+	var users *guard.Guard
+	if cfg.ServeRegistry.Login {
+		users = kafka.embedded.Guard()
+	}
 	opened, err := embedded.Open(ctx, embedded.Config{
+		Guard:  users,
 		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Trail: kafka.embedded.Trail().Add, Hosts: cfg.Admin.Hosts, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
 	if cfg.ServeRegistry.Optional && errors.Is(err, embedded.ErrBusy) {
@@ -40,12 +47,20 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(cfg.Registry.URLs) == 0 {
-		cfg.Registry.URLs = []string{opened.URL()}
-	}
 	r = &served{opened}
-	cfg.Admin.SchemaRegistry(registry.Config{URLs: []string{opened.URL()}})
-	if err := registerReading(ctx, opened.URL()); err != nil {
+	own := registry.Config{URLs: []string{opened.URL()}}
+	if users != nil {
+		own.User = guard.InternalName
+		if own.Password, err = guard.Secret(cfg.Kafka.DataDir); err != nil {
+			r.close(cfg.Logger)
+			return nil, nil, err
+		}
+	}
+	if len(cfg.Registry.URLs) == 0 {
+		cfg.Registry.URLs, cfg.Registry.User, cfg.Registry.Password = own.URLs, own.User, own.Password
+	}
+	cfg.Admin.SchemaRegistry(own)
+	if err := registerReading(ctx, own); err != nil {
 		r.close(cfg.Logger)
 		return nil, nil, err
 	}
@@ -54,8 +69,8 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 
 // registerReading registers the schema of readings under its own name. An incompatible schema that
 // was registered manually is kept.
-func registerReading(ctx context.Context, url string) error {
-	client, err := registry.NewClient(registry.Config{URLs: []string{url}})
+func registerReading(ctx context.Context, own registry.Config) error {
+	client, err := registry.NewClient(own)
 	if err != nil {
 		return err
 	}

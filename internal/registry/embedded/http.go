@@ -11,8 +11,8 @@ import (
 	"weir.example/weir/internal/registry"
 )
 
-// handler returns the REST API. It rejects cross-origin requests of browsers, since there is no
-// authentication.
+// handler returns the REST API. It rejects cross-origin requests of browsers, since there may be no
+// login.
 func (r *Registry) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, fn := range map[string]endpoint{
