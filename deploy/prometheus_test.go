@@ -20,6 +20,7 @@ import (
 	"weir.example/weir/internal/alert"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/promtest"
@@ -182,6 +183,10 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	programs, told := pipelinesOf(t, registryAt)
 	listen := promtest.FreeAddr(t)
 	at = broker.Config{Brokers: []string{listen}}
+	devices, err := ingest.ReadWith("", "127.0.0.1:0", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ready, done := make(chan struct{}), make(chan struct{})
 	running, stop := context.WithCancel(ctx)
 	go func() {
@@ -189,7 +194,8 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 		_, err := node.Run(running, node.Config{
 			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge"}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
 			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, MonitorInterval: time.Second,
-			Logger: log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
+			Devices: &node.DevicesConfig{Ingest: devices, DataDir: data},
+			Logger:  log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
 		})
 		if err != nil {
 			t.Error(err)
