@@ -18,6 +18,7 @@ import (
 
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
@@ -29,6 +30,7 @@ const childEnv = "WEIR_TEST_SINK"
 
 type childConfig struct {
 	Brokers []string
+	DataDir string // of the embedded broker
 	SQL     string
 }
 
@@ -42,8 +44,8 @@ func runChild(text string) error {
 		return err
 	}
 	of := p.Deliveries()[0]
-	config := configOf(broker.Config{Brokers: c.Brokers}, p, of, newTarget(p, of))
-	config.MaxRows, config.SessionTimeout = 500, 3*time.Second
+	config := configOf(broker.Config{Brokers: c.Brokers, DataDir: c.DataDir}, p, of, newTarget(p, of))
+	config.MaxRows, config.SessionTimeout = 500, 6*time.Second
 	config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	sink.Run(context.Background(), config)
 	return nil
@@ -103,11 +105,11 @@ func testKills(t *testing.T, key string) {
 	conn := connect(t, server, "postgres")
 	run(t, conn, CreateTable(of, target.jdbc))
 	closeConn(conn)
-	at := cluster(t, partitions)
+	at := realCluster(t, partitions)
 	var writing sync.WaitGroup
 	writing.Go(func() { writeSome(t, at, rows, key != "", seed) })
 	children := []*child{nil, nil}
-	c := childConfig{at.Brokers, p.SQL}
+	c := childConfig{at.Brokers, at.DataDir, p.SQL}
 	for i := range children {
 		children[i] = startChild(t, c)
 	}
@@ -125,7 +127,7 @@ func testKills(t *testing.T, key string) {
 			children[i] = startChild(t, c)
 		case 2: // past the session timeout: a zombie
 			_ = children[i].cmd.Process.Signal(syscall.SIGSTOP)
-			time.Sleep(4 * time.Second)
+			time.Sleep(7 * time.Second)
 			_ = children[i].cmd.Process.Signal(syscall.SIGCONT)
 		default:
 			if err := server.Kill(); err != nil {
@@ -143,6 +145,27 @@ func testKills(t *testing.T, key string) {
 		t.Fatalf("%v\n%s", err, server.Log())
 	}
 	checkDatabase(t, at, p, of)
+}
+
+// realCluster starts the embedded broker with the topic of table t. kfake alone loses members of
+// groups that die while they join.
+func realCluster(t *testing.T, partitions int32) broker.Config {
+	t.Helper()
+	dir := t.TempDir()
+	b, err := embedded.Open(embedded.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	at := broker.Config{Brokers: []string{b.Addr()}, DataDir: dir}
+	if err := broker.EnsureTopics(t.Context(), admin(t, at), []broker.Topic{{Name: "test.t.out", Partitions: partitions}, {Name: "test.dlq", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // writeSome writes rows in transactions, some of which are aborted.
