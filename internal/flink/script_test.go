@@ -293,3 +293,31 @@ func TestScriptIsRedacted(t *testing.T) {
 		t.Error("Flink does not get the password")
 	}
 }
+
+// Tables of databases are passed through unchanged, and the weaker guarantee is said.
+func TestScriptWithDatabase(t *testing.T) {
+	const text = `CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
+CREATE TABLE a (d STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'a', 'username' = 'u', 'password' = 'hunter2');
+CREATE TABLE k (d STRING, n BIGINT, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'k', 'username' = 'u', 'password' = 'hunter2');
+INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY d;`
+	s, err := NewScript(text, testEnvironment(), Options{Fallback: "file"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(s.Statements, ";\n")
+	for _, want := range []string{
+		`'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'a', 'username' = 'u', 'password' = 'hunter2')`,
+		`'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'k', 'username' = 'u', 'password' = 'hunter2')`,
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is not in\n%s", want, all)
+		}
+	}
+	if strings.Contains(secret.Redact(all), "hunter2") {
+		t.Error("the password is shown")
+	}
+	warnings := strings.Join(s.Warnings, "\n")
+	if !strings.Contains(warnings, "table a: Flink's jdbc connector writes at least once. Without a primary key") || !strings.Contains(warnings, "table k: Flink's jdbc connector writes at least once. Rows with its primary key") {
+		t.Errorf("warnings:\n%s", warnings)
+	}
+}

@@ -1,6 +1,7 @@
-// Package stack runs real Kafka, Flink and a schema registry as child processes: for tests, for
-// benchmarks, and for the development clusters of weir kafka up and weir flink up. No Docker: they
-// are Java processes with their jars from package registries, fetched once into a cache.
+// Package stack runs real Kafka, Flink, PostgreSQL and a schema registry as child processes: for
+// tests, for benchmarks, and for the development clusters of weir kafka up and weir flink up. No
+// Docker: all but PostgreSQL are Java processes with their jars from package registries, fetched
+// once into a cache.
 //
 //	stack.go         Java processes, ports, the file that describes a cluster in its folder
 //	kit.go           the jars and their checksums
