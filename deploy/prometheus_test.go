@@ -183,7 +183,11 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	programs, told := pipelinesOf(t, registryAt)
 	listen := promtest.FreeAddr(t)
 	at = broker.Config{Brokers: []string{listen}}
-	devices, err := ingest.ReadWith("", "127.0.0.1:0", "127.0.0.1:0")
+	file := filepath.Join(data, "ingest.yaml") // nobody is at that broker, but its metrics are there
+	if err := os.WriteFile(file, []byte("subscribe: [{ url: \"mqtt://127.0.0.1:1\", client_id: weir, topics: [a] }]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	devices, err := ingest.ReadWith(file, "127.0.0.1:0", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

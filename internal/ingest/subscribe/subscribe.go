@@ -27,6 +27,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -186,10 +187,10 @@ func (s *Subscriber) open(ctx context.Context) (*link, error) {
 // openAny connects with the configured version, or the one that is known, or else with 5 and then
 // with 3.1.1.
 func openAny(ctx context.Context, c *Config, known byte, clean bool) (*link, error) {
-	switch {
-	case c.Version == "5":
+	switch c.Version {
+	case "5":
 		known = version5
-	case c.Version == "3.1.1":
+	case "3.1.1":
 		known = version311
 	}
 	if known != 0 {
@@ -309,6 +310,9 @@ func (s *Subscriber) next(ctx context.Context, l *link, acks *acks) (*packets.Pa
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			err = errors.New("the broker does not answer pings")
+		}
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the broker has closed the connection; if it does so again and again, another client may have the same client_id")
 		}
 		return nil, err
 	}
