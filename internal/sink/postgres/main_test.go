@@ -98,7 +98,7 @@ func query(t *testing.T, conn *pgx.Conn, text string) (all []string) {
 
 // table plans a pipeline that writes a table with these columns and this primary key ("" for none)
 // to the database.
-func table(t *testing.T, s *stack.Postgres, database, columns, key string) (*plan.Program, *plan.Table) {
+func table(t testing.TB, s *stack.Postgres, database, columns, key string) (*plan.Program, *plan.Table) {
 	t.Helper()
 	if key != "" {
 		columns += ", PRIMARY KEY (" + key + ") NOT ENFORCED"
