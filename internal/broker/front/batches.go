@@ -87,18 +87,18 @@ func (u *unpacker) refuse(req request, frame []byte) (refused string) {
 // tooLarge returns what is too large about a batch, or "". Batches that are invalid in another way
 // are left to kfake.
 func (u *unpacker) tooLarge(batch []byte) string {
-	if len(batch) < batchHeader || batch[batchMagic] != 2 ||
-		binary.BigEndian.Uint32(batch[batchChecksum:]) != crc32.Checksum(batch[batchAttributes:], castagnoli) {
+	if len(batch) < batchHeader || batch[batchMagic] != 2 {
 		return ""
 	}
-	if n := binary.BigEndian.Uint32(batch[batchRecords:]); n > maxBatchRecords {
+	n, codec, packed := binary.BigEndian.Uint32(batch[batchRecords:]), batch[batchAttributes+1]&codecMask, batch[batchHeader:]
+	switch {
+	case n <= maxBatchRecords && len(packed) <= u.limit/max(mostRatio[codec], 1): // nearly all
+		return ""
+	case binary.BigEndian.Uint32(batch[batchChecksum:]) != crc32.Checksum(batch[batchAttributes:], castagnoli):
+		return ""
+	case n > maxBatchRecords:
 		return fmt.Sprintf("a batch of %d records, at most %d are accepted", n, maxBatchRecords)
-	}
-	codec, packed := batch[batchAttributes+1]&codecMask, batch[batchHeader:]
-	if len(packed) <= u.limit/max(mostRatio[codec], 1) {
-		return ""
-	}
-	if u.exceeds(codec, packed) {
+	case u.exceeds(codec, packed):
 		return fmt.Sprintf("a batch of %d bytes is larger than %d bytes when it is decompressed", len(batch), u.limit)
 	}
 	return ""
