@@ -150,6 +150,7 @@ func (a *access) checks() map[kmsg.Key]handler {
 		kmsg.AddOffsetsToTxn:              checked(a, caller.onAddOffsets),
 		kmsg.EndTxn:                       checked(a, caller.onEndTxn),
 		kmsg.TxnOffsetCommit:              checked(a, caller.onTxnOffsetCommit),
+		kmsg.OffsetDelete:                 checked(a, caller.onOffsetDelete),
 		kmsg.DescribeACLs:                 a.onDescribeACLs,
 		kmsg.CreateACLs:                   a.onCreateACLs,
 		kmsg.DeleteACLs:                   a.onDeleteACLs,
@@ -262,6 +263,32 @@ func (c caller) onTxnOffsetCommit(req *kmsg.TxnOffsetCommitRequest) kmsg.Respons
 		return nil
 	}
 	return refuseTxnOffsets(req, refused)
+}
+
+// onOffsetDelete checks the topics, which kfake does not; the group is left to it.
+func (c caller) onOffsetDelete(req *kmsg.OffsetDeleteRequest) kmsg.Response {
+	codes, refused := make(map[string]int16), false
+	for _, t := range req.Topics {
+		codes[t.Topic] = kerr.OperationNotAttempted.Code
+		if !c.may(kmsg.ACLOperationRead, kmsg.ACLResourceTypeTopic, t.Topic) {
+			codes[t.Topic], refused = kerr.TopicAuthorizationFailed.Code, true
+		}
+	}
+	if !refused || !c.may(kmsg.ACLOperationDelete, kmsg.ACLResourceTypeGroup, req.Group) {
+		return nil
+	}
+	resp := req.ResponseKind().(*kmsg.OffsetDeleteResponse) //nolint:forcetypeassert // kmsg pairs them
+	for _, t := range req.Topics {
+		topic := kmsg.NewOffsetDeleteResponseTopic()
+		topic.Topic = t.Topic
+		for _, p := range t.Partitions {
+			partition := kmsg.NewOffsetDeleteResponseTopicPartition()
+			partition.Partition, partition.ErrorCode = p.Partition, codes[t.Topic]
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
+	return resp
 }
 
 func (c caller) onAlterClientQuotas(req *kmsg.AlterClientQuotasRequest) kmsg.Response {
