@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -132,6 +133,7 @@ type options struct {
 	keep           bool // the session
 	user, password string
 	will           string // topic
+	tls            *tls.Config
 }
 
 func (w *world) dial(o options) (*client, packets.Packet) {
@@ -141,6 +143,9 @@ func (w *world) dial(o options) (*client, packets.Packet) {
 		w.Fatal(err)
 	}
 	w.Cleanup(func() { _ = raw.Close() })
+	if o.tls != nil {
+		raw = tls.Client(raw, o.tls)
+	}
 	if o.version == 0 {
 		o.version = 4
 	}

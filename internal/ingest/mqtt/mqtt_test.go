@@ -2,8 +2,10 @@ package mqtt
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest/spool"
+	"weir.example/weir/internal/tlsconf"
 )
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -389,6 +392,71 @@ func TestLogin(t *testing.T) {
 	}
 	if last != packets.ErrConnectionRateExceeded.Code {
 		t.Errorf("the last of many guesses: CONNACK %#x", last)
+	}
+}
+
+// Over TLS, users log in with passwords, and certificates of the authority name their user.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := tlsconf.OpenAuthority(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(r tlsconf.Request) (cert, key string) {
+		if cert, key, err = ca.Issue(dir, r, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return cert, key
+	}
+	cert, key := issue(tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}})
+	served, err := tlsconf.NewServer(cert, key, ca.CertFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := users(t, guard.User{Name: "press-7", Role: guard.Device}, guard.User{Name: "CN=press-8", Role: guard.Device})
+	w := newWorld(t, Config{TLS: served, Guard: g})
+	trust, err := tlsconf.Pinned(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.connect(options{id: "a", user: "press-7", password: "press-7-password", tls: trust}).publish(1, "site/press-7/temp", "7")
+	if _, ack := w.dial(options{id: "b", tls: trust}); ack.ReasonCode != 5 {
+		t.Errorf("without a login: CONNACK %d", ack.ReasonCode)
+	}
+	mine := trust.Clone()
+	pair, err := tls.LoadX509KeyPair(issue(tlsconf.Request{Name: "press-8", Client: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine.Certificates = []tls.Certificate{pair}
+	w.connect(options{id: "c", version: 5, tls: mine}).publish(1, "site/press-8/temp", "8")
+	for _, s := range w.b.Stats().Clients {
+		if s.ID == "c" && s.User != "CN=press-8" {
+			t.Errorf("the user of the certificate is %q", s.User)
+		}
+	}
+	want(t, "items", w.items(), "press-7 temp 7", "press-8 temp 8")
+	plain := w.raw()
+	if _, err := io.WriteString(plain, "\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	_ = plain.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if answer, _ := io.ReadAll(plain); bytes.HasPrefix(answer, []byte{packets.Connack << 4}) {
+		t.Error("a client without TLS is answered")
+	}
+}
+
+// An address that other machines can reach needs TLS and a login.
+func TestExposed(t *testing.T) {
+	for _, c := range []struct {
+		listen   string
+		insecure bool
+		ok       bool
+	}{{"127.0.0.1:0", false, true}, {"0.0.0.0:0", false, false}, {"0.0.0.0:0", true, true}} {
+		config := Config{Listen: c.listen, Insecure: c.insecure, Logger: slog.New(slog.DiscardHandler)}
+		if err := config.checkExposed(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
 
