@@ -59,7 +59,7 @@ func (v *upView) ready(r node.Ready) {
 	if r.Fleet {
 		sources = append(sources, "fleet")
 	}
-	if len(r.Devices) > 0 {
+	if len(r.Devices)+len(r.Sources) > 0 {
 		sources = append(sources, "devices")
 	}
 	fmt.Fprintf(v.w, "%s  %s → %s → %s, on the %s\n", v.styled(bold, "weir up"), cmp.Or(strings.Join(sources, ", "), "nothing"), v.site.Readings(), v.site.Stats(), r.Broker)
@@ -76,6 +76,9 @@ func (v *upView) ready(r node.Ready) {
 		} else {
 			line(url, "readings of devices by MQTT; weir ingest --help")
 		}
+	}
+	for _, url := range r.Sources {
+		line(url, "messages are taken from this MQTT broker")
 	}
 	switch {
 	case r.Console != "":

@@ -18,6 +18,7 @@ type Ready struct {
 	NoRegistry error  // why it is off although one was requested
 
 	Devices []string // URLs for readings of devices
+	Sources []string // URLs of the MQTT brokers whose messages are taken
 	Fleet   bool     // devices are simulated
 }
 

@@ -120,6 +120,9 @@ func (d *Devices) URLs() (all []string) {
 
 // Sources returns the addresses of the MQTT brokers whose messages are taken.
 func (d *Devices) Sources() (all []string) {
+	if d == nil {
+		return nil
+	}
 	for _, from := range d.sources {
 		all = append(all, from.URL())
 	}

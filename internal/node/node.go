@@ -158,7 +158,7 @@ func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) err
 		return err
 	}
 	if cfg.OnReady != nil {
-		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas, devices.URLs(), !cfg.NoFleet})
+		cfg.OnReady(Ready{kafka.Describe(), page.URL(), busy, schemas.url(), noSchemas, devices.URLs(), devices.Sources(), !cfg.NoFleet})
 	}
 	flow, ctx := errgroup.WithContext(ctx)
 	flow.Go(func() error {
