@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/postgres"
 )
 
@@ -82,8 +84,11 @@ func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err err
 			Broker: c.Broker, Pipeline: c.Program.Name, Table: t, DeadLetters: c.Program.Settings.DeadLetterTopic, Target: target,
 			SessionTimeout: c.SessionTimeout, Status: status[i], Logger: log,
 		}
-		if j, ok := t.Delivery.(*plan.JDBC); ok {
-			s.MaxRows, s.Interval = j.MaxRows, j.Interval
+		switch d := t.Delivery.(type) {
+		case *plan.JDBC:
+			s.MaxRows, s.Interval = d.MaxRows, d.Interval
+		case *plan.Files:
+			s.MaxRows, s.MaxBytes, s.Interval = math.MaxInt32, d.Bytes, d.Interval
 		}
 		all = append(all, s)
 	}
@@ -95,6 +100,8 @@ func targetOf(pipeline string, t *plan.Table, secrets secret.Source, log *slog.L
 	switch d := t.Delivery.(type) {
 	case *plan.JDBC:
 		return postgres.New(pipeline, t, secrets, log), nil
+	case *plan.Files:
+		return files.New(pipeline, t), nil
 	default:
 		return nil, fmt.Errorf("table %s: no sink delivers to a %T", t.Name, d)
 	}

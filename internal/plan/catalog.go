@@ -24,6 +24,8 @@ type Table struct {
 	Watermark  expr.Node // over Columns; nil without one
 	PrimaryKey []int
 
+	Partitioned []int // columns of PARTITIONED BY
+
 	Bounded     bool // the source ends
 	IdleTimeout time.Duration
 
@@ -189,6 +191,9 @@ func (p *planner) bindTable(name string, s *sql.CreateTable) (*Table, error) {
 		return nil, err
 	}
 	if err := t.setPrimaryKey(s.PrimaryKey); err != nil {
+		return nil, err
+	}
+	if err := t.setPartitioned(s.Partitioned, c); err != nil {
 		return nil, err
 	}
 	if err := c.bind(t, o); err != nil {

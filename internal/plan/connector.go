@@ -33,6 +33,7 @@ type metadata struct {
 
 // connectors maps the values of the option 'connector' to implementations.
 var connectors = map[string]connector{
+	"filesystem":   filesystem{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},
 	"upsert-kafka": kafka{upsert: true},

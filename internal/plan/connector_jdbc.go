@@ -78,7 +78,7 @@ func (jdbc) bind(t *Table, o *options) error {
 			WithHint("use letters, digits, _ and -; 'table-name' has the name in the database")
 	}
 	t.Delivery, t.Upsert = j, len(t.PrimaryKey) > 0
-	return t.setResultFormats()
+	return t.setResultFormats(o.name)
 }
 
 // resultName matches names of tables that can be part of the name of a topic. Without dots, the
@@ -106,13 +106,13 @@ const MaxFlushRows = 100_000
 // setResultFormats sets how rows are stored in the topic from which they are delivered: as JSON,
 // which has all types, with all columns. A row that lacks a column was written by other SQL, and
 // must not be delivered as if the column were NULL.
-func (t *Table) setResultFormats() error {
+func (t *Table) setResultFormats(connector string) error {
 	t.Kafka = &Kafka{Startup: Startup{Group: true}, Reset: ResetEarliest}
 	for i, c := range t.Columns {
 		if !c.Physical() {
 			continue
 		}
-		if err := t.checkDelivered(i, c.Type); err != nil {
+		if err := t.checkDelivered(i, c.Type, connector); err != nil {
 			return err
 		}
 		t.Kafka.Value.add(t, i)
@@ -135,14 +135,14 @@ func (f *Format) add(t *Table, i int) {
 	f.Fields = append(f.Fields, format.Field{Name: t.Columns[i].Name, Type: t.Columns[i].Type})
 }
 
-// checkDelivered refuses columns whose values a database could not store or compare as SQL does.
-func (t *Table) checkDelivered(i int, of column.Type) error {
+// checkDelivered refuses columns whose values a target could not store, or compare as SQL does.
+func (t *Table) checkDelivered(i int, of column.Type, connector string) error {
 	name := t.Columns[i].Name
 	if within(of, func(u column.Type) bool {
 		return u.Interval() || u.Kind == column.Null || u.Kind == column.Map && u.Key.Kind != column.String
 	}) {
-		return sql.Errorf(t, "column %s of %s is %s, which the jdbc connector does not support", name, t.Name, of.Nullable(true)).
-			WithHint("CAST it to a type of the database, such as STRING or BIGINT")
+		return sql.Errorf(t, "column %s of %s is %s, which the %s connector does not support", name, t.Name, of.Nullable(true), connector).
+			WithHint("CAST it to another type, such as STRING or BIGINT")
 	}
 	if !slices.Contains(t.PrimaryKey, i) {
 		return nil

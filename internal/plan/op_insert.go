@@ -213,6 +213,9 @@ func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
 		if t.Delivery != nil {
 			hint = "declare a PRIMARY KEY (…) NOT ENFORCED, or group by a window"
 		}
+		if _, ok := t.Delivery.(*Files); ok {
+			hint = "group by a window; rows of files can't be replaced: write to a jdbc or upsert-kafka table with a PRIMARY KEY"
+		}
 		return sql.Errorf(s, "%s is append-only, but the query updates rows", t.Name).WithHint("%s", hint)
 	}
 	if r.Multiset && (r.Key == nil || subset(r.Key, n.keyColumns())) {

@@ -23,7 +23,7 @@ func (p *planner) like(s *sql.CreateTable) (*sql.CreateTable, error) {
 	m := &likeMerger{like: s.Like, from: from, into: *s}
 	m.into.Like = nil
 	m.into.Columns, m.into.Options = nil, nil
-	for _, step := range []func(*sql.CreateTable) error{m.columns, m.watermark, m.primaryKey, m.options} {
+	for _, step := range []func(*sql.CreateTable) error{m.columns, m.watermark, m.primaryKey, m.partitioned, m.options} {
 		if err := step(s); err != nil {
 			return nil, err
 		}
@@ -137,6 +137,17 @@ func (m *likeMerger) nullableKey(s *sql.CreateTable) error {
 			}
 		}
 	}
+	return nil
+}
+
+func (m *likeMerger) partitioned(s *sql.CreateTable) error {
+	if m.from.Partitioned == nil || m.merging("PARTITIONS") == sql.Excluding {
+		return nil
+	}
+	if s.Partitioned != nil {
+		return sql.Errorf(s.Partitioned[0], "table %s already has PARTITIONED BY", lastName(m.like.Table)).WithHint("write LIKE … (EXCLUDING PARTITIONS)")
+	}
+	m.into.Partitioned = m.from.Partitioned
 	return nil
 }
 

@@ -190,14 +190,13 @@ func (s *session) claimed(ctx context.Context, partitions []int32) (map[int32]in
 // gone, or rows were delivered that the topic does not have.
 func (s *session) checkPosition(partition int32, next, start, end int64) error {
 	topic, sink := s.Table.Kafka.Topic, Name(s.Pipeline, s.Table.Name)
-	set := fmt.Sprintf("UPDATE weir_offsets SET next = %%d WHERE sink = '%s' AND part = %d", sink, partition)
 	switch {
 	case next < start:
 		return Refuse("sink %s has delivered %s-%d up to offset %d, but the topic begins at %d: the rows between were deleted before they were delivered, because the target was away for longer than the topic's retention or was restored from an older backup. "+
-			"Restore a newer backup, or let the pipeline compute its results again under another name (SET 'pipeline.name'); to continue without these rows, stop the pipeline and run in the database: "+set, sink, topic, partition, next, start, start)
+			"Restore a newer backup, or let the pipeline compute its results again under another name (SET 'pipeline.name'); to continue without these rows, stop the pipeline and %s", sink, topic, partition, next, start, s.Config.Target.AcceptPosition(partition, start))
 	case next > end:
 		return Refuse("sink %s has delivered %s-%d up to offset %d, but the topic ends at %d: the topic is an older copy, and rows of these offsets would never be delivered. "+
-			"Restore the topic, or give the pipeline another name (SET 'pipeline.name'); to deliver what the topic has from its end, stop the pipeline and run in the database: "+set, sink, topic, partition, next, end, end)
+			"Restore the topic, or give the pipeline another name (SET 'pipeline.name'); to deliver what the topic has from its end, stop the pipeline and %s", sink, topic, partition, next, end, s.Config.Target.AcceptPosition(partition, end))
 	}
 	return nil
 }
@@ -251,8 +250,8 @@ func (s *session) step(ctx, work context.Context) error {
 	}
 	s.mu.Lock()
 	fetches.EachRecord(s.add)
-	full := len(s.buffer) >= s.MaxRows || s.bytes >= maxBytes
-	due := len(s.read) > 0 && (full || s.Interval == 0 || s.Now().Sub(s.since) >= s.Interval)
+	full := len(s.buffer) >= s.MaxRows || s.bytes >= s.MaxBytes
+	due := len(s.read) > 0 && (full || s.Interval == 0 || s.Now().Sub(s.since) >= s.Interval || s.Status.awaited() && fetches.NumRecords() == 0)
 	s.mu.Unlock()
 	if !due || ctx.Err() != nil {
 		return nil

@@ -37,6 +37,7 @@ type Config struct {
 	DeadLetters string // topic of rows that the target refuses
 	Target      Target
 	MaxRows     int           // of a batch; default 10,000
+	MaxBytes    int           // of the records of a batch, beyond which it is delivered; default 16 MiB
 	Interval    time.Duration // how long rows wait for others; default 0: only while the previous batch is delivered
 
 	StopTimeout    time.Duration // to deliver the current batch once the context is done; default 5 s
@@ -48,9 +49,8 @@ type Config struct {
 }
 
 const (
-	defaultRows = 10_000
-	// maxBytes is the size of the records of a batch beyond which it is delivered.
-	maxBytes = 16 << 20
+	defaultRows  = 10_000
+	defaultBytes = 16 << 20
 	// refusedPause is the pause before a target that refuses the table is asked again: somebody has
 	// to change something.
 	refusedPause = 15 * time.Second
@@ -68,6 +68,9 @@ func Group(pipeline, table string) string { return "weir.sink." + Name(pipeline,
 func (c Config) withDefaults() Config {
 	if c.MaxRows == 0 {
 		c.MaxRows = defaultRows
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = defaultBytes
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 5 * time.Second

@@ -60,6 +60,19 @@ type Status struct {
 	owning bool            // known are those that it has
 	starts map[int32]int64
 	end    map[int32]int64
+	hurry  bool // AwaitDelivered waits for the rows
+}
+
+func (s *Status) await() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurry = true
+}
+
+func (s *Status) awaited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hurry
 }
 
 // NewStatus returns the status of a table's sink that has not started.

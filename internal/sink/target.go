@@ -17,6 +17,9 @@ type Target interface {
 	// Positions returns the offsets of a topic up to which rows are delivered, by any session. A
 	// partition of which nothing is delivered may be missing.
 	Positions(ctx context.Context, from Topic) (map[int32]int64, error)
+	// AcceptPosition says how somebody sets the position of a partition, while the pipeline is
+	// stopped, to continue without rows that are lost: "run in the database: UPDATE …".
+	AcceptPosition(partition int32, next int64) string
 }
 
 // Topic identifies the topic of the rows. A topic that was deleted and created again has another

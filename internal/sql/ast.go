@@ -70,6 +70,7 @@ type CreateTable struct {
 	Watermark   *Watermark
 	PrimaryKey  *PrimaryKey
 	Comment     string
+	Partitioned []Ident // PARTITIONED BY (columns)
 	Options     []Option
 	Like        *TableLike
 	As          *Query

@@ -10,11 +10,11 @@ func (p *parser) createTable(at Pos, temporary bool) Statement {
 	if p.words("COMMENT") {
 		t.Comment = p.stringText("a 'comment'").text
 	}
-	switch {
-	case p.isWord("PARTITIONED"):
-		p.refuse(p.peek(), "PARTITIONED BY", "topics are partitioned by key: set 'key.format' and 'key.fields'")
-	case p.isWord("DISTRIBUTED"):
+	if p.isWord("DISTRIBUTED") {
 		p.refuse(p.peek(), "DISTRIBUTED BY", "topics are partitioned by key: set 'key.format' and 'key.fields'")
+	}
+	if p.words("PARTITIONED", "BY") {
+		t.Partitioned = p.names()
 	}
 	if p.words("WITH") {
 		t.Options = p.options()

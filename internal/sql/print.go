@@ -146,6 +146,9 @@ func (p *printer) createTable(s *CreateTable) {
 	if s.Comment != "" {
 		p.put(" COMMENT ", QuoteString(s.Comment))
 	}
+	if s.Partitioned != nil {
+		p.put(" PARTITIONED BY ", nameList(s.Partitioned))
+	}
 	if s.Options != nil {
 		p.put(" WITH ")
 		p.options(s.Options)

@@ -154,6 +154,11 @@ func (t *Target) Positions(ctx context.Context, from sink.Topic) (map[int32]int6
 	return all, explain(err, "read the positions of sink %s", t.name)
 }
 
+// AcceptPosition implements sink.Target.
+func (t *Target) AcceptPosition(partition int32, next int64) string {
+	return fmt.Sprintf("run in the database: UPDATE weir_offsets SET next = %d WHERE sink = '%s' AND part = %d", next, t.name, partition)
+}
+
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()

@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"math"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/sql"
+)
+
+// filesystem is the connector filesystem: a directory of files to which INSERTs append rows.
+type filesystem struct{}
+
+// Files are the files of a table.
+type Files struct {
+	Path        string // of the directory
+	Format      string // parquet, json or csv
+	Options     format.Options
+	Compression string // of parquet: SNAPPY, GZIP, ZSTD or UNCOMPRESSED
+
+	// A file is complete when the rows read for it have this size in the topic, or the first of
+	// them has waited for this long.
+	Bytes    int
+	Interval time.Duration
+}
+
+func (f *Files) String() string { return f.Format + " files in " + f.Path }
+
+// Defaults and limits of the rolling policy. Rows that wait for their file are in memory.
+const (
+	rollBytes    = 128 << 20
+	maxRollBytes = 1 << 30
+	rollInterval = 30 * time.Minute
+	maxRoll      = 24 * time.Hour
+)
+
+var (
+	fileFormats  = []string{"parquet", "json", "csv"}
+	compressions = []string{"SNAPPY", "GZIP", "ZSTD", "UNCOMPRESSED"}
+)
+
+// options implements connector. Options about reading and parallelism have no effect.
+func (filesystem) options() []string {
+	return []string{
+		"connector", "path", "format", "parquet.compression",
+		"sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval", "sink.parallelism",
+		"source.monitor-interval", "source.path.regex-pattern",
+	}
+}
+
+func (filesystem) metadata() map[string]metadata { return nil }
+
+func (filesystem) bind(t *Table, o *options) (err error) {
+	f := &Files{Bytes: rollBytes, Interval: rollInterval}
+	if f.Path, err = filesPath(t, o); err != nil {
+		return err
+	}
+	if !o.has("format") {
+		return sql.Errorf(t, "table %s has no option 'format'", t.Name).WithHint("use %s", strings.Join(fileFormats, " or "))
+	}
+	if f.Format, err = o.one("format", fileFormats...); err != nil {
+		return err
+	}
+	if err := f.bindFormat(t, o); err != nil {
+		return err
+	}
+	if size := o.get("sink.rolling-policy.file-size"); size != "" {
+		if f.Bytes, err = parseSize(size); err != nil || f.Bytes > maxRollBytes {
+			return o.bad("sink.rolling-policy.file-size", "write a size such as 64 MB, at most 1 GB: the rows of a file are in memory until it is complete")
+		}
+	}
+	if interval := o.get("sink.rolling-policy.rollover-interval"); interval != "" {
+		if f.Interval, err = ParseDuration(interval); err != nil || f.Interval < time.Second || f.Interval > maxRoll {
+			return o.bad("sink.rolling-policy.rollover-interval", "write a duration such as 5 min, from 1 s to 24 h")
+		}
+	}
+	if t.PrimaryKey != nil {
+		return sql.Errorf(t, "table %s: the filesystem connector can't have a PRIMARY KEY: rows of files can't be replaced", t.Name).
+			WithHint("leave it out, or use the connector jdbc or upsert-kafka")
+	}
+	if !resultName.MatchString(t.Name) {
+		return sql.Errorf(t, "table %s: the name can't be part of the topic through which its rows pass, and of names of files", t.Name).
+			WithHint("use letters, digits, _ and -; 'path' has the name of the directory")
+	}
+	t.Delivery = f
+	if err := t.setResultFormats(o.name); err != nil {
+		return err
+	}
+	return f.check(t)
+}
+
+// filesPath returns the directory that the option 'path' names.
+func filesPath(t *Table, o *options) (string, error) {
+	text := o.get("path")
+	if text == "" {
+		return "", sql.Errorf(t, "table %s has no option 'path'", t.Name)
+	}
+	scheme, _, ok := strings.Cut(text, ":/")
+	if !ok {
+		scheme = ""
+	}
+	path := text
+	switch {
+	case scheme == "file":
+		u, err := url.Parse(text)
+		if err != nil || u.Host != "" && u.Host != "localhost" || u.RawQuery != "" || u.Fragment != "" {
+			return "", o.bad("path", "write file:///DIRECTORY, or the path alone")
+		}
+		path = u.Path
+	case len(scheme) > 1: // one letter is a drive
+		return "", o.bad("path", "only directories of this machine can be written: write file:///DIRECTORY. To have the files in an object store, copy complete files there, for example with rclone")
+	}
+	if !filepath.IsAbs(path) {
+		return "", o.bad("path", "write an absolute path: where a process is started must not decide where it goes on")
+	}
+	return filepath.Clean(path), nil
+}
+
+func (f *Files) bindFormat(t *Table, o *options) (err error) {
+	if f.Compression, err = o.one("parquet.compression", compressions...); err != nil {
+		return err
+	}
+	if o.has("parquet.compression") && f.Format != "parquet" {
+		return sql.Errorf(o.all["parquet.compression"], "option 'parquet.compression' belongs to another format than %s", f.Format)
+	}
+	f.Options = make(format.Options)
+	if f.Format != "json" {
+		return nil
+	}
+	for key, option := range o.all {
+		if name, ok := strings.CutPrefix(key, "json."); ok {
+			o.read[key] = true
+			f.Options[name] = option.Value
+		}
+	}
+	return nil
+}
+
+// check refuses columns that the files can't have.
+func (f *Files) check(t *Table) error {
+	for _, i := range t.Partitioned {
+		switch c := t.Columns[i]; c.Type.Kind {
+		case column.String, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Boolean, column.Date:
+		default:
+			return sql.Errorf(t, "column %s of PARTITIONED BY is %s, which can't be the name of a directory", c.Name, c.Type.Nullable(true)).
+				WithHint("use STRING, DATE, BOOLEAN or an integer, for example CAST(ts AS DATE)")
+		}
+	}
+	if len(t.Partitioned) == len(t.Kafka.Value.Columns) {
+		return sql.Errorf(t, "table %s has only columns of PARTITIONED BY, so its files would have none", t.Name).WithHint("add a column")
+	}
+	for i, c := range t.Kafka.Value.Columns {
+		of := t.Kafka.Value.Fields[i].Type
+		if f.Format == "csv" && (of.Kind == column.Array || of.Kind == column.Map || of.Kind == column.Row) {
+			return sql.Errorf(t, "column %s of %s is %s, which csv files can't have", t.Columns[c].Name, t.Name, of.Nullable(true)).WithHint("use the format parquet or json")
+		}
+	}
+	if f.Format == "json" {
+		if err := format.Check("json", t.Kafka.Value.Fields, f.Options); err != nil {
+			return sql.Errorf(t, "table %s, format json: %s", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// setPartitioned binds PARTITIONED BY.
+func (t *Table) setPartitioned(columns []sql.Ident, c connector) error {
+	if columns == nil {
+		return nil
+	}
+	if _, ok := c.(filesystem); !ok {
+		hint := "topics are partitioned by key: set 'key.format' and 'key.fields'"
+		if _, ok := c.(jdbc); ok {
+			hint = "partition the table in the database"
+		}
+		return sql.Errorf(columns[0], "table %s can't have PARTITIONED BY: only the connector filesystem supports it", t.Name).WithHint("%s", hint)
+	}
+	for _, name := range columns {
+		i := t.index(name.Name)
+		if i < 0 || !t.Columns[i].Physical() {
+			return sql.Errorf(name, "column %s of PARTITIONED BY is not a physical column of %s", name.Name, t.Name)
+		}
+		if slices.Contains(t.Partitioned, i) {
+			return sql.Errorf(name, "PARTITIONED BY lists column %s twice", name.Name)
+		}
+		t.Partitioned = append(t.Partitioned, i)
+	}
+	return nil
+}
+
+var (
+	sizeText  = regexp.MustCompile(`^\s*([0-9]{1,12})\s*([a-zA-Z]*)\s*$`)
+	sizeUnits = map[string]int{
+		"": 1, "b": 1, "bytes": 1, "k": 1 << 10, "kb": 1 << 10, "kibibytes": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "mebibytes": 1 << 20, "g": 1 << 30, "gb": 1 << 30, "gibibytes": 1 << 30,
+	}
+)
+
+// parseSize parses a size as Flink's MemorySize does.
+func parseSize(text string) (int, error) {
+	m := sizeText.FindStringSubmatch(text)
+	if m == nil {
+		return 0, strconv.ErrSyntax
+	}
+	n, err := strconv.Atoi(m[1])
+	unit := sizeUnits[strings.ToLower(m[2])]
+	if err != nil || unit == 0 || n < 1 || n > math.MaxInt/unit {
+		return 0, strconv.ErrSyntax
+	}
+	return n * unit, nil
+}
