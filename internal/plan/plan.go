@@ -5,6 +5,8 @@
 //	settings.go          SET
 //	catalog.go           CREATE TABLE: columns, watermark, primary key
 //	connector.go         what a connector implements; options of CREATE TABLE
+//	connector_filesystem.go
+//	                     filesystem: a directory of files
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values

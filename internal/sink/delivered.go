@@ -18,7 +18,8 @@ const (
 )
 
 // AwaitDelivered waits until the rows that the topic holds now are delivered, by this process or
-// others. From now on, rows don't wait for others. It returns ctx's error, or that of a target that refuses the table.
+// others. From now on, rows don't wait for others. It returns ctx's error, or that of a target that
+// refuses the table.
 func AwaitDelivered(ctx context.Context, c Config) error {
 	c = c.withDefaults()
 	c.Status.await()

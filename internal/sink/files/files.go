@@ -1,5 +1,5 @@
-// Package files delivers rows to files in a directory: Parquet, JSON or CSV, in Hive's layout if the
-// table has PARTITIONED BY. Rows are only added.
+// Package files delivers rows to files in a directory: Parquet, JSON or CSV, in Hive's layout if
+// the table has PARTITIONED BY. Rows are only added.
 //
 //	files.go    Target: opening a directory; positions
 //	session.go  deliveries: grouping rows, writing their files, committing them
@@ -9,13 +9,13 @@
 //	parquet.go  parquet: schema, and rows as levels and values
 //	csv.go      csv
 //
-// The directory .weir/TABLE, which readers ignore, has a lock, the files that are being written, and
-// the state: the next offset of each partition. A delivery writes and syncs all of its files there,
-// then replaces the state by one with the new offsets and the list of these files: that is the
-// commit. Then it renames each file to its place, and empties the list. A process that finds a list
-// renames what is left of it. So each file appears complete, each row is in exactly one file, and
-// after a crash either all files of a delivery appear or none does. Where the sink continues is read
-// from the state and nowhere else.
+// The directory .weir/TABLE, which readers ignore, has a lock, the files that are being written,
+// and the state: the next offset of each partition. A delivery writes and syncs all of its files
+// there, then replaces the state by one with the new offsets and the list of these files: that is
+// the commit. Then it renames each file to its place, and empties the list. A process that finds a
+// list renames what is left of it. So each file appears complete, each row is in exactly one file,
+// and after a crash either all files of a delivery appear or none does. Where the sink continues is
+// read from the state and nowhere else.
 package files
 
 import (
