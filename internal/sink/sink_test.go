@@ -53,6 +53,8 @@ func (m *memory) Positions(context.Context, Topic) (map[int32]int64, error) {
 	return maps.Clone(m.next), nil
 }
 
+func (m *memory) AcceptPosition(int32, int64) string { return "set it" }
+
 func (s *memorySession) Close() {}
 
 func (s *memorySession) Claim(_ context.Context, partitions []int32) (map[int32]int64, error) {
