@@ -86,8 +86,8 @@ func (p *planner) differDatabase(where sql.Node, t *Table) {
 		p.differ(where, "database-guarantee", "each row of %s is written exactly once; Flink's jdbc connector writes at least once: without a primary key, rows are doubled after a failure", t.Name)
 	}
 	for _, c := range t.Columns {
-		if k := c.Type.Kind; c.Physical() && (k == column.Array || k == column.Map || k == column.Row) {
-			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't write such columns to PostgreSQL and rejects them", c.Name, t.Name, c.Type.Nullable(true))
+		if k := c.Type.Kind; c.Physical() && (k == column.Array || k == column.Map || k == column.Row || k == column.TimestampLTZ) {
+			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't write such columns to PostgreSQL", c.Name, t.Name, c.Type.Nullable(true))
 		}
 	}
 }

@@ -62,8 +62,8 @@ func (s *memorySession) Claim(_ context.Context, partitions []int32) (map[int32]
 	defer s.mu.Unlock()
 	next := make(map[int32]int64)
 	for _, p := range partitions {
-		s.memory.epoch[p]++
-		s.epochs[p], next[p] = s.memory.epoch[p], s.memory.next[p]
+		s.epoch[p]++
+		s.epochs[p], next[p] = s.epoch[p], s.next[p]
 	}
 	return next, nil
 }
@@ -77,7 +77,7 @@ func (s *memorySession) Deliver(_ context.Context, b *Batch, refused func([]Refu
 		return context.DeadlineExceeded
 	}
 	for p, from := range b.From {
-		if s.memory.next[p] != from || s.memory.epoch[p] != s.epochs[p] {
+		if s.next[p] != from || s.epoch[p] != s.epochs[p] {
 			return &FencedError{"test"}
 		}
 	}
@@ -95,7 +95,7 @@ func (s *memorySession) Deliver(_ context.Context, b *Batch, refused func([]Refu
 		}
 		s.rows[v]++
 	}
-	maps.Copy(s.memory.next, b.Next)
+	maps.Copy(s.next, b.Next)
 	if fails {
 		return errInjected // committed, and nobody knows
 	}
