@@ -134,6 +134,7 @@ type options struct {
 	user, password string
 	will           string // topic
 	tls            *tls.Config
+	aliases        uint16 // that the broker may use
 }
 
 func (w *world) dial(o options) (*client, packets.Packet) {
@@ -158,6 +159,7 @@ func (w *world) dial(o options) (*client, packets.Packet) {
 	if o.keep && o.version == 5 {
 		connect.Properties.SessionExpiryInterval, connect.Properties.SessionExpiryIntervalFlag = 3600, true
 	}
+	connect.Properties.TopicAliasMaximum = o.aliases
 	c.send(connect)
 	return c, c.receive()
 }

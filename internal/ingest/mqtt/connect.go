@@ -59,6 +59,9 @@ func (b *Broker) connect(cl *mochi.Client, pk *packets.Packet) error {
 		return refuse(packets.ErrClientIdentifierNotValid, "client ids of another user's session")
 	}
 	cl.Properties.Username = []byte(owner)
+	// mochi-mqtt would send a message again without its topic, on a connection that does not know
+	// the alias.
+	cl.Properties.Props.TopicAliasMaximum = 0
 	if topic := pk.Connect.WillTopic; pk.Connect.WillFlag {
 		switch {
 		case pk.Connect.WillQos > 1:

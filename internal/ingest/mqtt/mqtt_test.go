@@ -304,6 +304,27 @@ func TestIdentifiers(t *testing.T) {
 	}
 }
 
+// Messages that are sent again on another connection have their topic, although the client lets the
+// broker abbreviate topics.
+func TestAliases(t *testing.T) {
+	w := newWorld(t, Config{})
+	o := options{id: "panel", version: 5, keep: true, aliases: 10}
+	panel := w.connect(o)
+	panel.subscribe(1, "site/#")
+	press := w.connect(options{id: "press"})
+	for id := uint16(1); id <= 3; id++ {
+		press.publish(id, "site/d1/temp", fmt.Sprint(id))
+		panel.receive()
+	}
+	_ = panel.Close()
+	panel = w.connect(o)
+	for i := range 3 {
+		if pk := panel.receive(); pk.TopicName != "site/d1/temp" || string(pk.Payload) != fmt.Sprint(i+1) {
+			t.Errorf("message %d is sent again as %q to %q", i+1, pk.Payload, pk.TopicName)
+		}
+	}
+}
+
 // A second connection of a client takes its session over, and a will is published and stored.
 func TestTakeover(t *testing.T) {
 	w := newWorld(t, Config{})
