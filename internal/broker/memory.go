@@ -26,8 +26,8 @@ const (
 	littleHeld    = 4 << 20  // that each client may have in any case
 	leastHeld     = 64 << 20
 	mostHeld      = 1 << 30
-	heldShare     = 8               // of the process's memory
-	waitForMemory = 2 * time.Second // then the client fetches again
+	heldShare     = 8                      // of the process's memory
+	waitForMemory = 500 * time.Millisecond // then a client reads a batch all the same
 )
 
 // holding counts the bytes of decompressed batches.
@@ -46,7 +46,9 @@ var held = holding{limit: func() int64 { return heldLimit(debug.SetMemoryLimit(-
 func heldLimit(memory int64) int64 { return min(max(leastHeld, memory/heldShare), mostHeld) }
 
 // room reports whether a client that holds own bytes may decompress another batch of most bytes at
-// most. It waits for memory no longer than wait.
+// most. It waits for memory; in vain, if the batches that the client holds are kept by slices that
+// only its next records overwrite. So a client that has waited may go on: it is slow, but does not
+// stand still. With no time to wait, it may not.
 func (h *holding) room(own *atomic.Int64, most int64, wait time.Duration) bool {
 	limit := h.limit()
 	fits := func() bool {
@@ -55,7 +57,7 @@ func (h *holding) room(own *atomic.Int64, most int64, wait time.Duration) bool {
 	}
 	for end := time.Now().Add(wait); !fits(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			return false
+			return wait > 0
 		}
 		h.collect()
 	}

@@ -37,6 +37,9 @@ func TestHoldingBoundsAllClients(t *testing.T) {
 			t.Errorf("step %d: %v, %d bytes in memory", i, got, h.bytes.Load())
 		}
 	}
+	if !h.room(&a, 30*mib, 10*time.Millisecond) {
+		t.Error("a client that nobody can give memory to stands still")
+	}
 	runtime.KeepAlive(kept)
 	kept = nil
 	if !h.room(&a, 30*mib, time.Minute) {
