@@ -14,6 +14,7 @@ import (
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/postgres"
+	"weir.example/weir/internal/sink/sqlite"
 )
 
 // RunPipeline runs a pipeline and, beside it, the sinks of its tables outside of Kafka. A sink that
@@ -89,6 +90,8 @@ func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err err
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.Files:
 			s.MaxRows, s.MaxBytes, s.Interval = math.MaxInt32, d.Bytes, d.Interval
+		case *plan.SQLite:
+			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		}
 		all = append(all, s)
 	}
@@ -102,6 +105,8 @@ func targetOf(pipeline string, t *plan.Table, secrets secret.Source, log *slog.L
 		return postgres.New(pipeline, t, secrets, log), nil
 	case *plan.Files:
 		return files.New(pipeline, t), nil
+	case *plan.SQLite:
+		return sqlite.New(pipeline, t), nil
 	default:
 		return nil, fmt.Errorf("table %s: no sink delivers to a %T", t.Name, d)
 	}

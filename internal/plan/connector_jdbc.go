@@ -17,16 +17,21 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// jdbc is the connector jdbc: a table of a PostgreSQL database that INSERTs write. With a primary
+// jdbc is the connector jdbc: a table of a PostgreSQL or SQLite database that INSERTs write. With a primary
 // key, a row replaces the previous one with its key.
 type jdbc struct{}
 
 // JDBC is the table of a database. URL, User and Password may refer to secrets.
 type JDBC struct {
 	URL, User, Password string
-	Table               string        // 'table-name': schema and name, quoted where they would have to be in SQL
-	MaxRows             int           // of a transaction of the database; 0 is the default
-	Interval            time.Duration // how long a row waits for others
+	Table               string // 'table-name': schema and name, quoted where they would have to be in SQL
+	Flush
+}
+
+// Flush says when rows are written.
+type Flush struct {
+	MaxRows  int           // of a transaction of the database; 0 is the default
+	Interval time.Duration // how long a row waits for others
 }
 
 // String names the table without the database's address, which may contain secrets.
@@ -51,6 +56,9 @@ func (jdbc) options() []string {
 func (jdbc) metadata() map[string]metadata { return nil }
 
 func (jdbc) bind(t *Table, o *options) error {
+	if strings.HasPrefix(o.get("url"), sqlitePrefix) {
+		return t.bindSQLite(o)
+	}
 	j := &JDBC{URL: o.get("url"), User: o.get("username"), Password: o.get("password"), Table: o.get("table-name")}
 	for _, required := range []struct{ key, value string }{{"url", j.URL}, {"table-name", j.Table}} {
 		if required.value == "" {
@@ -70,29 +78,34 @@ func (jdbc) bind(t *Table, o *options) error {
 			return sql.Errorf(o.all["url"].ValuePos, "table %s: %s", t.Name, wrong.Message).WithHint("%s", wrong.Hint)
 		}
 	}
-	if err := j.bindFlush(o); err != nil {
+	if err := j.bind(o); err != nil {
 		return err
 	}
+	return t.deliverTo(j, o.name)
+}
+
+// deliverTo makes rows that are written to the table pass through a topic to a target.
+func (t *Table) deliverTo(d Delivery, connector string) error {
 	if !resultName.MatchString(t.Name) {
 		return sql.Errorf(t, "table %s: the name can't be part of the topic through which its rows pass", t.Name).
 			WithHint("use letters, digits, _ and -; 'table-name' has the name in the database")
 	}
-	t.Delivery, t.Upsert = j, len(t.PrimaryKey) > 0
-	return t.setResultFormats(o.name)
+	t.Delivery, t.Upsert = d, len(t.PrimaryKey) > 0
+	return t.setResultFormats(connector)
 }
 
 // resultName matches names of tables that can be part of the name of a topic. Without dots, the
 // topic of one pipeline can't be that of another one.
 var resultName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
 
-func (j *JDBC) bindFlush(o *options) (err error) {
+func (f *Flush) bind(o *options) (err error) {
 	if rows := o.get("sink.buffer-flush.max-rows"); rows != "" {
-		if j.MaxRows, err = strconv.Atoi(rows); err != nil || j.MaxRows < 0 || j.MaxRows > MaxFlushRows {
+		if f.MaxRows, err = strconv.Atoi(rows); err != nil || f.MaxRows < 0 || f.MaxRows > MaxFlushRows {
 			return o.bad("sink.buffer-flush.max-rows", "write a number of rows, at most "+strconv.Itoa(MaxFlushRows))
 		}
 	}
 	if interval := o.get("sink.buffer-flush.interval"); interval != "" {
-		if j.Interval, err = ParseDuration(interval); err != nil || j.Interval > time.Hour {
+		if f.Interval, err = ParseDuration(interval); err != nil || f.Interval > time.Hour {
 			return o.bad("sink.buffer-flush.interval", "write a duration such as 1 s, at most 1 h")
 		}
 	}
@@ -195,7 +208,7 @@ func ParseJDBC(text string) (*Database, error) {
 	rest, ok := strings.CutPrefix(text, jdbcPrefix)
 	if !ok {
 		if kind, _, found := strings.Cut(strings.TrimPrefix(text, "jdbc:"), ":"); found && strings.HasPrefix(text, "jdbc:") && kind != "postgresql" && regexp.MustCompile(`^\w+$`).MatchString(kind) {
-			return fail("only PostgreSQL and databases that speak its protocol are supported: "+example, "databases of the kind "+kind+" are not supported")
+			return fail("only PostgreSQL, databases that speak its protocol, and SQLite (jdbc:sqlite:PATH) are supported: "+example, "databases of the kind "+kind+" are not supported")
 		}
 		return fail(example, "the option 'url' is not the URL of a PostgreSQL database")
 	}

@@ -66,8 +66,11 @@ func (p *planner) differInsert(where sql.Node, n *Insert, r *Relation) {
 			p.differ(where, "null-headers", "a header of %s whose value is NULL is written; Flink omits it", n.Table.Name)
 		}
 	}
-	if _, ok := n.Table.Delivery.(*JDBC); ok {
+	switch n.Table.Delivery.(type) {
+	case *JDBC:
 		p.differDatabase(where, n.Table)
+	case *SQLite:
+		p.differ(where, "sqlite", "Flink's jdbc connector does not know SQLite, and rejects table %s", n.Table.Name)
 	}
 	if _, upserts := origin(r).(*Normalize); upserts {
 		p.differ(where, "group-changes", "of several changes of a row in one transaction, the last one is written; Flink writes each")

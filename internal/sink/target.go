@@ -79,3 +79,17 @@ type FencedError struct{ Sink string }
 func (e *FencedError) Error() string {
 	return "another session has claimed partitions of sink " + e.Sink
 }
+
+// CheckIdentity refuses positions of another topic or table than those of the sink: continuing from
+// them would skip rows or repeat them. id and target are what the positions belong to.
+func CheckIdentity(sink string, from Topic, id, target, into string) error {
+	again := fmt.Sprintf("To deliver all rows of the topic from its beginning, stop the pipeline and run in the database: DELETE FROM weir_offsets WHERE sink = '%s'", sink)
+	switch {
+	case id != from.ID:
+		return Refuse("sink %s delivers the rows of another topic: its offsets are those of topic id %s, and %s has the id %s. "+
+			"Either a pipeline with this name runs on another Kafka cluster: give this one another name (SET 'pipeline.name'). Or the topic was deleted, and its rows that were not delivered are lost. %s", sink, id, from.Name, from.ID, again)
+	case target != into:
+		return Refuse("sink %s has delivered its rows so far to %s, and would continue in %s without them: give the SQL table another name. %s", sink, target, into, again)
+	}
+	return nil
+}

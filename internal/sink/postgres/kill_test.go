@@ -22,6 +22,7 @@ import (
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/sinktest"
 	"weir.example/weir/internal/stack"
 )
 
@@ -44,7 +45,7 @@ func runChild(text string) error {
 		return err
 	}
 	of := p.Deliveries()[0]
-	config := configOf(broker.Config{Brokers: c.Brokers, DataDir: c.DataDir}, p, of, newTarget(p, of))
+	config := sinktest.Config(broker.Config{Brokers: c.Brokers, DataDir: c.DataDir}, p, of, newTarget(p, of))
 	config.MaxRows, config.SessionTimeout = 500, 6*time.Second
 	config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	sink.Run(context.Background(), config)
@@ -141,7 +142,7 @@ func testKills(t *testing.T, key string) {
 	writing.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(longtest.Size(60, 90, 900))*time.Second)
 	defer cancel()
-	if err := sink.AwaitDelivered(ctx, configOf(at, p, of, target)); err != nil {
+	if err := sink.AwaitDelivered(ctx, sinktest.Config(at, p, of, target)); err != nil {
 		t.Fatalf("%v\n%s", err, server.Log())
 	}
 	checkDatabase(t, at, p, of)
@@ -245,9 +246,9 @@ func TestServerDiesAtCommit(t *testing.T) {
 	conn := connect(t, server, "postgres")
 	run(t, conn, "CREATE TABLE t (k text, v bigint)")
 	closeConn(conn)
-	at := cluster(t, 3)
+	at := sinktest.Cluster(t, 3)
 	for i := range 3 {
-		write(t, at, record(int32(i), "", fmt.Sprintf(`{"k":"a","v":%d}`, i)))
+		sinktest.Write(t, at, sinktest.Record(int32(i), "", fmt.Sprintf(`{"k":"a","v":%d}`, i)))
 	}
 	target := newTarget(p, of)
 	var once sync.Once
@@ -263,6 +264,6 @@ func TestServerDiesAtCommit(t *testing.T) {
 			}()
 		})
 	}
-	deliver(t, configOf(at, p, of, target))
+	sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 	checkDatabase(t, at, p, of)
 }

@@ -89,7 +89,7 @@ func (s *session) Claim(ctx context.Context, partitions []int32) (next map[int32
 	var id, target string
 	if _, err = pgx.ForEachRow(rows, []any{&part, &at, &epoch, &id, &target}, func() error {
 		next[part], epochs[part] = at, epoch
-		return s.checkIdentity(id, target)
+		return sink.CheckIdentity(s.name, s.from, id, target, s.delivered())
 	}); err != nil {
 		return nil, explain(err, "claim partitions of sink %s", s.name)
 	}
@@ -98,20 +98,6 @@ func (s *session) Claim(ctx context.Context, partitions []int32) (next map[int32
 	}
 	maps.Copy(s.epochs, epochs)
 	return next, nil
-}
-
-// checkIdentity refuses offsets of another topic or table: continuing from them would skip rows or
-// repeat them.
-func (s *session) checkIdentity(id, target string) error {
-	again := fmt.Sprintf("To deliver all rows of the topic from its beginning, stop the pipeline and run in the database: DELETE FROM weir_offsets WHERE sink = '%s'", s.name)
-	if id != s.from.ID {
-		return sink.Refuse("sink %s delivers the rows of another topic: its offsets are those of topic id %s, and %s has the id %s. "+
-			"Either a pipeline with this name runs on another Kafka cluster: give this one another name (SET 'pipeline.name'). Or the topic was deleted, and its rows that were not delivered are lost. %s", s.name, id, s.from.Name, s.from.ID, again)
-	}
-	if target != s.delivered() {
-		return sink.Refuse("sink %s has delivered its rows so far to %s, and would continue in %s without them: give the SQL table another name. %s", s.name, target, s.delivered(), again)
-	}
-	return nil
 }
 
 // Deliver implements sink.Session.

@@ -14,19 +14,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/sinktest"
 )
 
 // kv is a table of keys and values.
 const kv = "k STRING, v BIGINT"
 
 func put(partition int32, k string, v int) *kgo.Record {
-	return record(partition, fmt.Sprintf(`{"k":%q}`, k), fmt.Sprintf(`{"k":%q,"v":%d}`, k, v))
+	return sinktest.Record(partition, fmt.Sprintf(`{"k":%q}`, k), fmt.Sprintf(`{"k":%q,"v":%d}`, k, v))
 }
 
 func remove(partition int32, k string) *kgo.Record {
-	return record(partition, fmt.Sprintf(`{"k":%q}`, k), "")
+	return sinktest.Record(partition, fmt.Sprintf(`{"k":%q}`, k), "")
 }
 
 // The last version of each key remains, whichever versions were in one batch.
@@ -37,11 +37,11 @@ func TestVersions(t *testing.T) {
 			p, of := table(t, server, db, kv, "k")
 			target := newTarget(p, of)
 			run(t, conn, CreateTable(of, target.jdbc))
-			at := cluster(t, 2)
-			write(t, at, put(0, "a", 1), put(1, "b", 1), put(0, "a", 2), remove(1, "b"), put(0, "c", 1), remove(0, "c"), put(0, "c", 3), remove(1, "never"))
-			c := configOf(at, p, of, target)
+			at := sinktest.Cluster(t, 2)
+			sinktest.Write(t, at, put(0, "a", 1), put(1, "b", 1), put(0, "a", 2), remove(1, "b"), put(0, "c", 1), remove(0, "c"), put(0, "c", 3), remove(1, "never"))
+			c := sinktest.Config(at, p, of, target)
 			c.MaxRows = rows
-			deliver(t, c)
+			sinktest.Deliver(t, c)
 			if diff := cmp.Diff([]string{"a|2", "c|3"}, query(t, conn, "SELECT * FROM t ORDER BY k")); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -57,22 +57,22 @@ func TestRefusedRows(t *testing.T) {
 	target := newTarget(p, of)
 	run(t, conn, `CREATE TABLE t (k text PRIMARY KEY, v bigint CHECK (v <> 7), s varchar(3) UNIQUE DEFERRABLE INITIALLY DEFERRED);
 		CREATE TABLE child (k text REFERENCES t); INSERT INTO t VALUES ('parent', 1, 'p'); INSERT INTO child VALUES ('parent')`)
-	at := cluster(t, 2)
+	at := sinktest.Cluster(t, 2)
 	row := func(p int32, k string, v int, s string) *kgo.Record {
-		return record(p, fmt.Sprintf(`{"k":%q}`, k), fmt.Sprintf(`{"k":%q,"v":%d,"s":%q}`, k, v, s))
+		return sinktest.Record(p, fmt.Sprintf(`{"k":%q}`, k), fmt.Sprintf(`{"k":%q,"v":%d,"s":%q}`, k, v, s))
 	}
 	var all []*kgo.Record
 	for i := range 40 {
 		all = append(all, row(int32(i%2), fmt.Sprintf("k%02d", i), i, fmt.Sprintf("s%d", i)))
 	}
-	all[13] = record(1, `{"k":"k13"}`, `{"k":"k13","v":13,"s":"\u0000"}`)
+	all[13] = sinktest.Record(1, `{"k":"k13"}`, `{"k":"k13","v":13,"s":"\u0000"}`)
 	all[21] = row(1, "k21", 21, "s20")
 	all[30] = row(0, "k30", 30, "x   ") // the database would cut the spaces
-	all[31] = record(1, `{"k":"k31"}`, `{"k":"k31","v":31}`)
+	all[31] = sinktest.Record(1, `{"k":"k31"}`, `{"k":"k31","v":31}`)
 	all = append(all, remove(0, "parent"))
-	write(t, at, all...)
-	done := deliver(t, configOf(at, p, of, target))
-	got := letters(t, at)
+	sinktest.Write(t, at, all...)
+	done := sinktest.Deliver(t, sinktest.Config(at, p, of, target))
+	got := sinktest.Letters(t, at)
 	slices.Sort(got)
 	for i, want := range []struct{ value, reason string }{
 		{"", "violates foreign key"}, {`"k":"k07"`, "violates check constraint"}, {`"k":"k13"`, "invalid byte sequence"}, {`"k":"k21"`, "duplicate key"},
@@ -105,43 +105,31 @@ func open(t *testing.T, target *Target, partitions ...int32) (sink.Session, map[
 	return s, next
 }
 
-// batch is a batch of one row without a key.
-func batch(partition int32, from int64, v int64) *sink.Batch {
-	b := &sink.Batch{
-		Rows: column.NewBatch([]column.Type{column.Of(column.String), column.Of(column.BigInt)}), Deleted: column.NewBatch(nil),
-		Origins: []*kgo.Record{{}}, From: map[int32]int64{partition: from}, Next: map[int32]int64{partition: from + 1},
-	}
-	b.Rows.N = 1
-	b.Rows.Cols[0].AddText("k")
-	b.Rows.Cols[1].AddInt(v)
-	return b
-}
-
 // A claim fences the session that had the partition, and no other partition.
 func TestFencing(t *testing.T) {
 	server, db, conn := database(t)
 	p, of := table(t, server, db, kv, "")
 	run(t, conn, "CREATE TABLE t (k text, v bigint)")
 	first, _ := open(t, newTarget(p, of), 0, 1)
-	if err := first.Deliver(t.Context(), batch(0, 0, 1), nil); err != nil {
+	if err := first.Deliver(t.Context(), sinktest.Batch(0, 0, 1), nil); err != nil {
 		t.Fatal(err)
 	}
 	second, next := open(t, newTarget(p, of), 0)
 	if next[0] != 1 {
 		t.Fatalf("the second session begins at %v", next)
 	}
-	err := first.Deliver(t.Context(), batch(0, 1, 2), nil)
+	err := first.Deliver(t.Context(), sinktest.Batch(0, 1, 2), nil)
 	if !errors.As(err, new(*sink.FencedError)) {
 		t.Fatalf("the fenced session delivers: %v", err)
 	}
-	if err := first.Deliver(t.Context(), batch(1, 0, 3), nil); err != nil {
+	if err := first.Deliver(t.Context(), sinktest.Batch(1, 0, 3), nil); err != nil {
 		t.Errorf("its other partition: %v", err)
 	}
-	if err := second.Deliver(t.Context(), batch(0, 1, 4), nil); err != nil {
+	if err := second.Deliver(t.Context(), sinktest.Batch(0, 1, 4), nil); err != nil {
 		t.Error(err)
 	}
 	// A batch with a partition that it has and one that it lost writes nothing.
-	both := batch(1, 1, 5)
+	both := sinktest.Batch(1, 1, 5)
 	both.From[0], both.Next[0] = 2, 3
 	if err := first.Deliver(t.Context(), both, nil); !errors.As(err, new(*sink.FencedError)) {
 		t.Errorf("a batch with a lost partition: %v", err)
@@ -172,7 +160,7 @@ func TestClaimDuringDelivery(t *testing.T) {
 					first.Close()
 				}
 			}
-			err := first.Deliver(t.Context(), batch(0, 0, 1), nil)
+			err := first.Deliver(t.Context(), sinktest.Batch(0, 0, 1), nil)
 			next := <-claimed
 			want := []string{"1"}
 			if dies {
@@ -205,13 +193,13 @@ func TestWrongOffsets(t *testing.T) {
 	p, of := table(t, server, db, kv, "k")
 	target := newTarget(p, of)
 	run(t, conn, CreateTable(of, target.jdbc))
-	at := cluster(t, 1)
-	write(t, at, put(0, "a", 1), put(0, "b", 1), put(0, "c", 1))
-	deliver(t, configOf(at, p, of, target))
+	at := sinktest.Cluster(t, 1)
+	sinktest.Write(t, at, put(0, "a", 1), put(0, "b", 1), put(0, "c", 1))
+	sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 
 	refused := func(what, hint string) {
 		t.Helper()
-		c := configOf(at, p, of, target)
+		c := sinktest.Config(at, p, of, target)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		running, stop := context.WithCancel(ctx)
@@ -252,14 +240,14 @@ func TestRestoredDatabase(t *testing.T) {
 	p, of := table(t, server, db, kv, "")
 	target := newTarget(p, of)
 	run(t, conn, "CREATE TABLE t (k text, v bigint)")
-	at := cluster(t, 1)
-	write(t, at, record(0, "", `{"k":"a","v":1}`))
-	deliver(t, configOf(at, p, of, target))
+	at := sinktest.Cluster(t, 1)
+	sinktest.Write(t, at, sinktest.Record(0, "", `{"k":"a","v":1}`))
+	sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 	run(t, conn, "CREATE TABLE t_backup AS TABLE t; CREATE TABLE o_backup AS TABLE weir_offsets")
-	write(t, at, record(0, "", `{"k":"b","v":2}`))
-	deliver(t, configOf(at, p, of, target))
+	sinktest.Write(t, at, sinktest.Record(0, "", `{"k":"b","v":2}`))
+	sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 	run(t, conn, "BEGIN; DELETE FROM t; INSERT INTO t TABLE t_backup; DELETE FROM weir_offsets; INSERT INTO weir_offsets TABLE o_backup; COMMIT")
-	deliver(t, configOf(at, p, of, target))
+	sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 	if diff := cmp.Diff([]string{"a|1", "b|2"}, query(t, conn, "SELECT * FROM t ORDER BY k")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

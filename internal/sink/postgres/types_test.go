@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"weir.example/weir/internal/sink/sinktest"
 )
 
 // allTypes has a column of each type that a table can have.
@@ -34,15 +36,15 @@ func TestTypes(t *testing.T) {
 			target := newTarget(p, of)
 			run(t, conn, CreateTable(of, target.jdbc))
 			run(t, conn, "SET TIME ZONE 'UTC'; SET extra_float_digits = 1")
-			at := cluster(t, 2)
+			at := sinktest.Cluster(t, 2)
 			for i, row := range allRows {
 				k := ""
 				if key != "" {
 					k = `{"k":"` + string(rune('a'+i)) + `"}`
 				}
-				write(t, at, record(int32(i%2), k, row))
+				sinktest.Write(t, at, sinktest.Record(int32(i%2), k, row))
 			}
-			done := deliver(t, configOf(at, p, of, target))
+			done := sinktest.Deliver(t, sinktest.Config(at, p, of, target))
 			if diff := cmp.Diff(allStored, query(t, conn, "SELECT * FROM t ORDER BY k")); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
