@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -11,6 +13,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/postgres"
+	"weir.example/weir/internal/sink/sqlite"
 	"weir.example/weir/internal/site"
 )
 
@@ -44,19 +47,25 @@ which sinks keep their positions. weir run creates weir_offsets itself if it may
 			if err != nil {
 				return err
 			}
-			n := 0
+			offsets := make(map[string]bool) // the statement of each kind of database
 			for _, p := range programs {
 				for _, t := range p.Deliveries() {
-					if j, ok := t.Delivery.(*plan.JDBC); ok {
-						n++
-						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", postgres.CreateTable(t, j))
+					switch to := t.Delivery.(type) {
+					case *plan.JDBC:
+						offsets[postgres.CreateOffsets()] = true
+						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", postgres.CreateTable(t, to))
+					case *plan.SQLite:
+						offsets[sqlite.CreateOffsets()] = true
+						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", sqlite.CreateTable(t, to))
 					}
 				}
 			}
-			if n == 0 {
+			if len(offsets) == 0 {
 				return errors.New("the pipelines write no tables with the connector jdbc")
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), postgres.CreateOffsets())
+			for _, statement := range slices.Sorted(maps.Keys(offsets)) {
+				fmt.Fprintln(cmd.OutOrStdout(), statement)
+			}
 			return nil
 		},
 	}
@@ -73,15 +82,18 @@ func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, err 
 	}
 	for _, p := range programs {
 		for _, t := range p.Deliveries() {
-			j, ok := t.Delivery.(*plan.JDBC)
-			if !ok {
+			d := audit.DatabaseConfig{Sink: sink.Name(p.Name, t.Name), Topic: t.Kafka.Topic, DLQ: p.Settings.DeadLetterTopic}
+			switch to := t.Delivery.(type) {
+			case *plan.JDBC:
+				d.Table = to.Table
+				if d.Connect, err = postgres.Connection(t, secrets); err != nil {
+					return nil, err
+				}
+			case *plan.SQLite:
+				d.Table, d.File = to.Table, to.Path
+			default:
 				continue
 			}
-			connect, err := postgres.Connection(t, secrets)
-			if err != nil {
-				return nil, err
-			}
-			d := audit.DatabaseConfig{Sink: sink.Name(p.Name, t.Name), Topic: t.Kafka.Topic, DLQ: p.Settings.DeadLetterTopic, Connect: connect, Table: j.Table}
 			for i, f := range t.Kafka.Value.Fields {
 				d.Columns = append(d.Columns, audit.DatabaseColumn{Field: f.Name, Type: valueType(f.Type)})
 				for _, k := range t.PrimaryKey {

@@ -14,13 +14,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// DatabaseConfig is a table of a PostgreSQL database to which rows of a topic are delivered (C7).
+// DatabaseConfig is a table of a PostgreSQL or SQLite database to which rows of a topic are
+// delivered (C7).
 type DatabaseConfig struct {
 	Sink    string          // in weir_offsets
 	Topic   string          // of the rows
 	DLQ     string          // of the rows that the database refused
-	Connect *pgx.ConnConfig // how to connect
-	Table   string          // as SQL
+	Connect *pgx.ConnConfig // how to connect to PostgreSQL; nil for SQLite
+	File    string          // of SQLite
+	Table   string          // as SQL; of SQLite, its name
 	Columns []DatabaseColumn
 	Key     []int // of Columns; none for a table whose rows are appended
 }
@@ -63,6 +65,23 @@ func (a *audit) checkDatabases(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// snapshot is a database as of one moment.
+type snapshot interface {
+	// positions calls fn with the position of each partition of a sink, and its topic's id.
+	positions(ctx context.Context, sink string, fn func(part int32, next int64, topicID string)) error
+	// rows calls fn with each row of a table as a JSON object, written as side says.
+	rows(ctx context.Context, of DatabaseConfig, fn func(text string) error) error
+	side() side
+	close(ctx context.Context)
+}
+
+func (d DatabaseConfig) open(ctx context.Context) (snapshot, error) {
+	if d.Connect == nil {
+		return openSQLite(ctx, d.File)
+	}
+	return openPostgres(ctx, d.Connect)
 }
 
 // rowDigest identifies a row by the canonical text of its values.
@@ -111,17 +130,12 @@ func (c *databaseCheck) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.ConnectConfig(ctx, c.cfg.Connect)
+	database, err := c.cfg.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	next, err := c.positions(ctx, tx, topics[c.cfg.Topic].ID.String())
+	defer database.close(context.WithoutCancel(ctx))
+	next, err := c.positions(ctx, database, topics[c.cfg.Topic].ID.String())
 	if err != nil {
 		return err
 	}
@@ -141,7 +155,7 @@ func (c *databaseCheck) run(ctx context.Context) error {
 	if err != nil || failed != nil {
 		return firstOf(err, failed)
 	}
-	if err := c.compare(ctx, tx); err != nil {
+	if err := c.compare(ctx, database); err != nil {
 		return err
 	}
 	c.conclude()
@@ -158,22 +172,14 @@ func firstOf(errs ...error) error {
 }
 
 // positions reads up to where each partition is delivered.
-func (c *databaseCheck) positions(ctx context.Context, tx pgx.Tx, topicID string) (map[int32]int64, error) {
-	rows, err := tx.Query(ctx, "SELECT part, next, topic_id FROM weir_offsets WHERE sink = $1", c.cfg.Sink)
-	if err != nil {
-		return nil, err
-	}
+func (c *databaseCheck) positions(ctx context.Context, from snapshot, topicID string) (map[int32]int64, error) {
 	next := make(map[int32]int64)
-	var part int32
-	var at int64
-	var id string
-	_, err = pgx.ForEachRow(rows, []any{&part, &at, &id}, func() error {
+	err := from.positions(ctx, c.cfg.Sink, func(part int32, at int64, id string) {
 		if id != topicID {
 			c.report.Offsets++
 			c.audit.report.find("C7", "offsets of another topic", "sink %s, partition %d: topic id %s, and %s has the id %s", c.cfg.Sink, part, id, c.cfg.Topic, topicID)
 		}
 		next[part] = at
-		return nil
 	})
 	return next, err
 }
@@ -314,28 +320,10 @@ func (c *databaseCheck) canonical(data []byte, columns []int, side side) (string
 }
 
 // compare reads the table.
-func (c *databaseCheck) compare(ctx context.Context, tx pgx.Tx) error {
-	for _, setting := range []string{"TIME ZONE 'UTC'", "extra_float_digits = 1", "bytea_output = hex"} {
-		if _, err := tx.Exec(ctx, "SET LOCAL "+setting); err != nil {
-			return err
-		}
-	}
-	names, err := c.columnNames(ctx, tx)
-	if err != nil {
-		return err
-	}
-	var table string // quoted where it has to be
-	if err := tx.QueryRow(ctx, "SELECT ($1::text)::regclass::text", c.cfg.Table).Scan(&table); err != nil {
-		return err
-	}
-	rows, err := tx.Query(ctx, fmt.Sprintf("SELECT to_json(x)::text FROM (SELECT %s FROM %s) x", strings.Join(names, ", "), table))
-	if err != nil {
-		return err
-	}
-	var text string
-	_, err = pgx.ForEachRow(rows, []any{&text}, func() error {
+func (c *databaseCheck) compare(ctx context.Context, from snapshot) error {
+	return from.rows(ctx, c.cfg, func(text string) error {
 		c.report.Rows++
-		row, err := c.canonical([]byte(text), nil, ofDatabase)
+		row, err := c.canonical([]byte(text), nil, from.side())
 		if err != nil {
 			return err
 		}
@@ -343,36 +331,13 @@ func (c *databaseCheck) compare(ctx context.Context, tx pgx.Tx) error {
 			c.count(row, -1, text)
 			return nil
 		}
-		key, err := c.canonical([]byte(text), c.cfg.Key, ofDatabase)
+		key, err := c.canonical([]byte(text), c.cfg.Key, from.side())
 		if err != nil {
 			return err
 		}
 		c.compareKey(key, row, text)
 		return nil
 	})
-	return err
-}
-
-// columnNames returns the table's columns, renamed like the fields of the topic. A name without
-// quotes is lower case in the database.
-func (c *databaseCheck) columnNames(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, "SELECT attname FROM pg_attribute WHERE attrelid = ($1::text)::regclass AND attnum > 0 AND NOT attisdropped", c.cfg.Table)
-	if err != nil {
-		return nil, err
-	}
-	have, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, err
-	}
-	var all []string
-	for _, col := range c.cfg.Columns {
-		name := strings.ToLower(col.Field)
-		if !slices.Contains(have, name) {
-			name = col.Field
-		}
-		all = append(all, pgx.Identifier{name}.Sanitize()+" AS "+pgx.Identifier{col.Field}.Sanitize())
-	}
-	return all, nil
 }
 
 func (c *databaseCheck) compareKey(key, row, text string) {

@@ -268,6 +268,9 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 		t.Options[o.Key] = o.Value
 	}
 	connector := t.Options["connector"]
+	if connector == "jdbc" && strings.HasPrefix(t.Options["url"], "jdbc:sqlite:") {
+		return "", fmt.Errorf("table %s: Flink's jdbc connector does not know SQLite: run the pipeline with weir run, or write to PostgreSQL or a topic", t.Name)
+	}
 	if connector == "jdbc" && w.written[t.Name] {
 		w.warn("table %s: Flink's jdbc connector writes at least once. %s", t.Name, map[bool]string{
 			true: "Rows with its primary key replace each other, so that repeated ones do no harm", false: "Without a primary key, rows are doubled after a failure",

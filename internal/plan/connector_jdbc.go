@@ -17,8 +17,8 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// jdbc is the connector jdbc: a table of a PostgreSQL or SQLite database that INSERTs write. With a primary
-// key, a row replaces the previous one with its key.
+// jdbc is the connector jdbc: a table of a PostgreSQL or SQLite database that INSERTs write. With a
+// primary key, a row replaces the previous one with its key.
 type jdbc struct{}
 
 // JDBC is the table of a database. URL, User and Password may refer to secrets.

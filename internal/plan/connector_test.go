@@ -34,7 +34,7 @@ func TestTableOptions(t *testing.T) {
 		{"upsert format", "'connector' = 'upsert-kafka', 'topic' = 't', 'format' = 'json'", "'format'", "upsert-kafka has no option 'format'", "its key is the PRIMARY KEY; use 'key.format' and 'value.format'"},
 		{"jdbc without URL", "'connector' = 'jdbc', 'table-name' = 't'", "CREATE", "table t has no option 'url'", ""},
 		{"jdbc without table", jdbcGood, "CREATE", "table t has no option 'table-name'", ""},
-		{"other database", "'connector' = 'jdbc', 'url' = 'jdbc:mysql://h/d', 'table-name' = 't'", "'jdbc:mysql://h/d'", "table t: databases of the kind mysql are not supported", "only PostgreSQL and databases that speak its protocol are supported: write jdbc:postgresql://HOST:PORT/DATABASE"},
+		{"other database", "'connector' = 'jdbc', 'url' = 'jdbc:mysql://h/d', 'table-name' = 't'", "'jdbc:mysql://h/d'", "table t: databases of the kind mysql are not supported", "only PostgreSQL, databases that speak its protocol, and SQLite (jdbc:sqlite:PATH) are supported: write jdbc:postgresql://HOST:PORT/DATABASE"},
 		{"no database", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h:5432', 'table-name' = 't'", "'jdbc:postgresql://h:5432'", "table t: the option 'url' names no database", "write jdbc:postgresql://HOST:PORT/DATABASE"},
 		{"bad port", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h:0/d', 'table-name' = 't'", "'jdbc:postgresql://h:0/d'", "table t: the option 'url' has an invalid host or port", "write jdbc:postgresql://HOST:PORT/DATABASE"},
 		{"secret in URL", "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://me:hunter2@h/d', 'table-name' = 't'", "'jdbc:postgresql://me", "table t: the option 'url' has a user before its host", "use the options 'username' and 'password'"},

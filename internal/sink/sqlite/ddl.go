@@ -41,3 +41,6 @@ func CreateTable(t *plan.Table, at *plan.SQLite) string {
 	}
 	return fmt.Sprintf("CREATE TABLE %s (\n%s\n);", quote(at.Table), strings.Join(lines, ",\n"))
 }
+
+// CreateOffsets returns the statement that creates the table of the offsets.
+func CreateOffsets() string { return offsetsTable }

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/plan"
@@ -328,4 +329,21 @@ func TestKills(t *testing.T) {
 	if diff := cmp.Diff(want, query(t, path, "SELECT * FROM t ORDER BY v")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+	check := func(what string, want audit.DatabaseReport) {
+		t.Helper()
+		d := audit.DatabaseConfig{Sink: "test.t", Topic: of.Kafka.Topic, DLQ: "test.dlq", File: path, Table: "t", Columns: []audit.DatabaseColumn{
+			{Field: "k", Type: audit.ValueType{Kind: audit.TextValue}}, {Field: "v", Type: audit.ValueType{Kind: audit.NumberValue}},
+		}}
+		r, err := audit.Verify(t.Context(), audit.Config{Broker: at, Databases: []audit.DatabaseConfig{d}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Tables, want.Records = 1, int64(rows)
+		if diff := cmp.Diff(&want, r.Databases); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", what, diff)
+		}
+	}
+	check("all rows", audit.DatabaseReport{Rows: int64(rows)})
+	run(t, path, "DELETE FROM t WHERE v = 3; UPDATE t SET k = 'other' WHERE v = 4; INSERT INTO t VALUES ('k5', 5)")
+	check("two rows lost, two too many", audit.DatabaseReport{Rows: int64(rows), Lost: 2, Surplus: 2})
 }
