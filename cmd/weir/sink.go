@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -75,7 +76,7 @@ which sinks keep their positions. weir run creates weir_offsets itself if it may
 
 // databasesOf returns the database tables that pipelines write, for their comparison with their
 // topics.
-func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, err error) {
+func databasesOf(files []string, at site.Site, warn io.Writer) (all []audit.DatabaseConfig, err error) {
 	programs, err := compileFiles(files, at)
 	if err != nil {
 		return nil, err
@@ -92,6 +93,7 @@ func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, err 
 			case *plan.SQLite:
 				d.Table, d.File = to.Table, to.Path
 			default:
+				fmt.Fprintf(warn, "table %s is not compared: C7 is for databases, and its rows are delivered to %s\n", t.Name, t.Delivery)
 				continue
 			}
 			for i, f := range t.Kafka.Value.Fields {

@@ -72,7 +72,7 @@ they are delivered.`,
 				if err != nil {
 					return err
 				}
-				databases, err := databasesOf(sinks, of)
+				databases, err := databasesOf(sinks, of, cmd.ErrOrStderr())
 				if err != nil {
 					return err
 				}

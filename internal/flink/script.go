@@ -276,6 +276,9 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 			true: "Rows with its primary key replace each other, so that repeated ones do no harm", false: "Without a primary key, rows are doubled after a failure",
 		}[s.PrimaryKey != nil])
 	}
+	if connector == "filesystem" && w.written[t.Name] {
+		w.warn("table %s: Flink completes its files at checkpoints, on the machines of its TaskManagers, and needs the jar of the format %s in its lib directory", t.Name, t.Options["format"])
+	}
 	if connector != "kafka" && connector != "upsert-kafka" {
 		return text, nil
 	}

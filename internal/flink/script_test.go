@@ -321,3 +321,21 @@ INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY 
 		t.Errorf("warnings:\n%s", warnings)
 	}
 }
+
+// Tables of files are passed through unchanged, and where they differ is said.
+func TestScriptWithFiles(t *testing.T) {
+	const text = `CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
+CREATE TABLE f (d STRING, n INT) PARTITIONED BY (d) WITH ('connector' = 'filesystem', 'path' = '/data/f', 'format' = 'parquet');
+INSERT INTO f SELECT d, 1 FROM r;`
+	s, err := NewScript(text, testEnvironment(), Options{Fallback: "file"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `PARTITIONED BY (d) WITH ('connector' = 'filesystem', 'path' = '/data/f', 'format' = 'parquet')`
+	if all := strings.Join(s.Statements, ";\n"); !strings.Contains(all, want) {
+		t.Errorf("%s is not in\n%s", want, all)
+	}
+	if warnings := strings.Join(s.Warnings, "\n"); !strings.Contains(warnings, "table f: Flink completes its files at checkpoints") {
+		t.Errorf("warnings:\n%s", warnings)
+	}
+}

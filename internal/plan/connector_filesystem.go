@@ -68,7 +68,7 @@ func (filesystem) bind(t *Table, o *options) (err error) {
 	if f.Format, err = o.one("format", fileFormats...); err != nil {
 		return err
 	}
-	if err := f.bindFormat(t, o); err != nil {
+	if err := f.bindFormat(o); err != nil {
 		return err
 	}
 	if size := o.get("sink.rolling-policy.file-size"); size != "" {
@@ -123,7 +123,7 @@ func filesPath(t *Table, o *options) (string, error) {
 	return filepath.Clean(path), nil
 }
 
-func (f *Files) bindFormat(t *Table, o *options) (err error) {
+func (f *Files) bindFormat(o *options) (err error) {
 	if f.Compression, err = o.one("parquet.compression", compressions...); err != nil {
 		return err
 	}

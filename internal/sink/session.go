@@ -193,10 +193,10 @@ func (s *session) checkPosition(partition int32, next, start, end int64) error {
 	switch {
 	case next < start:
 		return Refuse("sink %s has delivered %s-%d up to offset %d, but the topic begins at %d: the rows between were deleted before they were delivered, because the target was away for longer than the topic's retention or was restored from an older backup. "+
-			"Restore a newer backup, or let the pipeline compute its results again under another name (SET 'pipeline.name'); to continue without these rows, stop the pipeline and %s", sink, topic, partition, next, start, s.Config.Target.AcceptPosition(partition, start))
+			"Restore a newer backup, or let the pipeline compute its results again under another name (SET 'pipeline.name'); to continue without these rows, stop the pipeline and %s", sink, topic, partition, next, start, s.Target.AcceptPosition(partition, start))
 	case next > end:
 		return Refuse("sink %s has delivered %s-%d up to offset %d, but the topic ends at %d: the topic is an older copy, and rows of these offsets would never be delivered. "+
-			"Restore the topic, or give the pipeline another name (SET 'pipeline.name'); to deliver what the topic has from its end, stop the pipeline and %s", sink, topic, partition, next, end, s.Config.Target.AcceptPosition(partition, end))
+			"Restore the topic, or give the pipeline another name (SET 'pipeline.name'); to deliver what the topic has from its end, stop the pipeline and %s", sink, topic, partition, next, end, s.Target.AcceptPosition(partition, end))
 	}
 	return nil
 }
