@@ -25,6 +25,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/promtest"
 	"weir.example/weir/internal/source/fleet"
+	"weir.example/weir/internal/tlsconf"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
 )
@@ -182,7 +183,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	registryAt := promtest.FreeAddr(t)
 	programs, told := pipelinesOf(t, registryAt)
 	listen := promtest.FreeAddr(t)
-	at = broker.Config{Brokers: []string{listen}}
+	at = broker.Config{Brokers: []string{listen}, DataDir: data}
 	file := filepath.Join(data, "ingest.yaml") // nobody is at that broker, but its metrics are there
 	if err := os.WriteFile(file, []byte("subscribe: [{ url: \"mqtt://127.0.0.1:1\", client_id: weir, topics: [a] }]\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -196,7 +197,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	go func() {
 		defer close(done)
 		_, err := node.Run(running, node.Config{
-			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge"}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
+			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge", TLS: certificate(t, filepath.Join(data, "tls"))}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
 			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, MonitorInterval: time.Second,
 			Devices: &node.DevicesConfig{Ingest: devices, DataDir: data},
 			Logger:  log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
@@ -213,6 +214,24 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	}
 	runWindows(t, running, admin, at)
 	return addr, at
+}
+
+// certificate returns a new certificate for this machine.
+func certificate(t *testing.T, dir string) *tlsconf.Server {
+	t.Helper()
+	ca, err := tlsconf.OpenAuthority(dir, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.Issue(dir, tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := tlsconf.NewServer(cert, key, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return served
 }
 
 // pipelinesOf returns a pipeline whose rows have a schema in the registry, one that writes alerts,
