@@ -14,8 +14,8 @@ KILLS := ./cmd/weir ./internal/broker/embedded
 JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestACLTableOfKafka)$$
-LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./cmd/weir
+LONG := ^(TestKill|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestACLTableOfKafka)$$
+LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
@@ -95,7 +95,7 @@ campaign: build check-deps ## inject faults for 90 minutes, on the embedded brok
 test-fast: ## run the tests that need no JVM, with shortened versions of the long ones
 	go test -short -timeout 10m ./... && cd bench && go test -short ./...
 
-long: check-deps upgrade ## run make upgrade and the long versions of tests: fault injection under joins, 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, 100 kills of weir up, and others (three hours)
+long: check-deps upgrade ## run make upgrade and the long versions of tests: fault injection under joins, 1,300 kills inside commits and aborts of the embedded broker, 400 accidents with a checker over histories, 100 kills under a Flink job, a million random requests, 100 kills of weir up, kills of sinks and of ingest, and others (three hours)
 	WEIR_TEST_LONG=1 go test -p 1 -count=1 -timeout 3h -v -run '$(LONG)' $(LONG_PACKAGES)
 
 metamorphic: ## test generated pipelines for METAMORPHIC (1h), each in many ways that must yield equal rows; METAMORPHIC_SEED=N runs one
