@@ -45,7 +45,7 @@ func (s *sqliteSnapshot) positions(ctx context.Context, sink string, fn func(par
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // read
+	defer rows.Close()
 	for rows.Next() {
 		var part int32
 		var at int64
@@ -67,7 +67,7 @@ func (s *sqliteSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(te
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // read
+	defer rows.Close()
 	values, at := make([]any, len(names)), make([]any, len(names))
 	for i := range values {
 		at[i] = &values[i]

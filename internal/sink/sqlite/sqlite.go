@@ -75,7 +75,7 @@ func (t *Target) Positions(ctx context.Context, from sink.Topic) (map[int32]int6
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close() //nolint:errcheck // nothing was written
+	defer db.Close()
 	defer conn.Close()
 	known, err := exists(ctx, conn, "weir_offsets")
 	if err != nil || !known {
@@ -85,7 +85,7 @@ func (t *Target) Positions(ctx context.Context, from sink.Topic) (map[int32]int6
 	if err != nil {
 		return nil, explain(err, "read the positions of sink %s", t.name)
 	}
-	defer rows.Close() //nolint:errcheck // nothing was written
+	defer rows.Close()
 	for rows.Next() {
 		var part int32
 		var next int64

@@ -86,7 +86,7 @@ func query(t *testing.T, path, text string) (all []string) {
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	defer rows.Close() //nolint:errcheck // read
+	defer rows.Close()
 	names, _ := rows.Columns()
 	for rows.Next() {
 		values := make([]any, len(names))

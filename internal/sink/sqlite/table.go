@@ -52,7 +52,7 @@ func affinityOf(declared string) affinity {
 		return text
 	case d == "", has("BLOB"):
 		return blob
-	case has("REAL", "FLOA", "DOUB"):
+	case has("REAL", "FLOA", "DOUB"): //nolint:misspell // as the rules have it
 		return float
 	}
 	return numeric
@@ -106,7 +106,7 @@ func columnsOf(ctx context.Context, conn *sql.Conn, table string) (all []*dbColu
 	if err != nil {
 		return nil, explain(err, "look up the columns of table %s", table)
 	}
-	defer rows.Close() //nolint:errcheck // nothing was written
+	defer rows.Close()
 	for rows.Next() {
 		c := &dbColumn{}
 		var hidden int
@@ -181,7 +181,7 @@ func (i *into) checkKey(ctx context.Context, conn *sql.Conn, of *plan.Table) err
 	if err != nil {
 		return explain(err, "look up the indexes of table %s", i.name)
 	}
-	defer rows.Close() //nolint:errcheck // nothing was written
+	defer rows.Close()
 	indexes, others := make(map[string][]string), make(map[string]bool)
 	for rows.Next() {
 		var index, column, collation string
