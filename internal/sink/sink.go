@@ -8,6 +8,7 @@
 //	session.go   one life of the consumer: claim partitions, read, deliver
 //	batch.go     records to rows; only the last version of each key
 //	letters.go   dead letters, and how a target isolates the rows that it refuses
+//	ddl.go       CREATE TABLE of a database
 //	delivered.go waiting until the rows of a finished run are delivered
 //	status.go    what a sink does, for readers outside; metrics.go the same for Prometheus
 //

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sink"
 )
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
@@ -33,22 +33,7 @@ func identifier(name string) string {
 
 // CreateTable returns the statement that creates the table of the database.
 func CreateTable(t *plan.Table, j *plan.JDBC) string {
-	var lines []string
-	for i, f := range t.Kafka.Value.Fields {
-		line := "  " + identifier(f.Name) + " " + typeOf(f.Type)
-		if t.Columns[t.Kafka.Value.Columns[i]].Type.NotNull {
-			line += " NOT NULL"
-		}
-		lines = append(lines, line)
-	}
-	if len(t.PrimaryKey) > 0 {
-		var names []string
-		for _, f := range t.Kafka.Key.Fields {
-			names = append(names, identifier(f.Name))
-		}
-		lines = append(lines, fmt.Sprintf("  PRIMARY KEY (%s)", strings.Join(names, ", ")))
-	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n);", j.Table, strings.Join(lines, ",\n"))
+	return sink.CreateTable(t, j.Table, identifier, typeOf)
 }
 
 // CreateOffsets returns the statement that creates the table of the offsets.

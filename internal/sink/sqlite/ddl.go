@@ -1,11 +1,9 @@
 package sqlite
 
 import (
-	"fmt"
-	"strings"
-
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/sink"
 )
 
 // typeOf returns the type of a column in CREATE TABLE: the one that stores values unchanged.
@@ -24,22 +22,7 @@ func typeOf(t column.Type) string {
 
 // CreateTable returns the statement that creates the table of the database.
 func CreateTable(t *plan.Table, at *plan.SQLite) string {
-	var lines []string
-	for i, f := range t.Kafka.Value.Fields {
-		line := "  " + quote(f.Name) + " " + typeOf(f.Type)
-		if t.Columns[t.Kafka.Value.Columns[i]].Type.NotNull {
-			line += " NOT NULL"
-		}
-		lines = append(lines, line)
-	}
-	if len(t.PrimaryKey) > 0 {
-		var names []string
-		for _, f := range t.Kafka.Key.Fields {
-			names = append(names, quote(f.Name))
-		}
-		lines = append(lines, fmt.Sprintf("  PRIMARY KEY (%s)", strings.Join(names, ", ")))
-	}
-	return fmt.Sprintf("CREATE TABLE %s (\n%s\n);", quote(at.Table), strings.Join(lines, ",\n"))
+	return sink.CreateTable(t, quote(at.Table), quote, typeOf)
 }
 
 // CreateOffsets returns the statement that creates the table of the offsets.
