@@ -52,6 +52,7 @@ func FuzzConnection(f *testing.F) {
 	w := &world{TB: f, dir: f.TempDir()} // for all inputs
 	w.start()
 	f.Cleanup(func() { w.stop() })
+	<-w.b.listener.serving // the connections below don't pass through accept
 	f.Fuzz(func(t *testing.T, five bool, data []byte) {
 		version := byte(4)
 		if five {
