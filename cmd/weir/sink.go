@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
@@ -35,7 +34,8 @@ func newSinkDDL() *cobra.Command {
 		Use:   "ddl FILE…",
 		Short: "Print the CREATE TABLE statements of the database tables that pipelines write",
 		Long: `Prints a statement for each table with the connector jdbc that a pipeline writes, and the one of weir_offsets, the table in
-which sinks keep their positions. weir run creates weir_offsets itself if it may. Nothing is executed.`,
+which sinks keep their positions. weir run creates weir_offsets itself if it may. Nothing is executed. Tables with the
+connector filesystem need no statement.`,
 		Example: `  weir sink ddl totals.sql
   weir sink ddl totals.sql | psql postgresql://db/readings`,
 		Args: someFiles,
@@ -49,6 +49,7 @@ which sinks keep their positions. weir run creates weir_offsets itself if it may
 				return err
 			}
 			offsets := make(map[string]bool) // the statement of each kind of database
+			noStatement := 0                 // tables of files
 			for _, p := range programs {
 				for _, t := range p.Deliveries() {
 					switch to := t.Delivery.(type) {
@@ -58,8 +59,13 @@ which sinks keep their positions. weir run creates weir_offsets itself if it may
 					case *plan.SQLite:
 						offsets[sqlite.CreateOffsets()] = true
 						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", sqlite.CreateTable(t, to))
+					case *plan.Files:
+						noStatement++
 					}
 				}
+			}
+			if len(offsets) == 0 && noStatement > 0 {
+				return errors.New("the pipelines write no tables with the connector jdbc, but only files, which need no statement: weir run creates the directories")
 			}
 			if len(offsets) == 0 {
 				return errors.New("the pipelines write no tables with the connector jdbc")
@@ -74,9 +80,9 @@ which sinks keep their positions. weir run creates weir_offsets itself if it may
 	return cmd
 }
 
-// databasesOf returns the database tables that pipelines write, for their comparison with their
-// topics.
-func databasesOf(files []string, at site.Site, warn io.Writer) (all []audit.DatabaseConfig, err error) {
+// databasesOf returns the tables of databases and files that pipelines write, for their comparison
+// with their topics.
+func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, err error) {
 	programs, err := compileFiles(files, at)
 	if err != nil {
 		return nil, err
@@ -84,6 +90,7 @@ func databasesOf(files []string, at site.Site, warn io.Writer) (all []audit.Data
 	for _, p := range programs {
 		for _, t := range p.Deliveries() {
 			d := audit.DatabaseConfig{Sink: sink.Name(p.Name, t.Name), Topic: t.Kafka.Topic, DLQ: p.Settings.DeadLetterTopic}
+			typeOf := valueType
 			switch to := t.Delivery.(type) {
 			case *plan.JDBC:
 				d.Table = to.Table
@@ -92,12 +99,17 @@ func databasesOf(files []string, at site.Site, warn io.Writer) (all []audit.Data
 				}
 			case *plan.SQLite:
 				d.Table, d.File = to.Table, to.Path
+			case *plan.Files:
+				d.Table, typeOf = t.Name, fileType
+				d.Files = &audit.FilesConfig{Path: to.Path, Format: to.Format}
+				for _, c := range t.Partitioned {
+					d.Files.Partitioned = append(d.Files.Partitioned, slices.Index(t.Kafka.Value.Columns, c))
+				}
 			default:
-				fmt.Fprintf(warn, "table %s is not compared: C7 is for databases, and its rows are delivered to %s\n", t.Name, t.Delivery)
-				continue
+				return nil, fmt.Errorf("--sinks: table %s is delivered to %s, which can't be compared", t.Name, t.Delivery)
 			}
 			for i, f := range t.Kafka.Value.Fields {
-				d.Columns = append(d.Columns, audit.DatabaseColumn{Field: f.Name, Type: valueType(f.Type)})
+				d.Columns = append(d.Columns, audit.DatabaseColumn{Field: f.Name, Type: typeOf(f.Type)})
 				for _, k := range t.PrimaryKey {
 					if t.Kafka.Value.Columns[i] == k {
 						d.Key = append(d.Key, i)
@@ -108,7 +120,7 @@ func databasesOf(files []string, at site.Site, warn io.Writer) (all []audit.Data
 		}
 	}
 	if len(files) > 0 && len(all) == 0 {
-		return nil, usage(errors.New("--sinks: the pipelines write no tables with the connector jdbc"))
+		return nil, usage(errors.New("--sinks: the pipelines write no tables with the connectors jdbc and filesystem, so there is nothing to compare"))
 	}
 	return all, nil
 }
@@ -143,4 +155,24 @@ func valueType(t column.Type) audit.ValueType {
 		return audit.ValueType{Kind: audit.JSONValue}
 	}
 	return audit.ValueType{Kind: audit.TextValue}
+}
+
+// fileType returns how the values of a type in files are compared: nested ones by their types too,
+// because Parquet does not have them as text.
+func fileType(t column.Type) audit.ValueType {
+	switch t.Kind {
+	case column.Array:
+		elem := fileType(*t.Elem)
+		return audit.ValueType{Kind: audit.ArrayValue, Elem: &elem}
+	case column.Map:
+		elem := fileType(*t.Elem)
+		return audit.ValueType{Kind: audit.MapValue, Elem: &elem}
+	case column.Row:
+		row := audit.ValueType{Kind: audit.RowValue}
+		for _, f := range t.Fields {
+			row.Fields = append(row.Fields, audit.DatabaseColumn{Field: f.Name, Type: fileType(f.Type)})
+		}
+		return row
+	}
+	return valueType(t)
 }

@@ -41,13 +41,13 @@ rows, dead letters and windows that are still open.
 With --state-dir, it compares local copies of pipeline state with their changelogs (C9); with the embedded broker, this
 is the default for the copies in its data directory. Copies in use are not checked: stop the pipelines first.
 
-With --sinks, it compares the tables of databases that a pipeline writes with their topics, row by row (C7), as far as
-they are delivered.`,
+With --sinks, it compares the tables of databases and the files that a pipeline writes with their topics, row by row
+(C7), as far as they are delivered. Files are read on this machine.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
   weir verify --registry http://127.0.0.1:8081      # readings in a format with schemas
   weir verify --state-dir /var/lib/weir/state --pipeline per_minute
-  weir verify --sinks totals.sql                    # and its tables in PostgreSQL
+  weir verify --sinks totals.sql                    # and its tables in PostgreSQL, SQLite or files
   weir verify --windows sensor_1m --window-size 1m --late per_minute.late --window-dlq per_minute.dlq`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -72,7 +72,7 @@ they are delivered.`,
 				if err != nil {
 					return err
 				}
-				databases, err := databasesOf(sinks, of, cmd.ErrOrStderr())
+				databases, err := databasesOf(sinks, of)
 				if err != nil {
 					return err
 				}
@@ -93,7 +93,7 @@ they are delivered.`,
 	topic.add(cmd, "statistics, dead letters and the consumer group are those of these readings")
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long to wait for open transactions to end")
-	cmd.Flags().StringSliceVar(&sinks, "sinks", nil, "pipelines whose tables in databases are compared with their topics (C7)")
+	cmd.Flags().StringSliceVar(&sinks, "sinks", nil, "pipelines whose tables in databases and files are compared with their topics (C7)")
 	win.add(cmd)
 	state.add(cmd)
 	reg.add(cmd)

@@ -14,15 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// DatabaseConfig is a table of a PostgreSQL or SQLite database to which rows of a topic are
-// delivered (C7).
+// DatabaseConfig is a table of a PostgreSQL or SQLite database, or of files in a directory, to
+// which rows of a topic are delivered (C7). One of Connect, File and Files is set.
 type DatabaseConfig struct {
-	Sink    string          // in weir_offsets
+	Sink    string          // in weir_offsets, or the state of the files
 	Topic   string          // of the rows
-	DLQ     string          // of the rows that the database refused
-	Connect *pgx.ConnConfig // how to connect to PostgreSQL; nil for SQLite
+	DLQ     string          // of the rows that the target refused
+	Connect *pgx.ConnConfig // how to connect to PostgreSQL
 	File    string          // of SQLite
-	Table   string          // as SQL; of SQLite, its name
+	Files   *FilesConfig    // the directory
+	Table   string          // as SQL; of SQLite and of files, its name
 	Columns []DatabaseColumn
 	Key     []int // of Columns; none for a table whose rows are appended
 }
@@ -36,23 +37,25 @@ type DatabaseColumn struct {
 // DatabaseReport is the result of comparing tables with their topics.
 type DatabaseReport struct {
 	Tables    int   `json:"tables"`
-	Rows      int64 `json:"rows"`       // in the tables
-	Records   int64 `json:"records"`    // of the topics that are delivered
-	Waiting   int64 `json:"waiting"`    // offsets that are not delivered yet
-	Refused   int64 `json:"refused"`    // dead letters
-	NotJudged int64 `json:"not_judged"` // rows of which nothing is known: refused, or older than the topic
-	Lost      int64 `json:"lost"`       // rows that the table lacks
-	Surplus   int64 `json:"surplus"`    // rows, or copies of rows, that the topic does not have
-	Different int64 `json:"different"`  // rows of a key that are not its last version
-	Offsets   int64 `json:"offsets"`    // positions that the topic does not have
+	Files     int64 `json:"files,omitempty"` // of the tables that are files
+	Rows      int64 `json:"rows"`            // in the tables
+	Records   int64 `json:"records"`         // of the topics that are delivered
+	Waiting   int64 `json:"waiting"`         // offsets that are not delivered yet
+	Refused   int64 `json:"refused"`         // dead letters
+	NotJudged int64 `json:"not_judged"`      // rows of which nothing is known: refused, or older than the topic
+	Lost      int64 `json:"lost"`            // rows that the table lacks
+	Surplus   int64 `json:"surplus"`         // rows, or copies of rows, that the topic does not have
+	Different int64 `json:"different"`       // rows of a key that are not its last version
+	Offsets   int64 `json:"offsets"`         // positions that the topic does not have
+	BadFiles  int64 `json:"bad_files"`       // files that can't be read, or don't belong to the table
 }
 
 func (r *DatabaseReport) clean() bool {
-	return r.Lost == 0 && r.Surplus == 0 && r.Different == 0 && r.Offsets == 0
+	return r.Lost == 0 && r.Surplus == 0 && r.Different == 0 && r.Offsets == 0 && r.BadFiles == 0
 }
 
 // checkDatabases compares each table with its topic. Rows and positions of a table are read in one
-// snapshot of the database, and the topic up to these positions, so a sink may run meanwhile.
+// snapshot of its target, and the topic up to these positions, so a sink may run meanwhile.
 func (a *audit) checkDatabases(ctx context.Context) error {
 	if len(a.cfg.Databases) == 0 {
 		return nil
@@ -67,21 +70,31 @@ func (a *audit) checkDatabases(ctx context.Context) error {
 	return nil
 }
 
-// snapshot is a database as of one moment.
+// snapshot is a database, or a directory of files, as of one moment.
 type snapshot interface {
 	// positions calls fn with the position of each partition of a sink, and its topic's id.
 	positions(ctx context.Context, sink string, fn func(part int32, next int64, topicID string)) error
 	// rows calls fn with each row of a table as a JSON object, written as side says.
-	rows(ctx context.Context, of DatabaseConfig, fn func(text string) error) error
+	rows(ctx context.Context, of DatabaseConfig, fn func(text string, in rowPlace) error) error
 	side() side
 	close(ctx context.Context)
 }
 
-func (d DatabaseConfig) open(ctx context.Context) (snapshot, error) {
-	if d.Connect == nil {
-		return openSQLite(ctx, d.File)
+// rowPlace is where a snapshot has a row. It is zero in a database.
+type rowPlace struct {
+	of   string // the row can only be one of the topic's rows that belong here
+	old  bool   // the row may be from before the topic's first offset
+	file string
+}
+
+func (c *databaseCheck) open(ctx context.Context) (snapshot, error) {
+	switch {
+	case c.cfg.Files != nil:
+		return c.openFiles()
+	case c.cfg.Connect == nil:
+		return openSQLite(ctx, c.cfg.File)
 	}
-	return openPostgres(ctx, d.Connect)
+	return openPostgres(ctx, c.cfg.Connect)
 }
 
 // rowDigest identifies a row by the canonical text of its values.
@@ -97,7 +110,8 @@ type databaseCheck struct {
 	cfg     DatabaseConfig
 	report  *DatabaseReport
 	refused map[partition]map[int64]bool // offsets of dead letters
-	cut     bool                         // the topic has lost its beginning
+	starts  map[int32]int64              // first offsets of the topic
+	cut     bool                         // the topic has lost its beginning, and rows do not say whether they are of it
 
 	appended map[rowDigest]int   // rows of the topic less those of the table
 	last     map[string]*version // by key
@@ -130,7 +144,7 @@ func (c *databaseCheck) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	database, err := c.cfg.open(ctx)
+	database, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,10 +211,11 @@ func (c *databaseCheck) settledAfter(ctx context.Context, ends *span, next map[i
 
 // bound returns the range of the topic that is delivered.
 func (c *databaseCheck) bound(ends *span, next map[int32]int64) (from, to map[partition]int64) {
-	from, to = make(map[partition]int64), make(map[partition]int64)
+	from, to, c.starts = make(map[partition]int64), make(map[partition]int64), make(map[int32]int64)
 	for p, end := range ends.to {
 		start := ends.from[p]
-		c.cut = c.cut || start > 0
+		c.starts[p.id] = start
+		c.cut = c.cut || start > 0 && c.cfg.Files == nil
 		at := next[p.id]
 		if at > end {
 			c.report.Offsets++
@@ -277,6 +292,9 @@ func (c *databaseCheck) expect(r *kgo.Record) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", at, err)
 	}
+	if c.cfg.Files != nil {
+		text = partitionPlace(r.Partition) + text
+	}
 	c.count(text, 1, at)
 	return nil
 }
@@ -321,14 +339,14 @@ func (c *databaseCheck) canonical(data []byte, columns []int, side side) (string
 
 // compare reads the table.
 func (c *databaseCheck) compare(ctx context.Context, from snapshot) error {
-	return from.rows(ctx, c.cfg, func(text string) error {
-		c.report.Rows++
+	return from.rows(ctx, c.cfg, func(text string, in rowPlace) error {
 		row, err := c.canonical([]byte(text), nil, from.side())
 		if err != nil {
 			return err
 		}
+		c.report.Rows++
 		if len(c.cfg.Key) == 0 {
-			c.count(row, -1, text)
+			c.compareAppended(in, row, text)
 			return nil
 		}
 		key, err := c.canonical([]byte(text), c.cfg.Key, from.side())
@@ -338,6 +356,18 @@ func (c *databaseCheck) compare(ctx context.Context, from snapshot) error {
 		c.compareKey(key, row, text)
 		return nil
 	})
+}
+
+func (c *databaseCheck) compareAppended(in rowPlace, row, text string) {
+	row = in.of + row
+	if in.old && c.appended[rowDigestOf(row)] <= 0 {
+		c.report.NotJudged++
+		return
+	}
+	if in.file != "" {
+		text = in.file + ": " + text
+	}
+	c.count(row, -1, text)
 }
 
 func (c *databaseCheck) compareKey(key, row, text string) {
@@ -373,8 +403,8 @@ func (c *databaseCheck) conclude() {
 			c.audit.report.find("C7", "lost row", "%s lacks the row of %s", c.cfg.Table, v.at)
 		}
 	}
-	for d, n := range c.appended {
-		switch {
+	for _, d := range slices.SortedFunc(maps.Keys(c.appended), func(a, b rowDigest) int { return strings.Compare(c.example[a], c.example[b]) }) {
+		switch n := c.appended[d]; {
 		case n > 0:
 			c.report.Lost += int64(n)
 			c.audit.report.find("C7", "lost row", "%s lacks the row of %s", c.cfg.Table, c.example[d])
@@ -382,22 +412,25 @@ func (c *databaseCheck) conclude() {
 			c.report.NotJudged -= int64(n)
 		default:
 			c.report.Surplus -= int64(n)
-			c.audit.report.find("C7", "surplus row", "%s: %.200s is there %d times too often", c.cfg.Table, c.example[d], -n)
+			c.audit.report.find("C7", "surplus row", "%s: %.300s is there %d times too often", c.cfg.Table, c.example[d], -n)
 		}
 	}
 }
 
 // databases returns C7.
 func (r *Report) databases() Check {
-	c := Check{"C7", "database rows equal the topic's", NotChecked, "no database is configured (--sinks)"}
+	c := Check{"C7", "delivered rows equal the topic's", NotChecked, "no tables of databases or files are configured (--sinks)"}
 	d := r.Databases
 	if d == nil {
 		return c
 	}
-	c.Verdict = verdict(d.Lost, d.Surplus, d.Different, d.Offsets)
+	c.Verdict = verdict(d.Lost, d.Surplus, d.Different, d.Offsets, d.BadFiles)
 	c.Detail = fmt.Sprintf("%d rows of %d tables, from %d records: %d lost, %d surplus, %d different", d.Rows, d.Tables, d.Records, d.Lost, d.Surplus, d.Different)
 	if d.Offsets > 0 {
 		c.Detail += fmt.Sprintf(", %d wrong offsets", d.Offsets)
+	}
+	if d.BadFiles > 0 {
+		c.Detail += fmt.Sprintf(", %d files are unreadable or do not belong", d.BadFiles)
 	}
 	if d.Waiting > 0 {
 		c.Detail += fmt.Sprintf("; %d offsets are not delivered yet", d.Waiting)

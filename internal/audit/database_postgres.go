@@ -50,7 +50,7 @@ func (s *postgresSnapshot) positions(ctx context.Context, sink string, fn func(p
 	return err
 }
 
-func (s *postgresSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(text string) error) error {
+func (s *postgresSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(text string, in rowPlace) error) error {
 	for _, setting := range []string{"TIME ZONE 'UTC'", "extra_float_digits = 1", "bytea_output = hex"} {
 		if _, err := s.tx.Exec(ctx, "SET LOCAL "+setting); err != nil {
 			return err
@@ -69,7 +69,7 @@ func (s *postgresSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(
 		return err
 	}
 	var text string
-	_, err = pgx.ForEachRow(rows, []any{&text}, func() error { return fn(text) })
+	_, err = pgx.ForEachRow(rows, []any{&text}, func() error { return fn(text, rowPlace{}) })
 	return err
 }
 

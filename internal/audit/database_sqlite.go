@@ -58,7 +58,7 @@ func (s *sqliteSnapshot) positions(ctx context.Context, sink string, fn func(par
 	return rows.Err()
 }
 
-func (s *sqliteSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(text string) error) error {
+func (s *sqliteSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(text string, in rowPlace) error) error {
 	var names []string
 	for _, c := range of.Columns {
 		names = append(names, quoteSQLite(c.Field))
@@ -86,7 +86,7 @@ func (s *sqliteSnapshot) rows(ctx context.Context, of DatabaseConfig, fn func(te
 		if err != nil {
 			return err
 		}
-		if err := fn(string(text)); err != nil {
+		if err := fn(string(text), rowPlace{}); err != nil {
 			return err
 		}
 	}

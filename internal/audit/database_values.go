@@ -15,8 +15,9 @@ import (
 
 // ValueType is how the values of a column are compared.
 type ValueType struct {
-	Kind ValueKind
-	Elem *ValueType // of an array
+	Kind   ValueKind
+	Elem   *ValueType       // of an array, or of the values of a map
+	Fields []DatabaseColumn // of a row
 }
 
 // ValueKind is a kind of values.
@@ -35,6 +36,8 @@ const (
 	TimestampValue ValueKind = "timestamp"
 	InstantValue   ValueKind = "instant"
 	ArrayValue     ValueKind = "array"
+	RowValue       ValueKind = "row"
+	MapValue       ValueKind = "map" // with keys that are text
 	JSONValue      ValueKind = "json"
 )
 
@@ -64,11 +67,14 @@ func (t ValueType) canonical(v any, from side) (string, error) {
 		return canonicalFloat(v, t.Kind)
 	case ArrayValue:
 		return t.canonicalArray(v, from)
+	case RowValue, MapValue:
+		return t.canonicalObject(v, from)
 	case JSONValue:
 		return canonicalJSON(v)
 	default:
 		if s, ok := v.(string); ok {
-			return t.canonicalText(s, from)
+			text, err := t.canonicalText(s, from)
+			return "'" + text, err // the text null is not NULL
 		}
 	}
 	return "", fmt.Errorf("%v is no %s", v, t.Kind)
@@ -122,6 +128,35 @@ func (t ValueType) canonicalArray(v any, from side) (string, error) {
 		fmt.Fprintf(&b, "%d:%s,", len(text), text)
 	}
 	return b.String() + "]", nil
+}
+
+// canonicalObject returns the text of a row or a map. Fields that a row leaves out are NULL.
+func (t ValueType) canonicalObject(v any, from side) (string, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return "", fmt.Errorf("%v is no object", v)
+	}
+	fields := t.Fields
+	for key := range object {
+		if t.Kind == RowValue && !slices.ContainsFunc(fields, func(f DatabaseColumn) bool { return f.Field == key }) {
+			return "", fmt.Errorf("the row does not have the field %s", key)
+		}
+	}
+	if t.Kind == MapValue {
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			fields = append(fields, DatabaseColumn{Field: key, Type: *t.Elem})
+		}
+	}
+	var b strings.Builder
+	b.WriteByte('{')
+	for _, f := range fields {
+		text, err := f.Type.canonical(object[f.Field], from)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", f.Field, err)
+		}
+		fmt.Fprintf(&b, "%q:%d:%s,", f.Field, len(text), text)
+	}
+	return b.String() + "}", nil
 }
 
 func canonicalJSON(v any) (string, error) {
