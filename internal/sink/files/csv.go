@@ -11,7 +11,7 @@ import (
 )
 
 // csvFiles writes values as the format json does, without a header, as Flink. NULL is nothing
-// between the commas, and an empty string is a pair of quotes.
+// between the commas, and an empty string, or BYTES of length 0, is a pair of quotes.
 func csvFiles(fields []format.Field) (func(io.Writer, metadata) (encoder, error), error) {
 	c := csvLine{fields: fields, texts: make([]format.Encoder, len(fields))}
 	for i, f := range fields {
@@ -52,7 +52,10 @@ func (c csvLine) encode(dst []byte, cols []*column.Column, row int) ([]byte, err
 			return dst, err
 		}
 		text = bytes.TrimSuffix(bytes.TrimPrefix(text, []byte(`{"":`)), []byte("}"))
-		dst = append(dst, bytes.Trim(text, `"`)...) // such text has no escapes
+		if text = bytes.Trim(text, `"`); len(text) == 0 { // such text has no escapes
+			text = []byte(`""`) // BYTES of length 0, not NULL
+		}
+		dst = append(dst, text...)
 	}
 	return dst, nil
 }

@@ -24,7 +24,7 @@ func TestPartitionedCSV(t *testing.T) {
 	}
 	b := batch(of, 1, 0,
 		[]any{int64(1), "a,\"b\"", true, 1.5, nil, int64(0), "x", "a/b"},
-		[]any{int64(2), "", false, nil, nil, int64(0), nil, "a/b"},
+		[]any{int64(2), "", false, nil, nil, int64(0), "", "a/b"},
 		[]any{nil, nil, nil, nil, nil, nil, nil, nil},
 		[]any{int64(4), "x", nil, nil, nil, int64(0), nil, ""},
 		[]any{int64(5), "x", nil, nil, nil, int64(0), nil, "__DEFAULT_PARTITION__"},
@@ -42,7 +42,7 @@ func TestPartitionedCSV(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "dt=1970-01-01/site=../t-1-00000000000000000006.csv\n7,\"two\nlines\",,,,\n" +
-		"dt=1970-01-01/site=a%2Fb/t-1-00000000000000000000.csv\n1,\"a,\"\"b\"\"\",true,1.5,,eA==\n2,\"\",false,,,\n" +
+		"dt=1970-01-01/site=a%2Fb/t-1-00000000000000000000.csv\n1,\"a,\"\"b\"\"\",true,1.5,,eA==\n2,\"\",false,,,\"\"\n" +
 		"dt=__DEFAULT_PARTITION__/site=__DEFAULT_PARTITION__/t-1-00000000000000000002.csv\n,,,,,\n"
 	if diff := cmp.Diff(want, show(visible(t, dir))); diff != "" {
 		t.Error(diff)
