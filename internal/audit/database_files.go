@@ -27,10 +27,10 @@ type FilesConfig struct {
 // fileSnapshot is the files of a table that were in place at one moment.
 //
 // The sink renames files to their place only after a state that has the offsets after them, and
-// empties the list of files in the state only when all are in place. So with a state, a listing, and
-// the state again, every file that the first state vouches for is in the listing, and every file
-// in the listing is covered by the second state. Files between the two are left out: files never
-// change, so the others are as of the first state however long it takes to read them.
+// empties the list of files in the state only when all are in place. So with a state, a listing,
+// and the state again, every file that the first state vouches for is in the listing, and every
+// file in the listing is covered by the second state. Files between the two are left out: files
+// never change, so the others are as of the first state however long it takes to read them.
 type fileSnapshot struct {
 	*databaseCheck
 	of    *FilesConfig
