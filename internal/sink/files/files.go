@@ -144,7 +144,11 @@ func (t *Target) partitioned() (names []string) {
 
 // checkEmpty refuses files of the table without a state: their rows would be written again.
 func (t *Target) checkEmpty() error {
-	return filepath.WalkDir(t.files.Path, func(path string, d fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(t.files.Path) // WalkDir does not follow a link
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err

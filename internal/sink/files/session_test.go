@@ -212,3 +212,25 @@ func TestCommittedFileIsMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Files without a state are found behind a link too: their rows would be written again.
+func TestPathIsLink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	of := table(t, link, "n BIGINT", "", "'format' = 'json'")
+	target := New("p", of)
+	s, _ := open(t, target, 0)
+	if err := s.Deliver(t.Context(), batch(of, 0, 0, []any{int64(1)}), none); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := os.RemoveAll(filepath.Join(dir, hidden)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.Open(t.Context(), source); !errors.As(err, new(*sink.RefusedError)) {
+		t.Errorf("files without a state: %v", err)
+	}
+}
