@@ -48,12 +48,12 @@ func memoryGroup(t *testing.T) string {
 
 // startInGroup starts weir in a control group, and without one with the memory limit of Go that it
 // would set itself.
-func startInGroup(t *testing.T, group string, args ...string) *weir {
+func startInGroup(t *testing.T, group, binary string, args ...string) *weir {
 	t.Helper()
 	if group == "" {
-		return startWith(t, []string{fmt.Sprintf("GOMEMLIMIT=%d", littleMemory/10*8)}, os.Args[0], args...)
+		return startWith(t, []string{fmt.Sprintf("GOMEMLIMIT=%d", littleMemory/10*8)}, binary, args...)
 	}
-	return startWith(t, []string{"GOMEMLIMIT="}, "/bin/sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), os.Args[0]}, args...)...)
+	return startWith(t, []string{"GOMEMLIMIT="}, "/bin/sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), binary}, args...)...)
 }
 
 // peak returns the largest resident memory of a process so far, in bytes.
@@ -80,7 +80,7 @@ func (p *weir) peak() int64 {
 func TestBombsInLittleMemory(t *testing.T) {
 	group := memoryGroup(t)
 	data := filepath.Join(t.TempDir(), "data")
-	up := startInGroup(t, group, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=1000", "--profile=edge", "--console-listen=127.0.0.1:0", "--admin-listen=none")
+	up := startInGroup(t, group, buildWeir(t), "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=1000", "--profile=edge", "--console-listen=127.0.0.1:0", "--admin-listen=none")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(up.errOut.String())

@@ -27,16 +27,12 @@ import (
 
 var consoleAt = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 
-// startConsole starts weir up with a console and returns its address. It builds weir without the
-// race detector, with which the broker would not keep up with 10,000 devices.
+// startConsole starts weir up with a console and returns its address. With the race detector, the
+// broker would not keep up with 10,000 devices.
 func startConsole(t *testing.T, args ...string) (url, brokerAddr string) {
 	t.Helper()
 	args = append([]string{"up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"}, args...)
-	binary := filepath.Join(t.TempDir(), "weir")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // name generated here
-		t.Fatalf("build weir: %v\n%s", err, out)
-	}
-	up := startBinary(t, binary, args...)
+	up := startBinary(t, buildWeir(t), args...)
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if url = consoleAt.FindString(up.errOut.String()); url == "" {
 			continue

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -61,6 +62,17 @@ func startIn(t *testing.T, dir string, args ...string) *weir {
 func startBinary(t *testing.T, binary string, args ...string) *weir {
 	t.Helper()
 	return startWith(t, nil, binary, args...)
+}
+
+// buildWeir builds weir as users have it, without the race detector, which takes a multiple of its
+// time and memory.
+func buildWeir(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "weir")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // name generated here
+		t.Fatalf("build weir: %v\n%s", err, out)
+	}
+	return binary
 }
 
 // startWith is like startBinary, with more environment variables.
