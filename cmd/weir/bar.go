@@ -51,6 +51,15 @@ func (b *bar) resume(earlier int64) {
 	}
 }
 
+// line prints a line above the bar.
+func (b *bar) line(format string, args ...any) {
+	w := b.w
+	if b.progress != nil {
+		w = b.progress
+	}
+	fmt.Fprintf(w, format+"\n", args...)
+}
+
 func (b *bar) commit(c produce.Commit) {
 	b.sent += int64(c.Readings)
 	if b.bar == nil {

@@ -13,6 +13,7 @@ import (
 	"weir.example/weir/internal/produce"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/site"
+	"weir.example/weir/internal/source/directory"
 	"weir.example/weir/internal/source/file"
 	"weir.example/weir/internal/source/fleet"
 )
@@ -27,6 +28,7 @@ type produceCommand struct {
 	stop     stopFlag
 	fleet    fleet.Config
 	file     fileFlags
+	watch    watchFlags
 	format   formatFlags
 	config   produce.Config // from flags; run fills in the rest
 	name     string
@@ -37,21 +39,26 @@ type produceCommand struct {
 	site    site.Site
 	subject registry.Strategy
 	source  produce.Source
-	opened  *file.File // nil for a simulated fleet
+	opened  *file.File     // nil unless one file is sent
+	watched *directory.Dir // nil unless a directory is watched
+	bar     *bar           // of run
 }
 
 func newProduce() *cobra.Command {
 	var p produceCommand
 	cmd := &cobra.Command{
 		Use:   "produce",
-		Short: "Send readings of a simulated fleet or of a file, in transactions",
+		Short: "Send readings of a simulated fleet, a file or a directory of files, in transactions",
 		Long: `Sends readings to the topic sensor_data_tx, or to that of --topic. The position of the source is committed in the same
 transaction: after a crash, the same command resumes where the last commit ended, without gaps or duplicates. Rows of a file
-that are not valid readings go to the dead letters in the same transaction, with their bytes and the reason.`,
+that are not valid readings go to the dead letters in the same transaction, with their bytes and the reason.
+
+A directory is watched until the command is stopped. Each of its files is sent once, by its name and its content.`,
 		Example: `  weir produce --count 100000 --devices 1000
   weir produce --rate 5000 --outages 0.1 --repeats 0.05
   weir produce --file readings.csv.gz
   weir produce --file export.csv --dry-run
+  weir produce --watch incoming/
   weir produce --format avro-confluent --registry http://127.0.0.1:8081
   weir produce --file log.ndjson --device-column host --ts-column when --value-columns temp,load`,
 		Args: noArgs,
@@ -64,6 +71,9 @@ that are not valid readings go to the dead letters in the same transaction, with
 			}
 			if p.opened != nil {
 				defer p.opened.Close()
+			}
+			if p.watched != nil {
+				defer p.watched.Close()
 			}
 			if p.file.dry {
 				return p.file.dryRun(cmd, p.opened, p.asJSON)
@@ -89,10 +99,11 @@ func (p *produceCommand) add(cmd *cobra.Command) {
 	p.traces.add(cmd)
 	addFleetFlags(cmd, &p.fleet)
 	p.file.add(cmd)
+	p.watch.add(cmd)
 	f, c := cmd.Flags(), &p.config
 	f.Int64Var(&p.fleet.Count, "count", 0, "total number of readings of the simulated fleet, earlier runs included; 0 for no limit")
 	f.StringVar(&p.start, "start", "", "event time of the first simulated reading, RFC 3339 (default: now, and readings follow the clock)")
-	f.StringVar(&p.name, "name", "", "name of the source; its position is stored under this name (default: from the file, or from the seed)")
+	f.StringVar(&p.name, "name", "", "name of the source; its position is stored under this name (default: from the file, the directory or the seed)")
 	f.Float64Var(&c.Rate, "rate", 0, "readings per second; 0 for as fast as possible")
 	f.DurationVar(&c.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
 	f.DurationVar(&c.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead producer")
@@ -104,6 +115,9 @@ func (p *produceCommand) add(cmd *cobra.Command) {
 	p.out.add(cmd)
 	cmd.MarkFlagsMutuallyExclusive("file", "count")
 	cmd.MarkFlagsMutuallyExclusive("file", "start")
+	for _, other := range []string{"file", "count", "start", "dry-run"} {
+		cmd.MarkFlagsMutuallyExclusive("watch", other)
+	}
 }
 
 // parse checks the flags that need neither the source nor a broker.
@@ -121,9 +135,14 @@ func (p *produceCommand) parse() (err error) {
 	return err
 }
 
-// open opens the source: the file if one is given, or else the simulated fleet.
+// open opens the source: the file or directory if one is given, or else the simulated fleet.
 func (p *produceCommand) open(cmd *cobra.Command) (err error) {
-	if p.file.config.Path == "" {
+	if err := p.watch.validate(cmd.Flags()); err != nil {
+		return err
+	}
+	if p.watch.config.Dir != "" {
+		err = p.openWatch(cmd.Flags())
+	} else if p.file.config.Path == "" {
 		p.source, err = p.openFleet()
 	} else if p.opened, err = p.file.open(cmd.Flags(), p.name); err == nil {
 		p.source = p.opened
@@ -184,41 +203,42 @@ func (p *produceCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.
 	if err := at.Observe(admin.Registry); err != nil {
 		return err
 	}
-	bar := newBar(cmd.ErrOrStderr(), p.source, p.opened != nil)
+	p.bar = newBar(cmd.ErrOrStderr(), p.source, p.opened != nil)
 	cfg.Broker, cfg.Logger, cfg.StopTimeout = admin.Broker(at.Broker), log, p.stop.limit()
 	cfg.Topic, cfg.DLQ, cfg.Progress = p.site.Readings(), p.site.DeadLetters(), p.site.Progress()
-	cfg.OnCommit, cfg.OnResume = bar.commit, bar.resume
+	cfg.OnCommit, cfg.OnResume = p.committed, p.bar.resume
 	cfg = admin.Producer(cfg, p.source)
 	result, err := produce.Run(ctx, cfg, p.source)
-	bar.stop()
+	p.bar.stop()
 	if err != nil {
 		return err
 	}
-	err = writeSent(cmd, result, p.source.Name(), p.opened, p.asJSON)
-	if err == nil && ctx.Err() != nil {
+	stopped := ctx.Err() != nil
+	err = p.writeSent(cmd, result, stopped)
+	if err == nil && stopped {
 		return errInterrupted
 	}
 	return err
 }
 
 // writeSent reports what was sent and, for a file, what was not.
-func writeSent(cmd *cobra.Command, result produce.Result, name string, sent *file.File, asJSON bool) error {
+func (p *produceCommand) writeSent(cmd *cobra.Command, result produce.Result, stopped bool) error {
 	switch {
-	case asJSON && sent != nil:
-		return writeJSON(cmd.OutOrStdout(), producedFile{result, leftOutOf(sent)})
-	case asJSON:
+	case p.asJSON && p.opened != nil:
+		return writeJSON(cmd.OutOrStdout(), producedFile{result, leftOutOf(p.opened)})
+	case p.asJSON:
 		return writeJSON(cmd.OutOrStdout(), result)
 	}
-	if err := writeProduced(cmd, result, name); err != nil || sent == nil {
+	if err := writeProduced(cmd, result, p.source.Name(), stopped); err != nil || p.opened == nil {
 		return err
 	}
-	left := leftOutOf(sent)
+	left := leftOutOf(p.opened)
 	return left.write(cmd.OutOrStdout())
 }
 
-func writeProduced(cmd *cobra.Command, r produce.Result, name string) error {
+func writeProduced(cmd *cobra.Command, r produce.Result, name string, stopped bool) error {
 	w := cmd.OutOrStdout()
-	if r.Readings == 0 && r.DeadLetters == 0 && r.Earlier > 0 {
+	if !stopped && r.Readings == 0 && r.DeadLetters == 0 && r.Earlier > 0 {
 		// --count includes earlier runs, so that the same command completes a run that was killed.
 		_, err := fmt.Fprintf(w, "nothing to send: earlier runs of source %s have committed all %s readings (to send them again as a new source, change --name)\n",
 			name, count(r.Earlier))

@@ -30,6 +30,7 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 	flags, c := cmd.Flags(), &f.config
 	flags.StringVar(&c.Path, "file", "", "file to send instead of a simulated fleet: CSV, NDJSON or a JSON array, optionally gzipped")
 	flags.StringVar(&c.Format, "file-format", "", "csv, ndjson or json (default: from the file's name and content)")
+	flags.StringVar(&c.Encoding, "file-encoding", "auto", "auto (UTF-16 with a byte order mark, or else UTF-8), utf-8, utf-16le, utf-16be, latin1 or windows-1252")
 	flags.StringVar(&c.Delimiter, "delimiter", "", "delimiter of CSV: one character, or tab (default: inferred from the first rows)")
 	flags.StringVar(&c.Decimal, "decimal", "", "decimal separator of CSV: . or , (default: inferred from the first rows)")
 	flags.StringVar(&c.DeviceColumn, "device-column", "", "column of the device id")
@@ -49,21 +50,30 @@ func (f *fileFlags) add(cmd *cobra.Command) {
 
 // open opens the file under a source's name.
 func (f *fileFlags) open(flags *pflag.FlagSet, name string) (*file.File, error) {
-	c := f.config
-	c.Name, c.Units = name, f.units
-	var err error
+	c, err := f.read(flags)
+	if err != nil {
+		return nil, err
+	}
+	c.Name = name
+	return file.Open(c)
+}
+
+// read returns how a file is read.
+func (f *fileFlags) read(flags *pflag.FlagSet) (c file.Config, err error) {
+	c = f.config
+	c.Units = f.units
 	if c.Location, err = expr.ParseZone(f.location); err != nil {
-		return nil, usage(fmt.Errorf("--ts-zone: %w", err))
+		return c, usage(fmt.Errorf("--ts-zone: %w", err))
 	}
 	if c.Years, err = parseYears(f.years); err != nil {
-		return nil, usage(fmt.Errorf("--ts-years: %w", err))
+		return c, usage(fmt.Errorf("--ts-years: %w", err))
 	}
 	for _, named := range []string{"device", "device-column", "ts-column", "sensor-column", "delimiter"} {
 		if flags.Changed(named) && flags.Lookup(named).Value.String() == "" {
-			return nil, usage(fmt.Errorf("--%s is empty", named))
+			return c, usage(fmt.Errorf("--%s is empty", named))
 		}
 	}
-	return file.Open(c)
+	return c, nil
 }
 
 func parseYears(text string) (years [2]int, err error) {
@@ -97,9 +107,8 @@ func leftOutOf(f *file.File) leftOut {
 	return l
 }
 
-// write reports what was not sent, if anything.
-func (l *leftOut) write(w io.Writer) error {
-	var lines []string
+// lines lists what was not sent.
+func (l *leftOut) lines() (lines []string) {
 	for i, u := range l.Unused {
 		const most = 20
 		if i == most {
@@ -121,6 +130,12 @@ func (l *leftOut) write(w io.Writer) error {
 	if len(l.Absent) > 0 {
 		lines = append(lines, "value columns not found in any row: "+strings.Join(l.Absent, ", "))
 	}
+	return lines
+}
+
+// write reports what was not sent, if anything.
+func (l *leftOut) write(w io.Writer) error {
+	lines := l.lines()
 	if len(lines) == 0 {
 		return nil
 	}

@@ -25,6 +25,7 @@ type chunk struct {
 	records     []kgo.Record   // of readings, in order
 	deadLetters []*kgo.Record  // dead letters
 	messages    []*kgo.Record  // for topics of their own
+	facts       []*kgo.Record  // of the source, for the topic of the positions
 	causes      map[string]int // of the dead letters; nil if there are none
 	bytes       int            // of the keys and values of the readings
 	position    []byte
@@ -159,6 +160,10 @@ func (f *feed) encode(items []source.Item) *chunk {
 		it := &items[i]
 		if it.Message != nil {
 			f.addMessage(c, it.Message)
+			continue
+		}
+		if it.Fact != nil {
+			c.facts = append(c.facts, &kgo.Record{Topic: f.cfg.Progress, Key: []byte(factKeys(f.src.Name()) + it.Fact.Key), Value: it.Fact.Value})
 			continue
 		}
 		if it.Err == nil {

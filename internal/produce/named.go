@@ -16,3 +16,10 @@ type named struct {
 
 // Name implements Source.
 func (n *named) Name() string { return n.name }
+
+// Recall implements Keeper.
+func (n *named) Recall(facts map[string][]byte) {
+	if k, ok := n.Source.(Keeper); ok {
+		k.Recall(facts)
+	}
+}

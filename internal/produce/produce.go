@@ -47,6 +47,14 @@ type Source interface {
 	Progress() (done, total int64)
 }
 
+// Keeper is a source whose items include facts. Facts keep the position small where the source has
+// to remember more than a place, such as the files of a directory that were sent.
+type Keeper interface {
+	// Recall is called before each Seek with all facts that are committed, by key. The source owns
+	// the map.
+	Recall(facts map[string][]byte)
+}
+
 // Config configures a producer.
 type Config struct {
 	Broker broker.Config

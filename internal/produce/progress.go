@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -19,12 +20,23 @@ type progress struct {
 
 func progressKey(name string) string { return "source/" + name }
 
-// readProgress returns the last committed progress of a source, or nil. The caller must have
-// acquired the source's transactional id, so that no other producer can commit.
-func readProgress(ctx context.Context, c broker.Config, topic, name string) (*progress, error) {
-	var last *progress
-	key := progressKey(name)
-	err := broker.ReadAll(ctx, c, topic, nil, func(r *kgo.Record) error {
+// factKeys is the beginning of the keys of a source's facts in the progress topic. The NUL keeps
+// them apart from those of a source whose name begins with this one's.
+func factKeys(name string) string { return "fact/" + name + "\x00" }
+
+// readProgress returns the last committed progress of a source, or nil, and its facts. The caller
+// must have acquired the source's transactional id, so that no other producer can commit.
+func readProgress(ctx context.Context, c broker.Config, topic, name string) (last *progress, facts map[string][]byte, err error) {
+	key, prefix := progressKey(name), factKeys(name)
+	facts = make(map[string][]byte)
+	err = broker.ReadAll(ctx, c, topic, nil, func(r *kgo.Record) error {
+		if fact, ok := strings.CutPrefix(string(r.Key), prefix); ok {
+			facts[fact] = r.Value
+			if r.Value == nil {
+				delete(facts, fact)
+			}
+			return nil
+		}
 		if string(r.Key) != key {
 			return nil
 		}
@@ -38,7 +50,7 @@ func readProgress(ctx context.Context, c broker.Config, topic, name string) (*pr
 		}
 		return nil
 	})
-	return last, err
+	return last, facts, err
 }
 
 func (p *progress) record(topic, name string) (*kgo.Record, error) {

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -195,6 +197,79 @@ func TestScriptCommitWithoutReadings(t *testing.T) {
 				if n != want {
 					t.Errorf("%d records of %s are committed, want %d", n, topic, want)
 				}
+			}
+		})
+	}
+}
+
+// factual is a source with a fact after every tenth reading.
+type factual struct {
+	sized
+	due      bool
+	recalled []map[string][]byte
+}
+
+func (f *factual) Recall(facts map[string][]byte) { f.recalled = append(f.recalled, facts) }
+
+func (f *factual) Position() []byte { return fmt.Appendf(nil, "[%d,%t]", f.at, f.due) }
+
+func (f *factual) Seek(p []byte) error { return json.Unmarshal(p, &[]any{&f.at, &f.due}) }
+
+func (f *factual) Next(dst []source.Item) (int, error) {
+	if f.due {
+		f.due = false
+		dst[0] = source.Item{Fact: &source.Fact{Key: fmt.Sprint("f", f.at%20), Value: fmt.Append(nil, f.at)}}
+		return 1, nil
+	}
+	if f.at == f.total {
+		return 0, io.EOF
+	}
+	n, err := f.sized.Next(dst[:min(10, len(dst))])
+	f.due = true
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// Facts are committed or not together with the readings of their transaction. A source recalls all
+// that are committed, the last one for each key, and none of another source.
+func TestScriptFacts(t *testing.T) {
+	for name, committed := range map[string]bool{"committed": true, "not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := txtest.New(t, kfake.SeedTopics(2, "readings", "dlq"), kfake.SeedTopics(1, "progress"))
+			send := func(src produce.Source) error {
+				_, err := produce.Run(t.Context(), produce.Config{
+					Broker: b.Config("produce"), Topic: "readings", DLQ: "dlq", Progress: "progress", MaxRecords: 30, TransactionTimeout: 2 * time.Second,
+				}, src)
+				return err
+			}
+			if err := send(produce.Named(&factual{sized: sized{total: 10, large: 1}}, "sized2")); err != nil {
+				t.Fatal(err)
+			}
+			commit := b.Hold(txtest.Commit(scriptID))
+			f := &factual{sized: sized{total: 30, large: 1}}
+			done := make(chan error, 1)
+			go func() { done <- send(f) }()
+			commit.Await()
+			if committed {
+				commit.DoAndAnswer(kerr.UnknownServerError)
+			} else {
+				commit.Answer(kerr.UnknownServerError)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			first := &factual{sized: sized{total: 30, large: 1}}
+			if err := send(first); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(f.recalled); n < 2 || len(f.recalled[0]) != 0 || (len(f.recalled[1]) > 0) != committed {
+				t.Errorf("%d recalls: %s", n, f.recalled)
+			}
+			if diff := cmp.Diff(map[string][]byte{"f10": []byte("30"), "f0": []byte("20")}, first.recalled[0]); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}

@@ -111,7 +111,7 @@ func (s *session) checkTopics(ctx context.Context) error {
 }
 
 func (s *session) resume(ctx context.Context) error {
-	last, err := readProgress(ctx, s.p.cfg.Broker, s.p.cfg.Progress, s.p.src.Name())
+	last, facts, err := readProgress(ctx, s.p.cfg.Broker, s.p.cfg.Progress, s.p.src.Name())
 	if err != nil {
 		return fmt.Errorf("look up the position of source %s: %w", s.p.src.Name(), err)
 	}
@@ -128,6 +128,9 @@ func (s *session) resume(ctx context.Context) error {
 	s.earlier = last.Readings
 	if err := s.p.settle(last); err != nil {
 		return err
+	}
+	if k, ok := s.p.src.(Keeper); ok {
+		k.Recall(facts)
 	}
 	if err := s.p.src.Seek(last.Position); err != nil {
 		return &sourceError{fmt.Errorf("resume source %s: %w", s.p.src.Name(), err)}
@@ -284,6 +287,9 @@ func (s *session) write(ctx context.Context, c *chunk, writes *broker.Writes) {
 		writes.Produce(ctx, r)
 	}
 	for _, r := range c.deadLetters {
+		writes.Produce(ctx, r)
+	}
+	for _, r := range c.facts {
 		writes.Produce(ctx, r)
 	}
 }

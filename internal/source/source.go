@@ -1,5 +1,5 @@
-// Package source defines replayable sources of readings. Package fleet simulates devices; package
-// file reads CSV and JSON files.
+// Package source defines replayable sources of readings. Package fleet simulates devices, package
+// file reads CSV and JSON files, and package directory the files of a directory.
 //
 // A source returns the same items in the same order in every run. Position identifies the next
 // item, and Seek resumes exactly there, so a producer that commits the position in the same
@@ -34,6 +34,14 @@ type Item struct {
 	Origin []Attribute
 
 	Message *Message // instead of a reading, unless it is nil
+	Fact    *Fact    // instead of a reading, unless it is nil
+}
+
+// Fact is what a source keeps beside its position, in the same transaction, for as long as the
+// topic of the positions exists. A later fact replaces an earlier one with the same key.
+type Fact struct {
+	Key   string
+	Value []byte
 }
 
 // Message is a message that a device sent, which is kept as it is in a topic of its own.

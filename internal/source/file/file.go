@@ -37,9 +37,12 @@ import (
 
 // Config names a file and the roles of its columns. Columns that are not named are inferred.
 type Config struct {
-	Path   string // CSV with a header row, NDJSON or a JSON array; optionally gzip, and UTF-16 with a byte order mark
-	Format string // csv, ndjson or json; default inferred from the file's first byte and its name
-	Name   string // of the source; default "file:" and the base name
+	Path     string   // CSV with a header row, NDJSON or a JSON array; optionally gzip
+	Root     *os.Root // directory of the file, in which Path's base name is opened; links must not leave it. Default none
+	Digest   bool     // compute File.Sum
+	Encoding string   // auto, utf-8, utf-16le, utf-16be, latin1 or windows-1252; default auto: UTF-16 with a byte order mark, or else UTF-8
+	Format   string   // csv, ndjson or json; default inferred from the file's first byte and its name
+	Name     string   // of the source; default "file:" and the base name
 
 	Delimiter string // of CSV: one character, or tab; default inferred from the first rows
 	Decimal   string // decimal sign of CSV: . or , (the other may then separate thousands); default inferred from the numbers
@@ -54,13 +57,17 @@ type Config struct {
 	SensorColumn string         // for files with one reading per row: the sensor of the value column
 	UnitColumn   string
 	SeqColumn    string            // default: the readings of a device are numbered in file order
-	BootColumn   string            // default: the base name without extensions
+	BootColumn   string            // default: Boot for all rows
+	Boot         string            // default: the base name without extensions
 	Units        map[string]string // of value columns, by column name
 }
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = "file:" + filepath.Base(c.Path)
+	}
+	if c.Boot == "" {
+		c.Boot, _, _ = strings.Cut(filepath.Base(c.Path), ".")
 	}
 	if c.Location == nil {
 		c.Location = time.UTC
@@ -77,9 +84,15 @@ func (c Config) Validate() error {
 		return errors.New("standard input cannot be replayed after a crash: write it to a file first")
 	case c.DeviceColumn != "" && c.DeviceName != "":
 		return errors.New("--device-column names a column, --device the file's only device: choose one")
+	case c.Encoding != "" && c.Encoding != "auto" && c.Encoding != "utf-8" && encodings[c.Encoding] == nil:
+		return fmt.Errorf("unknown encoding %q: choose auto, utf-8, utf-16le, utf-16be, latin1 or windows-1252", c.Encoding)
 	}
 	return nil
 }
+
+// ErrNoRows is the error of a file that is empty or has only a header, with the columns that it
+// needs.
+var ErrNoRows = errors.New("there are no rows")
 
 // File is a file of readings. The caller must close it.
 type File struct {
@@ -91,6 +104,7 @@ type File struct {
 	boot      string // of rows without a boot id
 
 	read      *counter // bytes of the file read so far
+	decoded   bool     // from an encoding other than UTF-8
 	format    string   // csv or json
 	delimiter byte
 	rows      rowReader
@@ -116,8 +130,7 @@ func Open(cfg Config) (*File, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	stem, _, _ := strings.Cut(filepath.Base(cfg.Path), ".")
-	f := &File{requested: cfg, boot: stem}
+	f := &File{requested: cfg, boot: cfg.Boot}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -126,7 +139,13 @@ func Open(cfg Config) (*File, error) {
 
 // open reads the file from its start.
 func (f *File) open() error {
-	file, err := os.Open(f.requested.Path)
+	var file *os.File
+	var err error
+	if root := f.requested.Root; root != nil {
+		file, err = root.Open(filepath.Base(f.requested.Path))
+	} else {
+		file, err = os.Open(f.requested.Path)
+	}
 	if err != nil {
 		return fmt.Errorf("open readings: %w", err)
 	}
@@ -145,11 +164,12 @@ func (f *File) start(file *os.File) error {
 		return errors.New("is a directory, not a file of readings")
 	}
 	f.cfg = f.requested
-	f.file, f.size, f.read = file, info.Size(), &counter{r: file}
-	content, err := text(f.read)
+	f.file, f.size, f.read = file, info.Size(), newCounter(file, f.cfg.Digest)
+	content, decoded, err := text(f.read, f.cfg.Encoding)
 	if err != nil {
 		return err
 	}
+	f.decoded = decoded
 	head, err := content.Peek(headBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -159,7 +179,7 @@ func (f *File) start(file *os.File) error {
 	f.head = hex.EncodeToString(sum[:8])
 	first := bytes.TrimLeft(head, " \t\r\n")
 	if len(first) == 0 {
-		return errors.New("the file is empty")
+		return fmt.Errorf("the file is empty: %w", ErrNoRows)
 	}
 	if err := f.setFormat(first[0], head); err != nil {
 		return err
@@ -207,8 +227,35 @@ func (f *File) newRows(content *bufio.Reader, keys []string) (rowReader, error) 
 	return newCSV(newLines(content), f.delimiter)
 }
 
+// AtEnd reports whether Next has returned the last item of the file.
+func (f *File) AtEnd() bool {
+	for f.passed == len(f.ready) {
+		if !f.more() {
+			return errors.Is(f.ended, io.EOF)
+		}
+	}
+	return false
+}
+
+// Sum reads the rest of the file and returns the SHA-256 of all its bytes, as they were read. It
+// needs Config.Digest.
+func (f *File) Sum() ([sha256.Size]byte, error) {
+	_, err := io.Copy(io.Discard, f.read)
+	return [sha256.Size]byte(f.read.sum.Sum(nil)), err
+}
+
+// Stat describes the file that is open, which its path may no longer name.
+func (f *File) Stat() (os.FileInfo, error) { return f.file.Stat() }
+
+// Numbered reports whether Weir numbers the readings of a boot id that a column has: files with the
+// same boot id then have equal numbers.
+func (f *File) Numbered() bool { return f.columns.boot >= 0 && f.columns.seq < 0 }
+
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
+
+// Path returns the path under which the file was opened.
+func (f *File) Path() string { return f.requested.Path }
 
 // Name implements the producer's Source.
 func (f *File) Name() string { return f.requested.Name }

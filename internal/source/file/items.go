@@ -31,6 +31,8 @@ func (e *RowError) Error() string {
 // Unwrap returns the reason.
 func (e *RowError) Unwrap() error { return e.Err }
 
+var errUndecodable = errors.New("a character is invalid in the file's encoding")
+
 // row is a row of the file, split into cells in the order of the header.
 type row struct {
 	line  int64    // its first line
@@ -75,6 +77,10 @@ func (f *File) take(r *row) {
 	}
 	if r.err != nil {
 		bad("", r.err)
+		return
+	}
+	if f.decoded && bytes.Contains(r.raw, []byte("\ufffd")) {
+		bad("", errUndecodable)
 		return
 	}
 	base, column, err := f.base(r)

@@ -46,15 +46,42 @@ func (f *File) takeSample(head []byte, whole bool) (*sample, error) {
 		s.rows = s.rows[:len(s.rows)-1]
 	}
 	s.names = slices.Clone(rows.names())
+	if err := f.checkHeader(s.names); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(s.rows) == 0 && !whole:
 		return nil, fmt.Errorf("no complete row in the first %d bytes", headBytes)
 	case len(s.rows) == 0 && s.first == nil:
-		return nil, errors.New("there are no rows after the header")
+		return nil, f.noRows(s.names)
 	case len(s.rows) == 0:
 		return nil, s.first
 	}
 	return s, nil
+}
+
+// checkHeader returns an error for a column of CSV whose name could not be decoded.
+func (f *File) checkHeader(names []string) error {
+	if !f.decoded || f.isJSON() {
+		return nil // a JSON object with such a key is a dead letter
+	}
+	for i, name := range names {
+		if strings.Contains(name, "\ufffd") {
+			return fmt.Errorf("the header of column %d: %w", i+1, errUndecodable)
+		}
+	}
+	return nil
+}
+
+// noRows returns the error of a file without rows. A first line that does not name the columns is
+// not a header but could be a row.
+func (f *File) noRows(names []string) error {
+	if len(names) > 0 {
+		if _, err := decideColumns(&f.cfg, names); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w after the header", ErrNoRows)
 }
 
 // cells returns the cells of a column that are not empty.

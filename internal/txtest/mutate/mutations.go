@@ -80,6 +80,18 @@ var mutations = []mutation{
 	{"a producer reads its source on from where it was, not from the position", "internal/produce/session.go", "", [][2]string{
 		{"s.p.src.Seek(last.Position)", "s.p.src.Seek(s.p.src.Position())"},
 	}},
+	{"a source's facts are not written", "internal/produce/session.go", "Facts", [][2]string{
+		{"for _, r := range c.facts {", "for _, r := range c.facts[:0] {"},
+	}},
+	{"a source's facts are not recalled", "internal/produce/session.go", "Facts", [][2]string{
+		{"k.Recall(facts)", "clear(facts)\n\t\tk.Recall(facts)"},
+	}},
+	{"a file of a directory is read on from its beginning", "internal/source/directory/position.go", "", [][2]string{
+		{"if err := c.file.Seek(p.At); err != nil {", "if err := error(nil); err != nil {"},
+	}},
+	{"files of a directory that were sent are forgotten", "internal/source/directory/position.go", "", [][2]string{
+		{"d.sent[name] = string(hash)", "_, _ = name, hash"},
+	}},
 	{"alerts are sent before they are committed", "internal/alert/session.go", "", [][2]string{
 		{"if known {", "if known || err == nil {"},
 	}},
