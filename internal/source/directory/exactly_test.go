@@ -216,6 +216,19 @@ func TestExactlyOnceOverRestarts(t *testing.T) {
 	s.exactly(files)
 }
 
+// A new producer knows the files that earlier ones have sent.
+func TestScriptFilesRemembered(t *testing.T) {
+	b := txtest.New(t, topics...)
+	s := newSending(t, b.Config("produce"))
+	for i, name := range []string{"b.csv", "a.csv", "c.csv"} {
+		s.add(name, i, i+10)
+		if err := s.run(t.Context(), int64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+		s.exactly(i + 1)
+	}
+}
+
 // The outcome of the commit that completes a file is unknown: the log decides, about the readings
 // and the file alike.
 func TestScriptUnknownCommit(t *testing.T) {

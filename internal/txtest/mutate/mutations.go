@@ -86,10 +86,10 @@ var mutations = []mutation{
 	{"a source's facts are not recalled", "internal/produce/session.go", "Facts", [][2]string{
 		{"k.Recall(facts)", "clear(facts)\n\t\tk.Recall(facts)"},
 	}},
-	{"a file of a directory is read on from its beginning", "internal/source/directory/position.go", "", [][2]string{
+	{"a file of a directory is read on from its beginning", "internal/source/directory/position.go", "UnknownCommit", [][2]string{
 		{"if err := c.file.Seek(p.At); err != nil {", "if err := error(nil); err != nil {"},
 	}},
-	{"files of a directory that were sent are forgotten", "internal/source/directory/position.go", "", [][2]string{
+	{"files of a directory that were sent are forgotten", "internal/source/directory/position.go", "FilesRemembered", [][2]string{
 		{"d.sent[name] = string(hash)", "_, _ = name, hash"},
 	}},
 	{"alerts are sent before they are committed", "internal/alert/session.go", "", [][2]string{
