@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path"
@@ -29,7 +30,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) != "" {
 		os.Exit(run(context.Background()))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.RemoveAll(built.dir)
+	os.Exit(code)
 }
 
 // weir is a running weir process.
@@ -68,11 +71,25 @@ func startBinary(t *testing.T, binary string, args ...string) *weir {
 // time and memory.
 func buildWeir(t *testing.T) (binary string) {
 	t.Helper()
-	binary = filepath.Join(t.TempDir(), "weir")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput(); err != nil { //nolint:gosec // name generated here
-		t.Fatalf("build weir: %v\n%s", err, out)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "weir-test"); built.err != nil {
+			return
+		}
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(built.dir, "weir"), ".").CombinedOutput(); err != nil { //nolint:gosec // name generated here
+			built.err = fmt.Errorf("build weir: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
 	}
-	return binary
+	return filepath.Join(built.dir, "weir")
+}
+
+// built is the directory of the binary that the tests share.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
 }
 
 // startWith is like startBinary, with more environment variables.

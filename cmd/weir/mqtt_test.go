@@ -286,7 +286,7 @@ func TestUpWithMQTT(t *testing.T) {
 func TestIdleConnections(t *testing.T) {
 	clients := longtest.Size(300, 1000, 10_000)
 	dir := filepath.Join(t.TempDir(), "data")
-	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-fleet", "--mqtt", ":0")
+	p := startBinary(t, buildWeir(t), "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-fleet", "--mqtt", ":0")
 	waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
 	address := strings.TrimPrefix(acceptingMQTT.FindString(p.errOut.String()), "mqtt://")
 	before := resident(t, p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
@@ -80,11 +82,13 @@ func (p *pipeline) patience(err error) time.Duration {
 	var others *runningError
 	var moving *moveError
 	switch {
+	case errors.As(err, new(*broker.UnreachableError)): // no broker answers: the address may be wrong
+		return 0
 	case errors.As(err, &others):
 		return p.cfg.SessionTimeout + leaveTime // a killed process remains a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // not all brokers know a new topic immediately
-	case kerr.IsRetriable(err), errors.As(err, &moving), errors.Is(err, errPlanChanged):
+	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err), errors.As(err, new(*net.OpError)), errors.As(err, &moving), errors.Is(err, errPlanChanged):
 		return max(p.cfg.TransactionTimeout, coordinatorTime)
 	}
 	return 0
