@@ -50,14 +50,6 @@ func TestUpRunsHealthyPipelinesDespiteOthers(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	healthy, waits := copyPipeline(t, "healthy", "sensor_data_tx", "healthy_out"), copyPipeline(t, "waits", "not_yet", "waits_out")
 	fails := counting(t, "COUNT(*)")
-	must(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--for=2s", "--pipeline="+fails)
-	fails = counting(t, "MAX(seq)") // incompatible with the existing state
-	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+healthy, "--pipeline="+waits, "--pipeline="+fails)
-	logged := func(text string) func() bool {
-		return func() bool { return strings.Contains(up.errOut.String(), text) }
-	}
-	waitFor(t, "a topic to be missing", logged("pipeline is waiting for a topic"))
-	waitFor(t, "a pipeline to fail", logged("pipeline failed"))
 	rows := func(topic string) int {
 		code, stdout, _ := do(t, "tail", topic, "--from-start", "--until-end", "--data-dir="+data)
 		if code != exitOK {
@@ -65,6 +57,19 @@ func TestUpRunsHealthyPipelinesDespiteOthers(t *testing.T) {
 		}
 		return strings.Count(stdout, "\n")
 	}
+	before := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+fails)
+	waitFor(t, "state", func() bool { return rows("figures") > 0 })
+	before.signal(syscall.SIGTERM)
+	if code := before.wait(30 * time.Second); code != exitOK {
+		t.Fatalf("exit %d: %s", code, before.errOut.String())
+	}
+	fails = counting(t, "MAX(seq)") // incompatible with the existing state
+	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=500", "--pipeline="+healthy, "--pipeline="+waits, "--pipeline="+fails)
+	logged := func(text string) func() bool {
+		return func() bool { return strings.Contains(up.errOut.String(), text) }
+	}
+	waitFor(t, "a topic to be missing", logged("pipeline is waiting for a topic"))
+	waitFor(t, "a pipeline to fail", logged("pipeline failed"))
 	waitFor(t, "rows of the healthy pipeline", func() bool { return rows("healthy_out") > 0 })
 
 	member, err := embedded.Join(data)
