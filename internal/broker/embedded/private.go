@@ -28,7 +28,7 @@ var ownEntries = []string{
 	linkingDir, linkedDir, doneDir, windowsDir, "commit-intent.*", "transactions*", // journals
 	"users.json*", "internal.secret", "broker.tls", // logins and TLS
 	"registry.addr", "state", // of the registry and the pipelines
-	"audit.jsonl*", "ingest-spool", "mqtt", // the audit trail, and what devices have sent
+	"audit.*", "audit-*", "ingest-spool", "mqtt", // the audit trail, and what devices have sent
 }
 
 func isOwnEntry(name string) bool {
