@@ -1,4 +1,4 @@
--- What people ask about a factory in their first week: sixty questions, from filters to joins.
+-- What people ask about a factory in their first week: sixty-three questions, from filters to joins.
 CREATE TABLE readings (device_id STRING, site STRING, sensor STRING, v DOUBLE, n INT, status STRING, radio ROW<battery INT, rssi INT, place ROW<lat DOUBLE, lon DOUBLE>>, labels MAP<STRING, STRING>, codes ARRAY<INT>, price DECIMAL(10, 2), ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'factory', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE events (device_id STRING, kind STRING, severity INT, message STRING, ts TIMESTAMP_LTZ(3), WATERMARK FOR ts AS ts - INTERVAL '5' SECOND) WITH ('connector' = 'kafka', 'topic' = 'events', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'json.timestamp-format.standard' = 'ISO-8601');
 CREATE TABLE devices (device_id STRING, site STRING, model STRING, threshold DOUBLE, installed DATE, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'devices', 'key.format' = 'json', 'value.format' = 'json');
@@ -42,7 +42,6 @@ CREATE TABLE sliding (site STRING, s TIMESTAMP(3), e TIMESTAMP(3), hi DOUBLE) WI
 CREATE TABLE so_far (e TIMESTAMP(3), c BIGINT, total INT) WITH ('connector' = 'kafka', 'topic' = 'so_far', 'format' = 'json');
 CREATE TABLE sessions (device_id STRING, s TIMESTAMP(3), e TIMESTAMP(3), c BIGINT) WITH ('connector' = 'kafka', 'topic' = 'sessions', 'format' = 'json');
 CREATE TABLE old_style (device_id STRING, s TIMESTAMP(3), c BIGINT) WITH ('connector' = 'kafka', 'topic' = 'old_style', 'format' = 'json');
-CREATE TABLE offset_windows (s TIMESTAMP(3), c BIGINT) WITH ('connector' = 'kafka', 'topic' = 'offset_windows', 'format' = 'json');
 CREATE TABLE filtered_windows (s TIMESTAMP(3), hot BIGINT, all_ BIGINT, devices BIGINT) WITH ('connector' = 'kafka', 'topic' = 'filtered_windows', 'format' = 'json');
 CREATE TABLE top_windows (s TIMESTAMP(3), rn BIGINT, device_id STRING, total INT) WITH ('connector' = 'kafka', 'topic' = 'top_windows', 'format' = 'json');
 CREATE TABLE jumps (device_id STRING, s TIMESTAMP(3), span DOUBLE) WITH ('connector' = 'kafka', 'topic' = 'jumps', 'format' = 'json');
@@ -59,7 +58,6 @@ CREATE TABLE first_events (device_id STRING, kind STRING, message STRING) WITH (
 CREATE TABLE top_three (site STRING, rn BIGINT, device_id STRING, n INT, PRIMARY KEY (site, rn) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'top_three', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE site_now (site STRING, total INT, devices BIGINT, PRIMARY KEY (site) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'site_now', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE located (device_id STRING, model STRING, c BIGINT, PRIMARY KEY (device_id, model) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'located', 'key.format' = 'json', 'value.format' = 'json');
-CREATE TABLE too_high (device_id STRING, v DOUBLE, threshold DOUBLE, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'too_high', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE silent (device_id STRING, model STRING, PRIMARY KEY (device_id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'silent', 'key.format' = 'json', 'value.format' = 'json');
 CREATE TABLE explained (device_id STRING, message STRING, n INT, ts TIMESTAMP_LTZ(3)) WITH ('connector' = 'kafka', 'topic' = 'explained', 'format' = 'json');
 CREATE TABLE unanswered (device_id STRING, message STRING) WITH ('connector' = 'kafka', 'topic' = 'unanswered', 'format' = 'json');
@@ -145,8 +143,6 @@ INSERT INTO sessions
 SELECT device_id, window_start, window_end, COUNT(*) FROM TABLE(SESSION(TABLE readings PARTITION BY device_id, DESCRIPTOR(ts), INTERVAL '12' SECOND)) GROUP BY device_id, window_start, window_end;
 INSERT INTO old_style
 SELECT device_id, TUMBLE_START(ts, INTERVAL '30' SECOND), COUNT(*) FROM readings GROUP BY device_id, TUMBLE(ts, INTERVAL '30' SECOND);
-INSERT INTO offset_windows
-SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE, INTERVAL '10' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO filtered_windows
 SELECT window_start, COUNT(*) FILTER (WHERE v > 50), COUNT(*), COUNT(DISTINCT device_id) FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '30' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO top_windows
@@ -179,8 +175,6 @@ INSERT INTO site_now
 SELECT COALESCE(site, '?'), SUM(n), COUNT(*) FROM latest GROUP BY COALESCE(site, '?');
 INSERT INTO located
 SELECT r.device_id, d.model, COUNT(*) FROM readings AS r JOIN devices AS d ON r.device_id = d.device_id GROUP BY r.device_id, d.model;
-INSERT INTO too_high
-SELECT l.device_id, l.v, d.threshold FROM latest AS l JOIN devices AS d ON l.device_id = d.device_id AND l.v > d.threshold;
 INSERT INTO silent
 SELECT d.device_id, d.model FROM devices AS d LEFT JOIN latest AS l ON d.device_id = l.device_id WHERE l.device_id IS NULL;
 INSERT INTO explained
