@@ -167,8 +167,9 @@ func (c *collector) count(e valuePlace, agg int, b *column.Batch, row int, sign 
 		times = f.I[row]
 	}
 	var name, value []byte
-	if c.by == byRank {
-		name, value = appendSorted(nil, b.Cols[c.agg.Arg], row, c.agg.Name == "MAX", true), appendValue(nil, b.Cols[c.agg.Arg], row)
+	if c.by == byRank { // the value itself tells 0.0 from -0.0, which sort alike
+		value = appendValue(nil, b.Cols[c.agg.Arg], row)
+		name = append(appendSorted(nil, b.Cols[c.agg.Arg], row, c.agg.Name == "MAX", true), value...)
 	} else {
 		name = appendKey(nil, b, []int{c.agg.Arg}, row)
 	}
