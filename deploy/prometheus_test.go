@@ -25,7 +25,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/promtest"
 	"weir.example/weir/internal/source/fleet"
-	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/tlsconf/tlstest"
 	"weir.example/weir/internal/trace"
 	"weir.example/weir/internal/trace/tracetest"
 )
@@ -192,12 +192,13 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	certificate, _ := tlstest.Server(t, filepath.Join(data, "tls"), false)
 	ready, done := make(chan struct{}), make(chan struct{})
 	running, stop := context.WithCancel(ctx)
 	go func() {
 		defer close(done)
 		_, err := node.Run(running, node.Config{
-			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge", TLS: certificate(t, filepath.Join(data, "tls"))}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
+			Kafka: node.Kafka{DataDir: data, Listen: listen, Profile: "edge", TLS: certificate}, Fleet: fleet.Config{Devices: 20, Rate: 500, Seed: 1},
 			ServeRegistry: &node.ServeRegistry{Listen: registryAt}, Pipelines: programs, Alerts: told, MonitorInterval: time.Second,
 			Devices: &node.DevicesConfig{Ingest: devices, DataDir: data},
 			Logger:  log, Admin: admin, OnReady: func(node.Ready) { close(ready) },
@@ -214,24 +215,6 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	}
 	runWindows(t, running, admin, at)
 	return addr, at
-}
-
-// certificate returns a new certificate for this machine.
-func certificate(t *testing.T, dir string) *tlsconf.Server {
-	t.Helper()
-	ca, err := tlsconf.OpenAuthority(dir, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, err := ca.Issue(dir, tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	served, err := tlsconf.NewServer(cert, key, "", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return served
 }
 
 // pipelinesOf returns a pipeline whose rows have a schema in the registry, one that writes alerts,

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,24 +21,14 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/tlsconf/tlstest"
 )
 
 // secure starts a broker with TLS whose certificate and authority are in dir/tls.
 func secure(t *testing.T) (b *Broker, ca *tlsconf.Authority, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	ca, err := tlsconf.OpenAuthority(filepath.Join(dir, "tls"), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, err := ca.Issue(filepath.Join(dir, "tls"), tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	served, err := tlsconf.NewServer(cert, key, ca.CertFile, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	served, ca := tlstest.Server(t, filepath.Join(dir, "tls"), true)
 	b = open(t, Config{Dir: dir, TLS: served})
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -231,19 +220,7 @@ func TestRenewedCertificate(t *testing.T) {
 
 // TestHalfOpenTLS checks that a connection without a handshake ends, and holds up nobody.
 func TestHalfOpenTLS(t *testing.T) {
-	dir := t.TempDir()
-	ca, err := tlsconf.OpenAuthority(dir, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key, err := ca.Issue(dir, tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	served, err := tlsconf.NewServer(cert, key, "", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	served, _ := tlstest.Server(t, t.TempDir(), false)
 	cfg := Config{Dir: t.TempDir(), TLS: served}
 	cfg.Limits.LoginTimeout = 200 * time.Millisecond
 	b := open(t, cfg)

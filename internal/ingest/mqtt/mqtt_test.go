@@ -16,6 +16,7 @@ import (
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/tlsconf/tlstest"
 )
 
 func eventually(t *testing.T, what string, ok func() bool) {
@@ -419,24 +420,10 @@ func TestLogin(t *testing.T) {
 // Over TLS, users log in with passwords, and certificates of the authority name their user.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	ca, err := tlsconf.OpenAuthority(dir, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	issue := func(r tlsconf.Request) (cert, key string) {
-		if cert, key, err = ca.Issue(dir, r, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		return cert, key
-	}
-	cert, key := issue(tlsconf.Request{Name: "server", Hosts: []string{"127.0.0.1"}})
-	served, err := tlsconf.NewServer(cert, key, ca.CertFile, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	served, ca := tlstest.Server(t, dir, true)
 	g := users(t, guard.User{Name: "press-7", Role: guard.Device}, guard.User{Name: "CN=press-8", Role: guard.Device})
 	w := newWorld(t, Config{TLS: served, Guard: g})
-	trust, err := tlsconf.Pinned(cert)
+	trust, err := tlsconf.Pinned(served.CertFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,7 +432,11 @@ func TestTLS(t *testing.T) {
 		t.Errorf("without a login: CONNACK %d", ack.ReasonCode)
 	}
 	mine := trust.Clone()
-	pair, err := tls.LoadX509KeyPair(issue(tlsconf.Request{Name: "press-8", Client: true}))
+	cert, key, err := ca.Issue(dir, tlsconf.Request{Name: "press-8", Client: true}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
 	}
