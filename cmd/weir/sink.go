@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -125,36 +126,22 @@ func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, err 
 	return all, nil
 }
 
+// valueKinds has how the values of types are compared; those of others are text.
+var valueKinds = map[column.Kind]audit.ValueKind{
+	column.Boolean: audit.BooleanValue, column.TinyInt: audit.NumberValue, column.SmallInt: audit.NumberValue, column.Int: audit.NumberValue,
+	column.BigInt: audit.NumberValue, column.Decimal: audit.NumberValue, column.Float: audit.FloatValue, column.Double: audit.DoubleValue,
+	column.Bytes: audit.BytesValue, column.Date: audit.DateValue, column.Time: audit.TimeValue, column.Timestamp: audit.TimestampValue,
+	column.TimestampLTZ: audit.InstantValue, column.Array: audit.JSONValue, column.Map: audit.JSONValue, column.Row: audit.JSONValue,
+}
+
 // valueType returns how the values of a type are compared.
 func valueType(t column.Type) audit.ValueType {
-	switch t.Kind {
-	case column.Boolean:
-		return audit.ValueType{Kind: audit.BooleanValue}
-	case column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Decimal:
-		return audit.ValueType{Kind: audit.NumberValue}
-	case column.Float:
-		return audit.ValueType{Kind: audit.FloatValue}
-	case column.Double:
-		return audit.ValueType{Kind: audit.DoubleValue}
-	case column.Bytes:
-		return audit.ValueType{Kind: audit.BytesValue}
-	case column.Date:
-		return audit.ValueType{Kind: audit.DateValue}
-	case column.Time:
-		return audit.ValueType{Kind: audit.TimeValue}
-	case column.Timestamp:
-		return audit.ValueType{Kind: audit.TimestampValue}
-	case column.TimestampLTZ:
-		return audit.ValueType{Kind: audit.InstantValue}
-	case column.Array:
+	if t.Kind == column.Array {
 		if elem := valueType(*t.Elem); elem.Kind != audit.ArrayValue && elem.Kind != audit.JSONValue {
 			return audit.ValueType{Kind: audit.ArrayValue, Elem: &elem}
 		}
-		return audit.ValueType{Kind: audit.JSONValue}
-	case column.Map, column.Row:
-		return audit.ValueType{Kind: audit.JSONValue}
 	}
-	return audit.ValueType{Kind: audit.TextValue}
+	return audit.ValueType{Kind: cmp.Or(valueKinds[t.Kind], audit.TextValue)}
 }
 
 // fileType returns how the values of a type in files are compared: nested ones by their types too,
