@@ -23,7 +23,7 @@ import (
 // once, without keeping the result, and one at a time, so that the checks of all connections
 // together take the memory of one.
 
-// Positions in a batch (KIP-98). The checksum is of everything behind it.
+// Positions in a batch (KIP-98). The checksum covers everything after it.
 const (
 	batchMagic      = 16
 	batchChecksum   = 17

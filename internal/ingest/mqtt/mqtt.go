@@ -84,7 +84,7 @@ const (
 	maxClientID  = 256  // bytes
 	maxTopic     = 1024 // bytes of a topic or a topic filter
 	maxFilters   = 100  // subscriptions of a client
-	maxKeepalive = 3600 // seconds; MQTT 5 clients are told
+	maxKeepalive = 3600 // seconds; announced to MQTT 5 clients
 
 	maxOutput      = 2 << 20   // bytes that wait to be sent to a client besides messages
 	pendingOutput  = 64 << 10  // bytes that wait to be sent, from which messages wait

@@ -180,7 +180,7 @@ func leafNode(t column.Type) parquet.Node {
 	return nil
 }
 
-// decimalBytes returns the length of a two's complement that holds a number of digits.
+// decimalBytes returns how many bytes of two's complement hold a number of digits.
 func decimalBytes(precision int) int {
 	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(precision)), nil)
 	return limit.BitLen()/8 + 1
