@@ -21,7 +21,7 @@ func (p *Program) ResultTopic(table string) string { return p.Name + "." + table
 // once.
 func (p *Program) Deliveries() (all []*Table) {
 	for _, t := range p.written() {
-		if t.Delivery != nil && !slices.Contains(all, t) {
+		if t.Delivery != nil && !t.Discards() && !slices.Contains(all, t) {
 			all = append(all, t)
 		}
 	}

@@ -44,6 +44,7 @@ type Session interface {
 type Batch struct {
 	// Rows are to be inserted. Column i is the i-th that Table.Kafka.Value lists. If the table has
 	// a key, there is at most one row of each key, sorted by key, which replaces an existing one.
+	// If it takes changes (plan.Table.Changes), only Origins has rows.
 	Rows    *column.Batch
 	Origins []*kgo.Record // of Rows
 
