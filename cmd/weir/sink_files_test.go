@@ -90,7 +90,7 @@ func (w *filesWorld) plan(columns, partitioned, option string) (*plan.Program, *
 		w.t.Fatal(err)
 	}
 	var err error
-	if w.tables, err = databasesOf([]string{file}, site.Site{}); err != nil {
+	if w.tables, _, err = databasesOf([]string{file}, site.Site{}); err != nil {
 		w.t.Fatal(err)
 	}
 	programs, err := compileFiles([]string{file}, site.Site{})
@@ -527,7 +527,7 @@ func TestSinkMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"sink", "ddl", toFiles}, 1, "only files, which need no statement"},
+		{[]string{"sink", "ddl", toFiles}, 1, "the targets of the others need no statement"},
 		{[]string{"sink", "ddl", toTopic}, 1, "write no tables with the connector jdbc"},
 		{[]string{"verify", "--brokers", brokers, "--sinks", toTopic}, 2, "connectors jdbc and filesystem, so there is nothing to compare"},
 		{[]string{"verify", "--brokers", brokers, "--sinks", toFiles}, 1, "topic files.t.out"},

@@ -261,6 +261,9 @@ func (w *writer) warn(format string, args ...any) {
 	w.Warnings = append(w.Warnings, fmt.Sprintf(format, args...))
 }
 
+// onlyInWeir are connectors that Flink does not have.
+var onlyInWeir = []string{"influxdb"}
+
 // createTable returns the text of a CREATE TABLE with its options for this environment.
 func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 	t := Table{Name: last(s.Name), Options: make(map[string]string)}
@@ -270,6 +273,9 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 	connector := t.Options["connector"]
 	if connector == "jdbc" && strings.HasPrefix(t.Options["url"], "jdbc:sqlite:") {
 		return "", fmt.Errorf("table %s: Flink's jdbc connector does not know SQLite: run the pipeline with weir run, or write to PostgreSQL or a topic", t.Name)
+	}
+	if slices.Contains(onlyInWeir, connector) {
+		return "", fmt.Errorf("table %s: Flink has no connector %s: let this file write to a kafka or upsert-kafka table, and take the rows from its topic with a second file: weir run, INSERT INTO %s SELECT * FROM that topic", t.Name, connector, t.Name)
 	}
 	if connector == "jdbc" && w.written[t.Name] {
 		w.warn("table %s: Flink's jdbc connector writes at least once. %s", t.Name, map[bool]string{

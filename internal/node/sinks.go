@@ -14,6 +14,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
+	"weir.example/weir/internal/sink/influx"
 	"weir.example/weir/internal/sink/postgres"
 	"weir.example/weir/internal/sink/printer"
 	"weir.example/weir/internal/sink/sqlite"
@@ -101,6 +102,8 @@ func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Co
 			s.MaxRows, s.MaxBytes, s.Interval = math.MaxInt32, d.Bytes, d.Interval
 		case *plan.SQLite:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
+		case *plan.LineProtocol:
+			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		}
 		all = append(all, s)
 	}
@@ -123,6 +126,8 @@ func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (si
 		return files.New(pipeline, t), nil
 	case *plan.SQLite:
 		return sqlite.New(pipeline, t), nil
+	case *plan.LineProtocol:
+		return influx.New(c.Broker, pipeline, t, c.Secrets), nil
 	default:
 		return nil, fmt.Errorf("table %s: no sink delivers to a %T", t.Name, d)
 	}

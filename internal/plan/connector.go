@@ -36,6 +36,7 @@ type metadata struct {
 var connectors = map[string]connector{
 	"blackhole":    blackhole{},
 	"filesystem":   filesystem{},
+	"influxdb":     influxdb{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},
 	"print":        printed{},

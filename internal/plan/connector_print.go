@@ -94,5 +94,8 @@ func readRefusal(d Delivery) (what, hint string) {
 	case Discard:
 		return "rows that are discarded", "write the rows to a kafka table, and read that"
 	}
+	if OnlyInWeir(d) != "" {
+		return "what is sent elsewhere", produce
+	}
 	return "the tables of a database", produce
 }
