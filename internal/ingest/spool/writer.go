@@ -280,11 +280,11 @@ func (w *writer) finish(group []*appended, outcomes []error) {
 	}
 	w.s.mu.Unlock()
 	for i, a := range group {
-		if outcomes[i] != nil {
-			a.done(Receipt{}, outcomes[i])
-			continue
+		receipt := Receipt{Repeated: a.repeated}
+		if outcomes[i] == nil {
+			receipt.Answer = a.entry.Answer
 		}
-		w.s.acknowledge(a.done, Receipt{Answer: a.entry.Answer, Repeated: a.repeated})
+		a.done(receipt, outcomes[i])
 	}
 }
 
