@@ -188,7 +188,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	if err := os.WriteFile(file, []byte("subscribe: [{ url: \"mqtt://127.0.0.1:1\", client_id: weir, topics: [a] }]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	devices, err := ingest.ReadWith(file, "127.0.0.1:0", "127.0.0.1:0")
+	devices, err := ingest.ReadWith(file, ingest.Override{HTTP: "127.0.0.1:0", MQTT: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}

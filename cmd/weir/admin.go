@@ -35,6 +35,7 @@ func (a *adminFlags) add(cmd *cobra.Command, listen string) {
 func (a *adminFlags) admin(ctx context.Context, log *slog.Logger) (*node.Admin, error) {
 	admin := node.NewAdmin()
 	admin.Hosts, admin.Profiles, admin.Secrets = a.hosts, a.pprof, secrets
+	admin.Outputs = node.Outputs{Stdout: a.cmd.OutOrStdout(), Stderr: a.cmd.ErrOrStderr()}
 	if a.listen == "" || a.listen == "none" {
 		return admin, nil
 	}

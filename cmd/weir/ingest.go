@@ -27,6 +27,7 @@ type ingestCommand struct {
 	stop     stopFlag
 	config   *ingest.Config
 	insecure bool
+	ack      string
 }
 
 func newIngest() *cobra.Command {
@@ -42,6 +43,8 @@ letters, with their bytes and the reason. While Kafka is away, the spool fills; 
   POST /v1/readings         readings in JSON: one, an array, or one per line
   POST /v1/topics/TOPIC     a message in any form, mapped by the first rule of the file whose topic filter matches
   POST /api/v2/write        InfluxDB's line protocol, from Telegraf and others; also /write
+  POST /v1/metrics          metrics of OpenTelemetry (OTLP); gauges and sums are readings
+  POST /api/v1/write        Prometheus's remote write, 1.0 and 2.0
   MQTT                      with mqtt.listen, a broker for MQTT 3.1.1 and 5 (QoS 0 and 1), whose messages the same rules map
   subscribe                 messages of existing MQTT brokers
 
@@ -53,7 +56,7 @@ The spool numbers the readings of each device, so that weir verify finds what is
   weir ingest test ingest.yaml < messages.ndjson`,
 		Args: oneConfiguration,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if c.config, err = ingest.Read(args[0]); err != nil {
+			if c.config, err = ingest.ReadWith(args[0], ingest.Override{Ack: c.ack}); err != nil {
 				return usage(err)
 			}
 			if err := c.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
@@ -70,6 +73,7 @@ The spool numbers the readings of each device, so that weir verify finds what is
 	c.admins.add(cmd, "")
 	c.traces.add(cmd)
 	cmd.Flags().BoolVar(&c.insecure, "insecure-listen", false, "accept readings from anybody, or without TLS, at an address that other machines can reach")
+	cmd.Flags().StringVar(&c.ack, "ack", "", "acknowledge what is on the disk (spool), or only what is committed in Kafka (kafka); takes precedence over ack in the file, whose default is spool")
 	c.stop.add(cmd)
 	cmd.AddCommand(newIngestTest(), newIngestGuess())
 	return cmd

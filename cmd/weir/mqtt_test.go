@@ -141,34 +141,13 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// weir ingest is killed with kill -9 again and again while real clients publish: every number that
-// is acknowledged is in Kafka exactly once, although clients send again what they have no
-// acknowledgement for, and all payloads of a topic but their numbers are equal.
-func TestMQTTSurvivesKills(t *testing.T) {
-	kills := longtest.Size(4, 10, 30)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
-	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	dir, address := t.TempDir(), freePort(t)
-	file := filepath.Join(dir, "ingest.yaml")
-	text := "mqtt: { listen: \"" + address + "\" }\nspool: { dir: " + filepath.Join(dir, "spool") + " }\ntopics: { \"site/+device/+sensor\": { value: payload } }\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	begin := func() *weir {
-		p := start(t, "ingest", file, "--brokers", b.Addr(), "--data-dir", dir, "--admin-listen", "127.0.0.1:0")
-		waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
-		return p
-	}
-	p := begin()
+// publishNumbers lets two clients of MQTT 3.1.1 and two of MQTT 5 publish until stop is called,
+// which returns what was acknowledged as "device-N NUMBER".
+func publishNumbers(t *testing.T, address string) (stop func() map[string]bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	var stop atomic.Bool
+	t.Cleanup(cancel)
+	var stopped atomic.Bool
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	acked := make(map[string]bool)
@@ -178,11 +157,11 @@ func TestMQTTSurvivesKills(t *testing.T) {
 			to.end()
 			to = newPublisher5(t, fmt.Sprint("device-", i), "mqtt://"+address)
 		}
-		defer to.end()
+		t.Cleanup(to.end)
 		window := make(chan struct{}, 10)
 		all.Go(func() {
 			var flying sync.WaitGroup
-			for n := 0; !stop.Load(); n++ {
+			for n := 0; !stopped.Load(); n++ {
 				window <- struct{}{}
 				flying.Go(func() {
 					err := to.publish(ctx, n)
@@ -200,6 +179,45 @@ func TestMQTTSurvivesKills(t *testing.T) {
 			flying.Wait()
 		})
 	}
+	return func() map[string]bool {
+		stopped.Store(true)
+		all.Wait()
+		return acked
+	}
+}
+
+// weir ingest is killed with kill -9 again and again while real clients publish: every number that
+// is acknowledged is in Kafka exactly once, although clients send again what they have no
+// acknowledgement for, and all payloads of a topic but their numbers are equal.
+func TestMQTTSurvivesKills(t *testing.T) {
+	for ack, least := range map[string]int{"spool": 500, "kafka": 50} {
+		t.Run(ack, func(t *testing.T) { mqttSurvivesKills(t, ack, least) })
+	}
+}
+
+func mqttSurvivesKills(t *testing.T, ack string, least int) {
+	kills := longtest.Size(4, 10, 30)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dir, address := t.TempDir(), freePort(t)
+	file := filepath.Join(dir, "ingest.yaml")
+	text := "ack: " + ack + "\nmqtt: { listen: \"" + address + "\" }\nspool: { dir: " + filepath.Join(dir, "spool") + " }\ntopics: { \"site/+device/+sensor\": { value: payload } }\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begin := func() *weir {
+		p := start(t, "ingest", file, "--brokers", b.Addr(), "--data-dir", dir, "--admin-listen", "127.0.0.1:0")
+		waitFor(t, "the address", func() bool { return acceptingMQTT.MatchString(p.errOut.String()) })
+		return p
+	}
+	p := begin()
+	published := publishNumbers(t, address)
 	repeated := 0
 	for range kills {
 		time.Sleep(time.Duration(200+rng.IntN(600)) * time.Millisecond) // a random moment
@@ -208,8 +226,7 @@ func TestMQTTSurvivesKills(t *testing.T) {
 		p = begin()
 	}
 	time.Sleep(300 * time.Millisecond) // clients send again what they have no acknowledgement for
-	stop.Store(true)
-	all.Wait()
+	acked := published()
 	repeated += repeatedOf(p)
 	p.signal(os.Interrupt)
 	if code := p.wait(time.Minute); code != exitOK {
@@ -230,7 +247,7 @@ func TestMQTTSurvivesKills(t *testing.T) {
 		twice += n - 1
 	}
 	t.Logf("%d kills, %d numbers acknowledged, %d repeats recognised, %d lost, %d stored twice", kills, len(acked), repeated, lost, twice)
-	if twice > 0 || len(acked) < 500 {
+	if twice > 0 || len(acked) < least {
 		t.Errorf("%d numbers acknowledged, %d stored twice", len(acked), twice)
 	}
 	if repeated == 0 && kills >= 30 {
@@ -238,6 +255,75 @@ func TestMQTTSurvivesKills(t *testing.T) {
 	}
 	if r := verified(t, "--brokers", b.Addr()); r.Records != int64(len(counts)) {
 		t.Errorf("weir verify has %d readings, the count %d", r.Records, len(counts))
+	}
+}
+
+// With ack: kafka, what is acknowledged by MQTT and HTTP is in Kafka even if the disk with the
+// spool is lost together with the process.
+func TestAckKafkaSurvivesLossOfTheDisk(t *testing.T) {
+	rounds := longtest.Size(3, 6, 20)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	b, err := embedded.Open(embedded.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dir, address := t.TempDir(), freePort(t)
+	spool := filepath.Join(dir, "spool")
+	file := filepath.Join(dir, "ingest.yaml")
+	text := "ack: kafka\nhttp: { listen: \":0\" }\nmqtt: { listen: \"" + address + "\" }\nspool: { dir: " + spool + " }\ntopics: { \"site/+device/+sensor\": { value: payload } }\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &senders{t: t, acked: make([]int, 4)}
+	begin := func() *weir {
+		p := start(t, "ingest", file, "--brokers", b.Addr(), "--data-dir", dir, "--admin-listen", "127.0.0.1:0")
+		waitFor(t, "the addresses", func() bool {
+			return acceptingMQTT.MatchString(p.errOut.String()) && accepting.MatchString(p.errOut.String())
+		})
+		s.at(accepting.FindStringSubmatch(p.errOut.String())[1])
+		return p
+	}
+	p := begin()
+	published := publishNumbers(t, address)
+	var sending sync.WaitGroup
+	for sender := range s.acked {
+		sending.Go(func() { s.run(sender) })
+	}
+	for range rounds {
+		time.Sleep(time.Duration(400+rng.IntN(600)) * time.Millisecond) // a random moment
+		p.kill()
+		if err := os.RemoveAll(spool); err != nil { // not the sessions, without which some clients wait for a minute
+			t.Fatal(err)
+		}
+		p = begin()
+	}
+	time.Sleep(500 * time.Millisecond)
+	acked := published()
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	sending.Wait()
+	for sender, n := range s.acked {
+		for i := range n {
+			acked[fmt.Sprintf("sender-%d %d", sender, i)] = true
+		}
+	}
+	p.kill()
+	if err := os.RemoveAll(spool); err != nil {
+		t.Fatal(err)
+	}
+	counts, lost := countNumbers(t, b.Addr()), 0
+	for number := range acked {
+		if counts[number] == 0 {
+			lost++
+		}
+	}
+	t.Logf("%d kills, each with the loss of the spool: %d acknowledged, %d lost", rounds+1, len(acked), lost)
+	if lost > 0 || len(acked) < 100 {
+		t.Errorf("%d acknowledged, %d lost", len(acked), lost)
 	}
 }
 

@@ -169,6 +169,9 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 			return err
 		}
 		defer admin.Close()
+		if asJSON { // stdout has the report, and nothing else
+			admin.Outputs.Stdout = cmd.ErrOrStderr()
+		}
 		traced, err := r.traces.open(ctx, admin, log)
 		if err != nil {
 			return err

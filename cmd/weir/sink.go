@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,6 @@ import (
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
-	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/postgres"
 	"weir.example/weir/internal/sink/sqlite"
 	"weir.example/weir/internal/site"
@@ -36,8 +36,8 @@ func newSinkDDL() *cobra.Command {
 		Use:   "ddl FILE…",
 		Short: "Print the CREATE TABLE statements of the database tables that pipelines write",
 		Long: `Prints a statement for each table with the connector jdbc that a pipeline writes, and the one of weir_offsets, the table in
-which sinks keep their positions. weir run creates weir_offsets itself if it may. Nothing is executed. Tables with the
-connector filesystem need no statement.`,
+which sinks keep their positions. weir run creates weir_offsets itself if it may. Nothing is executed. Tables with other
+connectors need no statement.`,
 		Example: `  weir sink ddl totals.sql
   weir sink ddl totals.sql | psql postgresql://db/readings`,
 		Args: someFiles,
@@ -51,7 +51,7 @@ connector filesystem need no statement.`,
 				return err
 			}
 			offsets := make(map[string]bool) // the statement of each kind of database
-			noStatement := 0                 // tables of files
+			noStatement := 0                 // other tables
 			for _, p := range programs {
 				for _, t := range p.Deliveries() {
 					switch to := t.Delivery.(type) {
@@ -61,13 +61,13 @@ connector filesystem need no statement.`,
 					case *plan.SQLite:
 						offsets[sqlite.CreateOffsets()] = true
 						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", sqlite.CreateTable(t, to))
-					case *plan.Files:
+					default:
 						noStatement++
 					}
 				}
 			}
 			if len(offsets) == 0 && noStatement > 0 {
-				return errors.New("the pipelines write no tables with the connector jdbc, but only files, which need no statement: weir run creates the directories")
+				return errors.New("the pipelines write no tables with the connector jdbc, and the targets of the others need no statement")
 			}
 			if len(offsets) == 0 {
 				return errors.New("the pipelines write no tables with the connector jdbc")
@@ -83,37 +83,38 @@ connector filesystem need no statement.`,
 }
 
 // databasesOf returns the tables of databases and files that pipelines write, for their comparison
-// with their topics.
-func databasesOf(names []string, at site.Site) (all []audit.DatabaseConfig, err error) {
-	programs, err := compileFiles(names, at)
+// with their topics. others says of each other table outside of Kafka why it is left out.
+func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, others []string, err error) {
+	programs, err := compileFiles(files, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, p := range programs {
 		for _, t := range p.Deliveries() {
+			if plan.OnlyInWeir(t.Delivery) != "" {
+				others = append(others, fmt.Sprintf("table %s is not compared: its rows are sent to %s at least once, and what the receiver has of them can't be read back; its lag and dead letters are in weir status", t.Name, t.Delivery))
+				continue
+			}
 			d := audit.DatabaseConfig{Sink: sink.Name(p.Name, t.Name), Topic: t.Kafka.Topic, DLQ: p.Settings.DeadLetterTopic}
 			typeOf := valueType
 			switch to := t.Delivery.(type) {
 			case *plan.JDBC:
 				d.Table = to.Table
 				if d.Connect, err = postgres.Connection(t, secrets); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 			case *plan.SQLite:
 				d.Table, d.File = to.Table, to.Path
 			case *plan.Files:
 				d.Table, typeOf = t.Name, fileType
 				d.Files = &audit.FilesConfig{Path: to.Path, Format: to.Format}
-				if to.Bucket != nil {
-					if d.Files.Bucket, err = files.Connect(t, secrets); err != nil {
-						return nil, err
-					}
-				}
 				for _, c := range t.Partitioned {
 					d.Files.Partitioned = append(d.Files.Partitioned, slices.Index(t.Kafka.Value.Columns, c))
 				}
+			case *plan.Print:
+				continue // what was printed can't be read again
 			default:
-				return nil, fmt.Errorf("--sinks: table %s is delivered to %s, which can't be compared", t.Name, t.Delivery)
+				return nil, nil, fmt.Errorf("--sinks: table %s is delivered to %s, which can't be compared", t.Name, t.Delivery)
 			}
 			for i, f := range t.Kafka.Value.Fields {
 				d.Columns = append(d.Columns, audit.DatabaseColumn{Field: f.Name, Type: typeOf(f.Type)})
@@ -126,10 +127,10 @@ func databasesOf(names []string, at site.Site) (all []audit.DatabaseConfig, err 
 			all = append(all, d)
 		}
 	}
-	if len(names) > 0 && len(all) == 0 {
-		return nil, usage(errors.New("--sinks: the pipelines write no tables with the connectors jdbc and filesystem, so there is nothing to compare"))
+	if len(files) > 0 && len(all) == 0 {
+		return nil, nil, usage(errors.New(strings.Join(append([]string{"--sinks: the pipelines write no tables with the connectors jdbc and filesystem, so there is nothing to compare"}, others...), "; ")))
 	}
-	return all, nil
+	return all, others, nil
 }
 
 // valueKinds has how the values of types are compared; those of others are text.

@@ -21,7 +21,6 @@ import (
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/sinktest"
@@ -72,7 +71,7 @@ func newFilesWorld(t *testing.T, format string) *filesWorld {
 		}
 		records = append(records, sinktest.Record(0, "", "{"+rows[1]+more+`,"site":null,"n":null}`), sinktest.Record(1, "", "{"+rows[1]+more+`,"site":"","n":7}`))
 		sinktest.Write(t, w.at, records...)
-		sinktest.Deliver(t, sinktest.Config(w.at, p, of, files.New(p.Name, of, secret.Source{})))
+		sinktest.Deliver(t, sinktest.Config(w.at, p, of, files.New(p.Name, of)))
 	}
 	if got := sinktest.Letters(t, w.at); len(got) != 2 {
 		t.Fatalf("dead letters %q", got)
@@ -91,7 +90,7 @@ func (w *filesWorld) plan(columns, partitioned, option string) (*plan.Program, *
 		w.t.Fatal(err)
 	}
 	var err error
-	if w.tables, err = databasesOf([]string{file}, site.Site{}); err != nil {
+	if w.tables, _, err = databasesOf([]string{file}, site.Site{}); err != nil {
 		w.t.Fatal(err)
 	}
 	programs, err := compileFiles([]string{file}, site.Site{})
@@ -478,7 +477,7 @@ func TestVerifyFilesMeanwhile(t *testing.T) {
 	p, of := w.plan("n INT", "site", "'sink.rolling-policy.file-size' = '1 b'")
 	ctx, stop := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	target := files.New(p.Name, of, secret.Source{})
+	target := files.New(p.Name, of)
 	batch := func(n int) {
 		var records []*kgo.Record
 		for i := range 10 {
@@ -528,7 +527,7 @@ func TestSinkMessages(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"sink", "ddl", toFiles}, 1, "only files, which need no statement"},
+		{[]string{"sink", "ddl", toFiles}, 1, "the targets of the others need no statement"},
 		{[]string{"sink", "ddl", toTopic}, 1, "write no tables with the connector jdbc"},
 		{[]string{"verify", "--brokers", brokers, "--sinks", toTopic}, 2, "connectors jdbc and filesystem, so there is nothing to compare"},
 		{[]string{"verify", "--brokers", brokers, "--sinks", toFiles}, 1, "topic files.t.out"},

@@ -35,6 +35,7 @@ type upCommand struct {
 	files         []string
 	alerts        string
 	ingest        string // file of weir ingest
+	ack           string // when devices are answered
 	http          string // address for readings of devices
 	mqtt          string // likewise
 	length        time.Duration
@@ -99,6 +100,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.ingest, "ingest", "", "accept readings of devices as with weir ingest FILE")
 	f.StringVar(&u.http, "http", "", "accept readings of devices by HTTP at this address, such as :8086 for port 8086 of 127.0.0.1; takes precedence over that of --ingest")
 	f.StringVar(&u.mqtt, "mqtt", "", "run an MQTT broker for devices at this address, such as :1883 for port 1883 of 127.0.0.1; takes precedence over that of --ingest")
+	f.StringVar(&u.ack, "ack", "", "acknowledge readings of devices once they are on the disk (spool, the default), or only once they are committed (kafka); takes precedence over ack in the file of --ingest")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
 	u.serve.add(cmd)
 	u.stop.add(cmd)
@@ -144,11 +146,14 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 		return err
 	}
 	if u.ingest != "" || u.http != "" || u.mqtt != "" {
-		devices, err := ingest.ReadWith(u.ingest, u.http, u.mqtt)
+		devices, err := ingest.ReadWith(u.ingest, ingest.Override{HTTP: u.http, MQTT: u.mqtt, Ack: u.ack})
 		if err != nil {
 			return usage(err)
 		}
 		c.Devices = &node.DevicesConfig{Ingest: devices, DataDir: u.kafka.dataDir}
+	}
+	if u.ack != "" && c.Devices == nil {
+		return usage(errors.New("--ack is about readings of devices: add --http, --mqtt or --ingest"))
 	}
 	c.Logger, c.StopTimeout = log, u.stop.limit()
 	c.StateDir = filepath.Join(u.kafka.dataDir, "state")

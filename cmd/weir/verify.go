@@ -72,9 +72,12 @@ With --sinks, it compares the tables of databases and the files that a pipeline 
 				if err != nil {
 					return err
 				}
-				databases, err := databasesOf(sinks, of)
+				databases, others, err := databasesOf(sinks, of)
 				if err != nil {
 					return err
+				}
+				for _, note := range others {
+					fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 				}
 				progress, done := verifyProgress(cmd)
 				report, err := audit.Verify(ctx, audit.Config{

@@ -34,7 +34,7 @@ func Tables(p *plan.Program) (tables []Table, err error) {
 		has := func(name string) bool {
 			return slices.ContainsFunc(t.Columns, func(c plan.TableColumn) bool { return c.Name == name && c.Physical() })
 		}
-		if !has("severity") || !has("summary") || slices.ContainsFunc(tables, func(x Table) bool { return x.Topic == t.Kafka.Topic }) {
+		if t.Changes || !has("severity") || !has("summary") || slices.ContainsFunc(tables, func(x Table) bool { return x.Topic == t.Kafka.Topic }) {
 			continue
 		}
 		if t.Kafka.Value.Name != "json" {

@@ -70,6 +70,8 @@ INSERT INTO u SELECT UUID() FROM r WHERE ts > CURRENT_WATERMARK(ts);
 CREATE TABLE j (a ARRAY<STRING>) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'j'); INSERT INTO j SELECT ARRAY[d] FROM r;
 CREATE TABLE q (a STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:sqlite:q.db', 'table-name' = 'q'); INSERT INTO q SELECT d FROM r;
 CREATE TABLE f (d STRING) WITH ('connector' = 'filesystem', 'path' = '/f', 'format' = 'parquet'); INSERT INTO f SELECT d FROM r;
+CREATE TABLE x (d STRING) WITH ('connector' = 'print'); INSERT INTO x SELECT d FROM r;
+CREATE TABLE i (v DOUBLE, ts TIMESTAMP_LTZ(3)) WITH ('connector' = 'influxdb', 'url' = 'http://h', 'measurement' = 'm'); INSERT INTO i SELECT v, ts FROM r;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -81,7 +83,7 @@ CREATE TABLE f (d STRING) WITH ('connector' = 'filesystem', 'path' = '/f', 'form
 		"key-partitioning": 14, "local-times": 19,
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24,
-		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27,
+		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29,
 	}
 	var names []string
 	for _, d := range p.Differences {

@@ -110,9 +110,10 @@ func (s *Simulation) records(topic string) []*kgo.Record { return slices.Concat(
 
 var errNoTopic = errors.New("the pipeline does not write to this topic")
 
-// Output returns the rows of a topic in sorted order: the current rows of an upsert table, the
-// values and reasons of dead letters and late rows. Besides topics and tables, name may be ".late",
-// ".dlq" or ".dropped" (rows dropped by table options), for any pipeline name.
+// Output returns the rows of a topic in sorted order: the current rows of an upsert table and of
+// one that prints changes, the values and reasons of dead letters and late rows. Besides topics and
+// tables, name may be ".late", ".dlq" or ".dropped" (rows dropped by table options), for any
+// pipeline name.
 func (s *Simulation) Output(name string) ([]string, error) {
 	if name == ".dropped" {
 		return s.droppedRows(), nil
@@ -126,6 +127,9 @@ func (s *Simulation) Output(name string) ([]string, error) {
 	if short, ok := strings.CutPrefix(name, "."); ok {
 		topic = map[string]string{"late": settings.LateTopic, "dlq": settings.DeadLetterTopic}[short]
 	}
+	if t != nil && t.Discards() {
+		return nil, fmt.Errorf("table %s discards its rows: expect those of another table", name)
+	}
 	rejected := topic == settings.LateTopic || topic == settings.DeadLetterTopic
 	var rows []string
 	switch {
@@ -133,6 +137,8 @@ func (s *Simulation) Output(name string) ([]string, error) {
 		return nil, fmt.Errorf("%w: %s", errNoTopic, name)
 	case t != nil && t.Upsert:
 		rows = s.current(topic)
+	case t != nil && t.Changes:
+		rows = s.remaining(topic)
 	default:
 		rows = s.all(topic, rejected)
 	}
@@ -153,6 +159,20 @@ func (s *Simulation) current(topic string) []string {
 	rows := make([]string, 0, len(values))
 	for _, v := range values {
 		rows = append(rows, v)
+	}
+	return rows
+}
+
+// remaining returns the rows of a topic of changes that are not retracted, as inserted ones.
+func (s *Simulation) remaining(topic string) []string {
+	rows := []string{}
+	for _, r := range s.records(topic) {
+		kind, row := string(r.Value[:2]), "+I"+string(r.Value[2:])
+		if kind == "+I" || kind == "+U" {
+			rows = append(rows, row)
+		} else if i := slices.Index(rows, row); i >= 0 {
+			rows = slices.Delete(rows, i, i+1)
+		}
 	}
 	return rows
 }

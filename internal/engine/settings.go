@@ -76,7 +76,7 @@ func (p *pipeline) checkCompacted(ctx context.Context, admin *kadm.Client) error
 		settings.LateTopic:       "it holds late rows, which compaction would remove: set cleanup.policy=delete, or SET 'weir.late.topic' = another topic",
 	}
 	for _, sink := range p.cfg.Program.Sinks {
-		if t := sink.Op.(*plan.Insert).Table; !t.Upsert && t.Kafka.Key.Name == "" { //nolint:forcetypeassert // a sink is an INSERT
+		if t := sink.Op.(*plan.Insert).Table; t.Delivery == nil && !t.Upsert && t.Kafka.Key.Name == "" { //nolint:forcetypeassert // a sink is an INSERT
 			why[t.Kafka.Topic] = fmt.Sprintf("table %s writes records without a key, which a compacted topic does not accept: set cleanup.policy=delete, or give the table a key ('key.format' and 'key.fields')", t.Name)
 		}
 	}

@@ -37,6 +37,8 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 		t := sink.Op.(*plan.Insert).Table //nolint:forcetypeassert // a sink is an INSERT
 		topic := broker.Topic{Name: t.Kafka.Topic, Partitions: width}
 		switch {
+		case t.Discards():
+			continue
 		case t.Delivery != nil: // every change is needed until it is delivered, deletions too
 			topic.Retention, topic.CleanupPolicy, topic.Config = "7d", "delete", largeRecords()
 		case t.Upsert:

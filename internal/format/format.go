@@ -8,6 +8,7 @@
 //	json_time.go    json: dates, times and timestamps
 //	json_value.go   json: converting a value to a column's type
 //	json_encode.go  json: encoding columns exactly as Flink does
+//	print.go        print: rows as Flink prints them
 //	raw.go          raw: the bytes of a single column
 //	registry.go     common to formats with a schema registry: options, known schemas
 //	avro_schema.go  avro-confluent: a schema as a graph of types, and the schema of columns
@@ -107,6 +108,10 @@ var kinds = map[string]kind{
 		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newJSONDecoder(fields, o), nil },
 		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newJSONEncoder(fields, o), nil },
 	},
+	Print: {
+		check:   func([]Field, Options) error { return nil },
+		encoder: func(fields []Field, _ Options, _ *Schemas) (Encoder, error) { return printEncoder{fields}, nil },
+	},
 	"raw": {
 		options: map[string]func(string) error{"charset": oneOf("UTF-8"), "endianness": oneOf("big-endian", "little-endian")},
 		check:   checkRaw,
@@ -140,8 +145,10 @@ var kinds = map[string]kind{
 	},
 }
 
-// Names returns the names of all formats, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(kinds)) }
+// Names returns the names of all formats that a table can choose, sorted.
+func Names() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(kinds)), func(name string) bool { return name == Print })
+}
 
 // Check returns an error for the first option that is unknown or invalid, and for types that the
 // format doesn't support.

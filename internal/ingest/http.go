@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
 
 	"weir.example/weir/internal/guard"
@@ -109,10 +110,12 @@ func (h *Server) Run(ctx context.Context) error {
 
 func (h *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/readings", h.accept(h.readings))
-	mux.HandleFunc("POST /v1/topics/{topic...}", h.accept(h.message))
-	mux.HandleFunc("POST /api/v2/write", h.accept(h.lines))
-	mux.HandleFunc("POST /write", h.accept(h.lines))
+	mux.HandleFunc("POST /v1/readings", h.accept(h.readings, write))
+	mux.HandleFunc("POST /v1/topics/{topic...}", h.accept(h.message, write))
+	mux.HandleFunc("POST /api/v2/write", h.accept(h.lines, write))
+	mux.HandleFunc("POST /write", h.accept(h.lines, write))
+	mux.HandleFunc("POST /v1/metrics", h.accept(h.otlp, otlpAnswer))
+	mux.HandleFunc("POST /api/v1/write", h.accept(h.remoteWrite, remoteAnswer))
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return mux
 }
@@ -129,10 +132,18 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }
 
+// request is a request with its body.
+type request struct {
+	*http.Request
+	body    []byte
+	holding *held
+}
+
 // accept returns the handler of requests whose body fn turns into an entry, with the answer if it
 // is stored.
-func (h *Server) accept(fn func(r *http.Request, body []byte) (*spool.Entry, answer, error)) http.HandlerFunc {
+func (h *Server) accept(fn func(q *request) (*spool.Entry, answer, error), answers func(http.ResponseWriter, *http.Request, *answer)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		write := func(w http.ResponseWriter, a *answer) { answers(w, r, a) }
 		if h.tokens != nil && !h.failures.Allowed(guard.From(r), h.now()) {
 			w.Header().Set("Retry-After", retryAfter)
 			write(w, &answer{Status: http.StatusTooManyRequests, Error: "too many wrong tokens came from this address: try again later"})
@@ -165,7 +176,7 @@ func (h *Server) accept(fn func(r *http.Request, body []byte) (*spool.Entry, ans
 	}
 }
 
-func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(r *http.Request, body []byte) (*spool.Entry, answer, error)) (*answer, error) {
+func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(q *request) (*spool.Entry, answer, error)) (*answer, error) {
 	key, err := keyOf(r)
 	if err != nil {
 		return nil, err
@@ -176,7 +187,7 @@ func (h *Server) process(w http.ResponseWriter, r *http.Request, fn func(r *http
 	if err != nil {
 		return nil, err
 	}
-	entry, a, err := fn(r, body)
+	entry, a, err := fn(&request{r, body, holding})
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +204,19 @@ type held struct {
 // Read implements io.Reader. It refuses to read on if all requests together hold too much.
 func (c *held) Read(p []byte) (int, error) {
 	n, err := c.in.Read(p)
-	c.bytes += int64(n)
-	if c.server.held.Add(int64(n)) > maxHeld {
-		return n, refuse(http.StatusTooManyRequests, "the requests in progress hold %d MiB", maxHeld>>20)
+	if full := c.reserve(int64(n)); full != nil {
+		return n, full
 	}
 	return n, err
+}
+
+// reserve counts bytes that are about to be used.
+func (c *held) reserve(n int64) error {
+	c.bytes += n
+	if c.server.held.Add(n) > maxHeld {
+		return refuse(http.StatusTooManyRequests, "the requests in progress hold %d MiB", maxHeld>>20)
+	}
+	return nil
 }
 
 func (c *held) release() { c.server.held.Add(-c.bytes) }
@@ -221,8 +240,11 @@ func (h *Server) body(w http.ResponseWriter, r *http.Request, holding *held) ([]
 		}
 		defer d.Close()
 		in = d
+	case "snappy":
+		holding.in = in
+		return h.unsnap(holding)
 	default:
-		return nil, refuse(http.StatusUnsupportedMediaType, "the content encoding %q is not supported: use gzip or zstd", encoding)
+		return nil, refuse(http.StatusUnsupportedMediaType, "the content encoding %.100q is not supported: use gzip, zstd or snappy", encoding)
 	}
 	holding.in = in
 	body, err := io.ReadAll(io.LimitReader(holding, h.maxBody+1))
@@ -231,6 +253,29 @@ func (h *Server) body(w http.ResponseWriter, r *http.Request, holding *held) ([]
 	}
 	if int64(len(body)) > h.maxBody {
 		return nil, bodyError(&http.MaxBytesError{}, h.maxBody)
+	}
+	return body, nil
+}
+
+// unsnap reads a body in Snappy's block format, which begins with its decompressed size.
+func (h *Server) unsnap(in *held) ([]byte, error) {
+	block, err := io.ReadAll(in)
+	if err != nil {
+		return nil, bodyError(err, h.maxBody)
+	}
+	size, err := snappy.DecodedLen(block)
+	if err != nil {
+		return nil, bodyError(err, h.maxBody)
+	}
+	if int64(size) > h.maxBody {
+		return nil, bodyError(&http.MaxBytesError{}, h.maxBody)
+	}
+	if err := in.reserve(int64(size)); err != nil {
+		return nil, err
+	}
+	body, err := snappy.Decode(nil, block)
+	if err != nil {
+		return nil, bodyError(err, h.maxBody)
 	}
 	return body, nil
 }
@@ -249,12 +294,12 @@ func bodyError(err error, limit int64) error {
 
 // message maps a message to a topic by the rules. A message that cannot be mapped becomes a dead
 // letter and is acknowledged, since the sender could only repeat it.
-func (h *Server) message(r *http.Request, body []byte) (*spool.Entry, answer, error) {
-	topic := r.PathValue("topic")
+func (h *Server) message(q *request) (*spool.Entry, answer, error) {
+	topic := q.PathValue("topic")
 	if topic == "" {
 		return nil, answer{}, refuse(http.StatusNotFound, "the path has no topic: /v1/topics/TOPIC")
 	}
-	entry, result := h.intake.Map(&intake.Message{Protocol: intake.HTTP, Client: r.RemoteAddr, Topic: topic, Payload: body, Arrived: h.now()})
+	entry, result := h.intake.Map(&intake.Message{Protocol: intake.HTTP, Client: q.RemoteAddr, Topic: topic, Payload: q.body, Arrived: h.now()})
 	if entry == nil {
 		entry = &spool.Entry{}
 	}
@@ -268,7 +313,7 @@ func (h *Server) message(r *http.Request, body []byte) (*spool.Entry, answer, er
 }
 
 // record counts a request whose form needs no rules.
-func (h *Server) record(r *http.Request, body []byte, entry *spool.Entry, skipped int) {
-	h.intake.Record(&intake.Message{Protocol: intake.HTTP, Client: r.RemoteAddr, Topic: r.URL.Path, Payload: body, Arrived: h.now()},
-		&mapping.Result{Rule: r.URL.Path, Readings: entry.Readings, Rejected: entry.Rejected, Skipped: skipped})
+func (h *Server) record(q *request, entry *spool.Entry, skipped int) {
+	h.intake.Record(&intake.Message{Protocol: intake.HTTP, Client: q.RemoteAddr, Topic: q.URL.Path, Payload: q.body, Arrived: h.now()},
+		&mapping.Result{Rule: q.URL.Path, Readings: entry.Readings, Rejected: entry.Rejected, Skipped: skipped})
 }

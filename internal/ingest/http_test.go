@@ -399,7 +399,7 @@ func FuzzLines(f *testing.F) {
 	h := &Server{cfg: cfg, intake: intake.New(cfg.Mapping(), nil), now: func() time.Time { return time.UnixMilli(0) }}
 	r := httptest.NewRequest(http.MethodPost, "/write?precision=ms", nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		entry, _, err := h.lines(r, body)
+		entry, _, err := h.lines(&request{r, body, nil})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,12 +1,16 @@
 // Package ingest accepts readings that devices and gateways push: by HTTP as JSON, as InfluxDB's
-// line protocol, and as messages of any form that rules map. Whatever is acknowledged is durable in
-// a spool, from which a producer sends it to Kafka exactly once.
+// line protocol, as metrics of OpenTelemetry and Prometheus, and as messages of any form that rules
+// map. Whatever is acknowledged is durable in a spool, from which a producer sends it to Kafka
+// exactly once.
 //
-//	ingest.go    Config: ingest.yaml
-//	http.go      the HTTP server: routes, limits, logins
-//	store.go     a request's entry, its idempotency key, and the answer
-//	readings.go  readings as JSON
-//	lines.go     InfluxDB's line protocol
+//	ingest.go       Config: ingest.yaml
+//	http.go         the HTTP server: routes, limits, logins
+//	store.go        a request's entry, its idempotency key, and the answer
+//	readings.go     readings as JSON
+//	lines.go        InfluxDB's line protocol
+//	points.go       points of metrics: which device and sensor a series is, what is refused
+//	otlp.go         metrics of OpenTelemetry over HTTP
+//	remotewrite.go  Prometheus's remote write, 1.0 and 2.0
 package ingest
 
 import (
@@ -36,11 +40,13 @@ import (
 
 // Config is ingest.yaml.
 type Config struct {
-	HTTP   HTTPConfig    `yaml:"http"`
-	MQTT   MQTTConfig    `yaml:"mqtt"`
-	Topics mapping.Rules `yaml:"topics"` // by topic filter, in order: the first that matches counts
-	Lines  LinesConfig   `yaml:"lines"`
-	Spool  SpoolConfig   `yaml:"spool"`
+	HTTP    HTTPConfig    `yaml:"http"`
+	MQTT    MQTTConfig    `yaml:"mqtt"`
+	Topics  mapping.Rules `yaml:"topics"` // by topic filter, in order: the first that matches counts
+	Lines   LinesConfig   `yaml:"lines"`
+	Metrics MetricsConfig `yaml:"metrics"` // of OTLP and remote write
+	Ack     string        `yaml:"ack"`     // when senders get their answer: spool, once a message is on the disk (default), or kafka, once it is committed there
+	Spool   SpoolConfig   `yaml:"spool"`
 
 	Subscribe []subscribe.Config `yaml:"subscribe"` // MQTT brokers whose messages are taken
 
@@ -79,15 +85,21 @@ type SpoolConfig struct {
 	KeyTTL time.Duration `yaml:"key_ttl"` // how long idempotency keys are remembered; default 24h
 }
 
-// Read reads ingest.yaml.
-func Read(path string) (*Config, error) { return ReadWith(path, "", "") }
+// Override has settings that replace those of the file unless they are "".
+type Override struct{ HTTP, MQTT, Ack string }
 
-// ReadWith is like Read, but addresses that are not "" replace those of the file, and path may be
-// "" for the defaults.
-func ReadWith(path, http, mqtt string) (*Config, error) {
+func (o Override) apply(c *Config) {
+	c.HTTP.Listen, c.MQTT.Listen, c.Ack = cmp.Or(o.HTTP, c.HTTP.Listen), cmp.Or(o.MQTT, c.MQTT.Listen), cmp.Or(o.Ack, c.Ack)
+}
+
+// Read reads ingest.yaml.
+func Read(path string) (*Config, error) { return ReadWith(path, Override{}) }
+
+// ReadWith is like Read, but path may be "" for the defaults.
+func ReadWith(path string, o Override) (*Config, error) {
 	c := &Config{}
 	if path == "" {
-		c.HTTP.Listen, c.MQTT.Listen = http, mqtt
+		o.apply(c)
 		return c, c.complete()
 	}
 	text, err := os.ReadFile(path) //nolint:gosec // chosen by the user
@@ -97,13 +109,19 @@ func ReadWith(path, http, mqtt string) (*Config, error) {
 	if err := yaml.UnmarshalWithOptions(text, c, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c.HTTP.Listen, c.MQTT.Listen = cmp.Or(http, c.HTTP.Listen), cmp.Or(mqtt, c.MQTT.Listen)
+	o.apply(c)
 	c.dir = filepath.Dir(path)
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
+
+// Values of Config.Ack.
+const (
+	ackSpool = "spool"
+	ackKafka = "kafka"
+)
 
 // plainRules are the rules for MQTT if the configuration has none.
 const plainRules = `
@@ -155,7 +173,11 @@ func (c *Config) complete() (err error) {
 	if _, err := size(c.Spool.Max, 0); err != nil {
 		return fmt.Errorf("spool.max: %w", err)
 	}
-	return nil
+	switch c.Ack {
+	case "", ackSpool, ackKafka:
+		return nil
+	}
+	return fmt.Errorf("ack: %q is neither %s nor %s", c.Ack, ackSpool, ackKafka)
 }
 
 // local adds the host 127.0.0.1 to an address without a host. "" stays "".
@@ -205,7 +227,7 @@ func (c *Config) Mapping() *mapping.Mapping { return c.mapping }
 
 // OpenSpool opens the spool, by default in the data directory.
 func (c *Config) OpenSpool(dataDir string, with spool.Config) (*spool.Spool, error) {
-	with.Dir, with.KeyTTL = c.Spool.Dir, c.Spool.KeyTTL
+	with.Dir, with.KeyTTL, with.AckCommitted = c.Spool.Dir, c.Spool.KeyTTL, c.Ack == ackKafka
 	if with.Dir == "" {
 		with.Dir = filepath.Join(dataDir, "ingest-spool")
 	}

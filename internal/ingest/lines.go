@@ -29,16 +29,16 @@ var deviceTags = []string{"device_id", "device", "host"}
 // lines accepts InfluxDB's line protocol. As in InfluxDB, lines that are not readings do not refuse
 // the others: those are stored, and the answer names the first bad one. The bad ones become dead
 // letters.
-func (h *Server) lines(r *http.Request, body []byte) (*spool.Entry, answer, error) {
-	precision, ok := precisions[r.URL.Query().Get("precision")]
+func (h *Server) lines(q *request) (*spool.Entry, answer, error) {
+	precision, ok := precisions[q.URL.Query().Get("precision")]
 	if !ok {
-		return nil, answer{}, refuse(http.StatusBadRequest, "unknown precision %q: use ns, us, ms or s", r.URL.Query().Get("precision"))
+		return nil, answer{}, refuse(http.StatusBadRequest, "unknown precision %q: use ns, us, ms or s", q.URL.Query().Get("precision"))
 	}
 	entry := &spool.Entry{}
 	a := answer{Status: http.StatusNoContent}
-	origin := []source.Attribute{{Name: mapping.HeaderTopic, Value: r.URL.Path}}
+	origin := []source.Attribute{{Name: mapping.HeaderTopic, Value: q.URL.Path}}
 	var first error
-	all := strings.Split(string(body), "\n")
+	all := strings.Split(string(q.body), "\n")
 	for i := 0; i < len(all); i++ {
 		number := i + 1
 		line := strings.TrimSuffix(all[i], "\r")
@@ -63,7 +63,7 @@ func (h *Server) lines(r *http.Request, body []byte) (*spool.Entry, answer, erro
 		}
 		entry.Readings = append(entry.Readings, parsed...)
 	}
-	h.record(r, body, entry, a.Skipped)
+	h.record(q, entry, a.Skipped)
 	a.Accepted, a.DeadLetters = len(entry.Readings), len(entry.Rejected)
 	if first != nil {
 		a.Status, a.Code = http.StatusBadRequest, "invalid"
@@ -191,12 +191,13 @@ func tagsOf(d *lineprotocol.Decoder, deviceTag string) (device, series string, e
 		return "", "", fmt.Errorf("it has no tag %s, which names the device: set lines.device_tag", strings.Join(candidates, ", "))
 	}
 	slices.Sort(names)
+	var suffix []byte
 	for _, name := range names {
 		if name != deviceTag {
-			series += "," + name + "=" + tags[name]
+			suffix = appendLabel(suffix, name, tags[name])
 		}
 	}
-	return device, series, nil
+	return device, string(suffix), nil
 }
 
 // lineError returns the cause of an error of the decoder, which only knows one line.

@@ -21,10 +21,10 @@ var fields = []string{"device_id", "sensor", "value", "unit", "ts", "seq", "boot
 
 // readings accepts a reading, an array of readings, or one per line. One that is invalid refuses
 // the whole request: nothing is stored, and the sender learns which one.
-func (h *Server) readings(r *http.Request, body []byte) (*spool.Entry, answer, error) {
+func (h *Server) readings(q *request) (*spool.Entry, answer, error) {
 	entry := &spool.Entry{}
 	arrived := h.now().UnixMilli()
-	err := eachObject(body, func(raw json.RawMessage) error {
+	err := eachObject(q.body, func(raw json.RawMessage) error {
 		v, err := parseReading(raw, arrived)
 		if err != nil {
 			return fmt.Errorf("reading %d: %w", len(entry.Readings)+1, err)
@@ -38,7 +38,7 @@ func (h *Server) readings(r *http.Request, body []byte) (*spool.Entry, answer, e
 	if err != nil {
 		return nil, answer{}, refuse(http.StatusBadRequest, "%v: nothing was stored", err)
 	}
-	h.record(r, body, entry, 0)
+	h.record(q, entry, 0)
 	return entry, answer{Status: http.StatusOK, Accepted: len(entry.Readings)}, nil
 }
 

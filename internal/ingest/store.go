@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"weir.example/weir/internal/ingest/spool"
@@ -18,7 +19,8 @@ type answer struct {
 	Status      int      `json:"-"`
 	Accepted    int      `json:"accepted"`               // readings
 	DeadLetters int      `json:"dead_letters,omitempty"` // parts that are not readings
-	Skipped     int      `json:"skipped,omitempty"`      // fields that are neither numbers nor booleans
+	Refused     int64    `json:"refused,omitempty"`      // points of metrics
+	Skipped     int      `json:"skipped,omitempty"`      // fields that are neither numbers nor booleans, points without a value
 	Ignored     string   `json:"ignored,omitempty"`      // why nothing in the message counts
 	Reasons     []string `json:"reasons,omitempty"`      // of dead letters
 	Error       string   `json:"error,omitempty"`
@@ -63,6 +65,12 @@ func (h *Server) store(r *http.Request, key string, body []byte, entry *spool.En
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
 	receipt, err := h.spool.Put(ctx, entry)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("it is not known to be stored after %s: send it again", storeTimeout)
+		if h.cfg.Ack == ackKafka {
+			err = fmt.Errorf("it is not known to be in Kafka after %s, and may be on the disk: send it again", storeTimeout)
+		}
+	}
 	if err != nil || !receipt.Repeated {
 		return &a, err
 	}
@@ -110,7 +118,7 @@ func answerOf(err error) *answer {
 	return a
 }
 
-func write(w http.ResponseWriter, a *answer) {
+func write(w http.ResponseWriter, _ *http.Request, a *answer) {
 	if a.Repeated {
 		w.Header().Set("Idempotent-Replayed", "true")
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -43,6 +44,7 @@ type Admin struct {
 	Hosts    []string      // further names of this machine, for all that is served by HTTP: see guard.Hosts
 	Profiles bool          // serves /debug/pprof
 	Secrets  secret.Source // to which options of pipelines may refer
+	Outputs  Outputs       // of tables with the connector print; default the outputs of the process
 
 	engine     *engine.Metrics
 	produce    *produce.Metrics
@@ -73,6 +75,7 @@ func NewAdmin() *Admin {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return &Admin{
+		Outputs:  Outputs{os.Stdout, os.Stderr},
 		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r), delivering: sink.NewMetrics(r),
 		sinks:      make(map[*engine.Status][]*sink.Status),
 		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), checked: make(map[string]*registry.Client),

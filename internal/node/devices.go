@@ -160,6 +160,7 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 		return errors.Join(fmt.Errorf("topics of messages: %w", err), d.spool.Close())
 	}
 	flow, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, d.spool.GiveUp)() // so that nobody waits for a producer that stops
 	if d.server != nil {
 		flow.Go(func() error { return d.server.Run(ctx) })
 	}

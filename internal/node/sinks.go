@@ -4,17 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
+	"os"
 	"sync"
-	"time"
 
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
-	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
+	"weir.example/weir/internal/sink/influx"
 	"weir.example/weir/internal/sink/postgres"
+	"weir.example/weir/internal/sink/printer"
 	"weir.example/weir/internal/sink/sqlite"
 )
 
@@ -22,7 +24,14 @@ import (
 // fails retries by itself and never stops the pipeline. A run that comes to its end waits until its
 // rows are delivered. status are those of SinkStatus.
 func RunPipeline(ctx context.Context, c engine.Config, status []*sink.Status) (engine.Result, error) {
-	sinks, err := sinksOf(c, status)
+	return runPipeline(ctx, c, status, Outputs{os.Stdout, os.Stderr})
+}
+
+// Outputs are where tables with the connector print write.
+type Outputs struct{ Stdout, Stderr io.Writer }
+
+func runPipeline(ctx context.Context, c engine.Config, status []*sink.Status, out Outputs) (engine.Result, error) {
+	sinks, err := sinksOf(c, status, out)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -48,7 +57,7 @@ func (a *Admin) Run(ctx context.Context, c engine.Config) (engine.Result, error)
 	a.mu.Lock()
 	status := a.sinks[c.Status]
 	a.mu.Unlock()
-	return RunPipeline(ctx, c, status)
+	return runPipeline(ctx, c, status, a.Outputs)
 }
 
 // sinksOf returns the sinks of a pipeline that is registered with Pipeline.
@@ -72,13 +81,13 @@ func SinkStatus(p *plan.Program) (all []*sink.Status) {
 	return all
 }
 
-func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err error) {
+func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Config, err error) {
 	log := c.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	for i, t := range c.Program.Deliveries() {
-		target, err := targetOf(c.Program.Name, t, c.Secrets, log)
+		target, err := targetOf(c, t, out, log)
 		if err != nil {
 			return nil, err
 		}
@@ -91,10 +100,9 @@ func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err err
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.Files:
 			s.MaxRows, s.MaxBytes, s.Interval = math.MaxInt32, d.Bytes, d.Interval
-			if d.Bucket != nil {
-				s.DeliverTimeout = uploadTimeout
-			}
 		case *plan.SQLite:
+			s.MaxRows, s.Interval = d.MaxRows, d.Interval
+		case *plan.LineProtocol:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		}
 		all = append(all, s)
@@ -102,18 +110,24 @@ func sinksOf(c engine.Config, status []*sink.Status) (all []sink.Config, err err
 	return all, nil
 }
 
-// uploadTimeout bounds the delivery of up to a gigabyte over a slow line.
-const uploadTimeout = 15 * time.Minute
-
 // targetOf returns the target of a table.
-func targetOf(pipeline string, t *plan.Table, secrets secret.Source, log *slog.Logger) (sink.Target, error) {
+func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (sink.Target, error) {
+	pipeline := c.Program.Name
 	switch d := t.Delivery.(type) {
 	case *plan.JDBC:
-		return postgres.New(pipeline, t, secrets, log), nil
+		return postgres.New(pipeline, t, c.Secrets, log), nil
+	case *plan.Print:
+		to := out.Stdout
+		if d.Stderr {
+			to = out.Stderr
+		}
+		return printer.New(c.Broker, pipeline, t, to, log), nil
 	case *plan.Files:
-		return files.New(pipeline, t, secrets), nil
+		return files.New(pipeline, t), nil
 	case *plan.SQLite:
 		return sqlite.New(pipeline, t), nil
+	case *plan.LineProtocol:
+		return influx.New(c.Broker, pipeline, t, c.Secrets), nil
 	default:
 		return nil, fmt.Errorf("table %s: no sink delivers to a %T", t.Name, d)
 	}

@@ -30,7 +30,8 @@ type writer struct {
 	sized       []sized        // columns of the table with a declared length to check or enforce
 	fields      []format.Field // the input's columns with the table's names and types
 	partitioner kgo.TopicPartitioner
-	limit       int // maximum bytes of a record in the topic; 0 is no limit
+	limit       int  // maximum bytes of a record in the topic; 0 is no limit
+	discards    bool // rows are counted, and nothing else
 
 	// For an upsert table, only the last change of each key in a transaction is written.
 	changes map[string]*kgo.Record
@@ -43,6 +44,9 @@ func newWriter(b base, op *plan.Insert) (node, error) {
 		base: b, op: op, table: t, timestamp: -1, headers: -1, nulls: make([]*column.Column, len(t.Columns)),
 		partitioner: kgo.StickyKeyPartitioner(nil).ForTopic(t.Kafka.Topic), changes: make(map[string]*kgo.Record),
 		fields: fieldsOf(b.rel.Inputs[0]), keyCols: make([]*column.Column, len(t.Kafka.Key.Columns)), valueCols: make([]*column.Column, len(t.Kafka.Value.Columns)),
+	}
+	if w.discards = t.Discards(); w.discards {
+		return w, nil
 	}
 	if limit := b.task.maxBytes; limit != nil {
 		w.limit = limit(t.Kafka.Topic)
@@ -95,6 +99,10 @@ func (w *writer) columns(into []*column.Column, of plan.Format, r *rowBatch) {
 }
 
 func (w *writer) push(_ int, r *rowBatch) {
+	if w.discards {
+		w.counters.rows += int64(r.N)
+		return
+	}
 	r = w.resized(r)
 	w.columns(w.keyCols, w.table.Kafka.Key, r)
 	w.columns(w.valueCols, w.table.Kafka.Value, r)
@@ -111,7 +119,7 @@ func (w *writer) push(_ int, r *rowBatch) {
 // one that was.
 func (w *writer) allowed(r *rowBatch, i int, gone bool) (bool, error) {
 	columns := w.notNull
-	if gone {
+	if gone && !w.table.Changes {
 		columns = w.keys
 	}
 	for _, c := range columns {
@@ -146,8 +154,12 @@ func (w *writer) row(r *rowBatch, i int) error {
 		}
 		rec.Key = w.task.arena.keep(key)
 	}
-	if !gone {
-		value, err := w.value.Encode(w.task.arena.room(256), w.valueCols, i)
+	if !gone || w.table.Changes {
+		room := w.task.arena.room(256)
+		if w.table.Changes {
+			room = append(room, r.kind(i).String()...)
+		}
+		value, err := w.value.Encode(room, w.valueCols, i)
 		if err != nil {
 			return fmt.Errorf("value: %w", err)
 		}

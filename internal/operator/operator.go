@@ -70,6 +70,8 @@ const (
 	kindDelete                      // -D
 )
 
+func (k rowKind) String() string { return [...]string{"+I", "-U", "+U", "-D"}[k] }
+
 // retracts reports whether the row was emitted before and no longer holds.
 func (k rowKind) retracts() bool { return k == kindUpdateBefore || k == kindDelete }
 

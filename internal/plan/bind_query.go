@@ -442,12 +442,8 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 	}
 	table, err := p.withHints(name, hints)
 	if err == nil && table.Delivery != nil {
-		what := "the tables of a database"
-		if _, ok := table.Delivery.(*Files); ok {
-			what = "files"
-		}
-		return nil, nil, sql.Errorf(t, "table %s can only be written: reading %s is not supported", name, what).
-			WithHint("send its rows to a topic, for example with weir produce --file, and read that")
+		what, hint := readRefusal(table.Delivery)
+		return nil, nil, sql.Errorf(t, "table %s can only be written: reading %s is not supported", name, what).WithHint("%s", hint)
 	}
 	return nil, table, err
 }

@@ -18,6 +18,7 @@ type Table struct {
 	sql.Pos
 	Name    string
 	Upsert  bool // a row replaces the previous one with its key, a tombstone deletes it
+	Changes bool // each change of a row is written with its kind, such as +U: see Print
 	Columns []TableColumn
 
 	Rowtime    int       // column of the watermark; -1 without one
@@ -41,7 +42,8 @@ type Table struct {
 }
 
 // Delivery is the part of a connector whose rows are outside of Kafka, such as *JDBC. The table's
-// topic is then one of the pipeline's own: see Program.ResultTopic.
+// topic is then one of the pipeline's own: see Program.ResultTopic. Rows with Discard pass through
+// none.
 type Delivery interface {
 	// String names the target, without secrets.
 	String() string
@@ -60,6 +62,9 @@ type TableColumn struct {
 func (c TableColumn) Physical() bool { return c.Metadata == "" && c.Computed == nil }
 
 func (t *Table) String() string {
+	if t.Discards() {
+		return t.Name + " (discarded)"
+	}
 	if t.Delivery != nil {
 		return fmt.Sprintf("%s (topic %s, delivered to %s)", t.Name, t.Kafka.Topic, t.Delivery)
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -33,17 +34,18 @@ type metadata struct {
 
 // connectors maps the values of the option 'connector' to implementations.
 var connectors = map[string]connector{
+	"blackhole":    blackhole{},
 	"filesystem":   filesystem{},
+	"influxdb":     influxdb{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},
+	"print":        printed{},
 	"upsert-kafka": kafka{upsert: true},
 }
 
 // otherWays are hints for connectors of Flink that Weir does not have.
 var otherWays = map[string]string{
-	"print":     "write to a kafka table, and show its rows with weir tail TOPIC",
-	"blackhole": "write to a kafka table whose topic has a short retention.ms; to see only what a query does, run weir explain or weir test",
-	"datagen":   "send generated readings to a topic with weir produce, or the rows of a file with weir produce --file, and read that topic",
+	"datagen": "send generated readings to a topic with weir produce, or the rows of a file with weir produce --file, and read that topic",
 }
 
 // options holds the options of a CREATE TABLE and records which keys have been read.
@@ -111,7 +113,7 @@ func (o *options) unread(in []sql.Option, c connector) error {
 			continue
 		}
 		return sql.Errorf(option, "option '%s' is not supported", option.Key).
-			WithHint("%s", orElse(suggest.DidYouMean(option.Key, c.options()), "see the reference of table options"))
+			WithHint("%s", orElse(suggest.DidYouMean(option.Key, c.options()), fmt.Sprintf("the connector %s has %s", o.name, strings.Join(c.options(), ", "))))
 	}
 	return nil
 }

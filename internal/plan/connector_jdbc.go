@@ -88,7 +88,7 @@ func (jdbc) bind(t *Table, o *options) error {
 func (t *Table) deliverTo(d Delivery, connector string) error {
 	if !resultName.MatchString(t.Name) {
 		return sql.Errorf(t, "table %s: the name can't be part of the topic through which its rows pass", t.Name).
-			WithHint("use letters, digits, _ and -; 'table-name' has the name in the database")
+			WithHint("use letters, digits, _ and -; other options have the name in the target")
 	}
 	t.Delivery, t.Upsert = d, len(t.PrimaryKey) > 0
 	return t.setResultFormats(connector)

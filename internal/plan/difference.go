@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "moving-sums", "null-headers", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -69,8 +69,13 @@ func (p *planner) differInsert(where sql.Node, n *Insert, r *Relation) {
 	switch n.Table.Delivery.(type) {
 	case *JDBC:
 		p.differDatabase(where, n.Table)
+	case *Print:
+		p.differ(where, "print", "rows of %s are printed where the pipeline runs, once they are committed; Flink prints them as they are computed, where its TaskManagers run", n.Table.Name)
 	case *SQLite:
 		p.differ(where, "sqlite", "Flink's jdbc connector does not know SQLite, and rejects table %s", n.Table.Name)
+	}
+	if connector := OnlyInWeir(n.Table.Delivery); connector != "" {
+		p.differ(where, "more-connectors", "Flink has no connector %s, and rejects table %s: let it write to a topic, and weir run take the rows from there", connector, n.Table.Name)
 	}
 	if f, ok := n.Table.Delivery.(*Files); ok {
 		p.differ(where, "files", "rows of %s appear in files when these have their size or age; Flink's %s files appear at checkpoints, have other names, and may have other types", n.Table.Name, f.Format)

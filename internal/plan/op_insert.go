@@ -123,10 +123,10 @@ func (p *planner) insertRows(s *sql.Insert, t *Table, r *Relation) error {
 	if err := insert.checkKey(s, r); err != nil {
 		return err
 	}
-	if !insert.Table.Upsert {
+	if !t.Upsert && !t.Changes {
 		p.differRows(s, r)
 	}
-	if r.Updating && r.Multiset {
+	if r.Updating && r.Multiset && !t.Changes {
 		r = p.materialize(r, insert.keyColumns())
 	}
 	p.program.Sinks = append(p.program.Sinks, p.relation(insert, nil, r))
@@ -204,10 +204,10 @@ func (t *Table) namesOf(columns []int) []string {
 
 // checkKey requires updating rows to be written to a table with the same key.
 func (n *Insert) checkKey(s *sql.Insert, r *Relation) error {
-	if !r.Updating {
+	t := n.Table
+	if !r.Updating || t.Changes {
 		return nil
 	}
-	t := n.Table
 	if !t.Upsert {
 		hint := "use the upsert-kafka connector with a PRIMARY KEY, or group by a window"
 		if t.Delivery != nil {

@@ -7,7 +7,9 @@
 //	connector.go         what a connector implements; options of CREATE TABLE
 //	connector_filesystem.go
 //	                     filesystem: a directory of files
+//	connector_web.go     options of connectors over HTTP; connector_influxdb.go: the line protocol
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database; connector_sqlite.go: of SQLite
+//	connector_print.go   the connectors print and blackhole
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values
 //	types.go             SQL types -> column.Type; implicit casts

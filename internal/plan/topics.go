@@ -21,7 +21,7 @@ func (p *Program) ResultTopic(table string) string { return p.Name + "." + table
 // once.
 func (p *Program) Deliveries() (all []*Table) {
 	for _, t := range p.written() {
-		if t.Delivery != nil && !slices.Contains(all, t) {
+		if t.Delivery != nil && !t.Discards() && !slices.Contains(all, t) {
 			all = append(all, t)
 		}
 	}
@@ -41,7 +41,7 @@ func (p *planner) nameResults() error {
 		topic := t.Kafka.Topic
 		if len(topic) > maxTopicName {
 			return sql.Errorf(t, "the topic %s of the rows of table %s would have a name of more than %d characters", topic, t.Name, maxTopicName).
-				WithHint("give the table or the pipeline a shorter name; 'table-name' has the name in the database")
+				WithHint("give the table or the pipeline a shorter name; other options have the name in the target")
 		}
 		if owners[topic] != nil {
 			return sql.Errorf(t, "table %s is written with different options", t.Name).WithHint("write the hint OPTIONS in every INSERT, or put the options into the CREATE TABLE")

@@ -31,6 +31,7 @@ type Options struct {
 	Jobs         map[string][]string // scraped host:port, by job
 	Rules        string              // files of rules; default none
 	Alertmanager string              // host:port; default none
+	RemoteWrite  string              // URL to which samples are written; default none
 }
 
 // Prometheus is a running Prometheus. It scrapes every second.
@@ -61,6 +62,9 @@ func Start(t testing.TB, o Options) *Prometheus {
 	}
 	if o.Alertmanager != "" {
 		all["alerting"] = map[string]any{"alertmanagers": []config{{StaticConfigs: []map[string][]string{{"targets": {o.Alertmanager}}}}}}
+	}
+	if o.RemoteWrite != "" {
+		all["remote_write"] = []map[string]string{{"url": o.RemoteWrite}}
 	}
 	text, err := json.Marshal(all) // JSON is also valid YAML
 	if err != nil {

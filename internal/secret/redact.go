@@ -10,7 +10,7 @@ const hidden = "******"
 
 // secretKeys are substrings of the names of secret options.
 var secretKeys = []string{
-	"password", "passwd", "secret", "credential", "jaas.config", "token", "apikey", "api-key", "api_key", "access-key", "user-info", "keystore.key",
+	"password", "passwd", "secret", "credential", "jaas.config", "token", "apikey", "api-key", "api_key", "access-key", "user-info", "keystore.key", "authorization", "cookie",
 	"private-key",
 }
 

@@ -21,6 +21,9 @@ type reader struct {
 
 func newReader(t *plan.Table) (*reader, error) {
 	r := &reader{table: t}
+	if t.Changes {
+		return r, nil // a target prints the records as they are
+	}
 	var err error
 	if t.Upsert {
 		if r.key, err = format.NewDecoder(t.Kafka.Key.Name, t.Kafka.Key.Fields, t.Kafka.Key.Options, nil); err != nil {
@@ -59,6 +62,9 @@ var errNoValue = errors.New("the record has no value, but the table has no prima
 
 func (r *reader) add(b *Batch, rec *kgo.Record) error {
 	switch {
+	case r.table.Changes && rec.Value != nil:
+		b.Rows.N++
+		b.Origins = append(b.Origins, rec)
 	case rec.Value == nil && !r.table.Upsert:
 		return errNoValue
 	case rec.Value == nil:

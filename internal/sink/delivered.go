@@ -74,7 +74,7 @@ func endsOf(ctx context.Context, c Config) (Topic, map[int32]int64, error) {
 			delete(ends, p)
 		}
 	}
-	return Topic{name, topics[name].ID.String()}, ends, nil
+	return Topic{name, topics[name].ID.String(), topics[name].ID}, ends, nil
 }
 
 // undelivered returns how many offsets of the topic are not delivered. Without an answer of the

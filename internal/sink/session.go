@@ -29,6 +29,7 @@ type session struct {
 	mu        sync.Mutex
 	connected sync.Mutex // guards target
 	next      map[int32]int64
+	repeat    map[int32]int64 // offset behind rows that must be delivered together, see Batch.Repeat
 	buffer    []*kgo.Record   // read, and not delivered
 	read      map[int32]int64 // next offset to read, where it differs from next
 	bytes     int
@@ -37,12 +38,15 @@ type session struct {
 	delivered bool
 }
 
+// deliverLimit bounds a delivery to a target that does not answer.
+const deliverLimit = time.Minute
+
 // runSession delivers rows until ctx is done or there is an error. It reports whether it delivered
 // any.
 func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err error) {
 	work, cancel := broker.Finishing(ctx, c.StopTimeout)
 	defer cancel()
-	s := &session{Config: c, letters: l, next: make(map[int32]int64), read: make(map[int32]int64)}
+	s := &session{Config: c, letters: l, next: make(map[int32]int64), repeat: make(map[int32]int64), read: make(map[int32]int64)}
 	if s.reader, err = newReader(c.Table); err != nil {
 		return false, &RefusedError{err}
 	}
@@ -50,7 +54,7 @@ func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err 
 	if err != nil {
 		return false, err
 	}
-	opening, stop := context.WithTimeout(ctx, c.DeliverTimeout)
+	opening, stop := context.WithTimeout(ctx, deliverLimit)
 	s.target, err = c.Target.Open(opening, from)
 	stop()
 	if err != nil {
@@ -103,7 +107,7 @@ func (s *session) findTopic(ctx context.Context) (Topic, error) {
 		return Topic{}, err
 	}
 	s.Status.ends(s.starts, s.stables)
-	return Topic{name, topics[name].ID.String()}, nil
+	return Topic{name, topics[name].ID.String(), topics[name].ID}, nil
 }
 
 // bounds returns the start of a topic's partitions, and the ends of what readers see.
@@ -147,7 +151,7 @@ func (s *session) claim(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	if len(assigned) == 0 {
 		return offsets, nil
 	}
-	next, err := s.claimed(ctx, assigned)
+	next, repeats, err := s.claimed(ctx, assigned)
 	if err != nil {
 		s.fail(err)
 		return nil, err
@@ -156,31 +160,41 @@ func (s *session) claim(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	defer s.mu.Unlock()
 	for p, at := range next {
 		s.next[p] = at
+		delete(s.repeat, p)
+		if until, ok := repeats[p]; ok {
+			s.repeat[p] = until
+		}
 		offsets[topic][p] = kgo.NewOffset().At(at)
 	}
 	s.Status.owned(s.next)
 	return offsets, nil
 }
 
-func (s *session) claimed(ctx context.Context, partitions []int32) (map[int32]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.DeliverTimeout)
+func (s *session) claimed(ctx context.Context, partitions []int32) (next, repeats map[int32]int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
 	defer cancel()
 	s.connected.Lock()
-	next, err := s.target.Claim(ctx, partitions)
+	next, err = s.target.Claim(ctx, partitions)
+	if r, ok := s.target.(interface{ Repeats() map[int32]int64 }); ok {
+		repeats = maps.Clone(r.Repeats())
+	}
 	s.connected.Unlock()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	starts, ends, err := bounds(ctx, s.Broker, s.Table.Kafka.Topic)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	for p, until := range repeats { // the rows that the topic still has
+		repeats[p] = min(until, ends[p])
 	}
 	for _, p := range partitions {
 		if err := s.checkPosition(p, next[p], starts[p], ends[p]); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return next, nil
+	return next, repeats, nil
 }
 
 // checkPosition refuses positions that the topic does not contain: rows that were not delivered are
@@ -221,6 +235,7 @@ func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]in
 	for _, p := range gone {
 		delete(s.next, p)
 		delete(s.read, p)
+		delete(s.repeat, p)
 	}
 	s.buffer = slices.DeleteFunc(s.buffer, func(r *kgo.Record) bool { return slices.Contains(gone, r.Partition) })
 	s.Status.owned(s.next)
@@ -248,12 +263,22 @@ func (s *session) step(ctx, work context.Context) error {
 	s.mu.Lock()
 	fetches.EachRecord(s.add)
 	full := len(s.buffer) >= s.MaxRows || s.bytes >= s.MaxBytes
-	due := len(s.read) > 0 && (full || s.Interval == 0 || s.Now().Sub(s.since) >= s.Interval || s.Status.awaited() && fetches.NumRecords() == 0)
+	due := len(s.read) > 0 && s.repeatRead() && (full || s.Interval == 0 || s.Now().Sub(s.since) >= s.Interval || s.Status.awaited() && fetches.NumRecords() == 0)
 	s.mu.Unlock()
 	if !due || ctx.Err() != nil {
 		return nil
 	}
 	return s.deliver(work)
+}
+
+// repeatRead reports whether rows that must be delivered together have all been read.
+func (s *session) repeatRead() bool {
+	for p, until := range s.repeat {
+		if read, ok := s.read[p]; ok && read < until {
+			return false
+		}
+	}
+	return true
 }
 
 func fetchError(fetches kgo.Fetches) error {
@@ -289,13 +314,15 @@ func (s *session) add(r *kgo.Record) {
 
 // deliver delivers the buffer. The group can't move partitions meanwhile.
 func (s *session) deliver(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.DeliverTimeout)
+	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
 	defer cancel()
 	batch, bad := s.reader.rows(s.buffer)
 	batch.From, batch.Next = make(map[int32]int64), make(map[int32]int64)
 	for p, next := range s.read {
 		batch.From[p], batch.Next[p] = s.next[p], next
 	}
+	batch.Repeat = maps.Clone(s.repeat)
+	batch.Member, batch.Generation = s.client.GroupMetadata()
 	letters := len(bad)
 	if len(bad) > 0 {
 		if err := s.letters.send(ctx, s.client, bad); err != nil {
@@ -319,6 +346,9 @@ func (s *session) deliver(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	maps.Copy(s.next, batch.Next)
+	for p := range batch.Next {
+		delete(s.repeat, p)
+	}
 	s.Status.delivered(s.next, Delivery{Records: len(s.buffer), Rows: batch.Rows.N, Deletes: batch.Deleted.N, Letters: letters, Took: s.Now().Sub(began)})
 	clear(s.read)
 	clear(s.buffer)

@@ -1,19 +1,21 @@
 // Package sink delivers the rows of a pipeline's result topics to targets outside of Kafka, such as
 // a database, exactly once: the offsets of what is delivered are kept by the target, and change
-// together with its rows. A target that is down, slow or refuses rows never holds the pipeline's
-// transactions: its rows wait in the topic.
+// together with its rows. Targets that can't keep offsets get rows at least once. A target that is
+// down, slow or refuses rows never holds the pipeline's transactions: its rows wait in the topic.
 //
 //	sink.go      Run: one table's sink in one process
 //	target.go    Target, Session, Batch: what a target implements, and its errors
 //	session.go   one life of the consumer: claim partitions, read, deliver
 //	batch.go     records to rows; only the last version of each key
+//	group.go     targets that can't keep offsets: positions are offsets of the consumer group
 //	letters.go   dead letters, and how a target isolates the rows that it refuses
 //	ddl.go       CREATE TABLE of a database
 //	delivered.go waiting until the rows of a finished run are delivered
 //	status.go    what a sink does, for readers outside; metrics.go the same for Prometheus
 //
-// The consumer group assigns partitions to processes and nothing else. The positions are the
-// target's: a process claims its partitions there, which fences the one that had them before.
+// Unless the target can't keep offsets, the consumer group assigns partitions to processes and
+// nothing else. The positions are the target's: a process claims its partitions there, which fences
+// the one that had them before.
 package sink
 
 import (
@@ -41,7 +43,6 @@ type Config struct {
 	MaxBytes    int           // of the records of a batch, beyond which it is delivered; default 16 MiB
 	Interval    time.Duration // how long rows wait for others; default 0: only while the previous batch is delivered
 
-	DeliverTimeout time.Duration // bounds a delivery to a target that does not answer; default 1 min
 	StopTimeout    time.Duration // to deliver the current batch once the context is done; default 5 s
 	SessionTimeout time.Duration // after which the partitions of a dead process are reassigned; default 10 s
 
@@ -57,6 +58,7 @@ const (
 	// to change something.
 	refusedPause = 15 * time.Second
 	watchPause   = 2 * time.Second
+	laterLimit   = 10 * time.Minute
 	topicPause   = 200 * time.Millisecond
 )
 
@@ -73,9 +75,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultBytes
-	}
-	if c.DeliverTimeout == 0 {
-		c.DeliverTimeout = time.Minute
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 5 * time.Second
@@ -121,6 +120,9 @@ func Run(ctx context.Context, c Config) {
 			c.MaxRows = max(1, c.MaxRows/4)
 		}
 		pause := wait.NextBackOff()
+		if later := (*LaterError)(nil); errors.As(err, &later) {
+			pause = max(pause, min(later.After, laterLimit))
+		}
 		var refused *RefusedError
 		switch {
 		case errors.Is(err, kerr.UnknownTopicOrPartition): // the pipeline has not created it yet

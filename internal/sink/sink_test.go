@@ -102,14 +102,21 @@ func (s *memorySession) Deliver(_ context.Context, b *Batch, refused func([]Refu
 	return nil
 }
 
-// world is a topic with values from 1 to n in several partitions.
-func world(t *testing.T, n int) (broker.Config, *plan.Program) {
+// programOf is a pipeline that writes a table.
+func programOf(t *testing.T) *plan.Program {
 	t.Helper()
 	p, err := plan.Compile(`CREATE TABLE t (v BIGINT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 't');
 		CREATE TABLE r (v BIGINT) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json'); INSERT INTO t SELECT v FROM r`, "p")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// world is a topic with values from 1 to n in several partitions.
+func world(t *testing.T, n int) (broker.Config, *plan.Program) {
+	t.Helper()
+	p := programOf(t)
 	const partitions = 4
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.min.session.timeout.ms": "100", "group.initial.rebalance.delay.ms": "0"}),
 		kfake.SeedTopics(partitions, "p.t.out"), kfake.SeedTopics(1, "p.dlq"))

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -24,7 +25,10 @@ type Target interface {
 
 // Topic identifies the topic of the rows. A topic that was deleted and created again has another
 // id.
-type Topic struct{ Name, ID string }
+type Topic struct {
+	Name, ID string
+	UUID     [16]byte // ID as Kafka's requests have it
+}
 
 // Session is a connection to a target. Its methods are called by one goroutine at a time. After an
 // error it is closed.
@@ -44,6 +48,7 @@ type Session interface {
 type Batch struct {
 	// Rows are to be inserted. Column i is the i-th that Table.Kafka.Value lists. If the table has
 	// a key, there is at most one row of each key, sorted by key, which replaces an existing one.
+	// If it takes changes (plan.Table.Changes), only Origins has rows.
 	Rows    *column.Batch
 	Origins []*kgo.Record // of Rows
 
@@ -53,6 +58,13 @@ type Batch struct {
 	DeletedOrigins []*kgo.Record
 
 	From, Next map[int32]int64 // positions by partition, before and after the batch
+
+	// Repeat has, for partitions whose next rows may have been sent in one request before, the
+	// offset behind the last of them. See groupSession.Repeats.
+	Repeat map[int32]int64
+	// Member and Generation are those of the consumer group when the records were read.
+	Member     string
+	Generation int32
 }
 
 // Refusal is a row that a target does not accept.
@@ -72,6 +84,15 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 func Refuse(format string, args ...any) error {
 	return &RefusedError{fmt.Errorf(format, args...)}
 }
+
+// LaterError is the error of a target that wants to be left alone for some time.
+type LaterError struct {
+	Err   error
+	After time.Duration
+}
+
+func (e *LaterError) Error() string { return e.Err.Error() }
+func (e *LaterError) Unwrap() error { return e.Err }
 
 // FencedError says that another session has claimed partitions of this one.
 type FencedError struct{ Sink string }

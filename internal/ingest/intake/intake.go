@@ -20,9 +20,11 @@ import (
 
 // Protocols by which messages arrive.
 const (
-	HTTP       = "http"
-	MQTT       = "mqtt"        // from clients of the embedded broker
-	MQTTSource = "mqtt-source" // from another broker
+	HTTP        = "http"
+	OTLP        = "otlp"         // metrics of OpenTelemetry
+	RemoteWrite = "remote-write" // of Prometheus
+	MQTT        = "mqtt"         // from clients of the embedded broker
+	MQTTSource  = "mqtt-source"  // from another broker
 )
 
 // Headers of dead letters, besides mapping.HeaderTopic.
@@ -54,10 +56,12 @@ func (in *Intake) Reject(msg *Message, reason error) *spool.Entry {
 	return &spool.Entry{Rejected: result.Rejected, Delivery: msg.Delivery}
 }
 
+func (m *Message) mqtt() bool { return m.Protocol == MQTT || m.Protocol == MQTTSource }
+
 // origin are the headers of its dead letters, besides the topic.
 func (m *Message) origin() []source.Attribute {
 	origin := []source.Attribute{{Name: HeaderClient, Value: m.Client}}
-	if m.Protocol != HTTP {
+	if m.mqtt() {
 		origin = append(origin,
 			source.Attribute{Name: HeaderQoS, Value: strconv.Itoa(int(m.QoS))},
 			source.Attribute{Name: HeaderRetain, Value: strconv.FormatBool(m.Retain)})
@@ -67,7 +71,7 @@ func (m *Message) origin() []source.Attribute {
 
 // headers are the headers of a message that is kept as it is.
 func (m *Message) headers() []source.Attribute {
-	if m.Protocol == HTTP {
+	if !m.mqtt() {
 		return []source.Attribute{{Name: "http.topic", Value: m.Topic}, {Name: "http.client", Value: m.Client}}
 	}
 	return []source.Attribute{

@@ -49,7 +49,7 @@ func TestMap(t *testing.T) {
 		t.Errorf("samples %+v, rejected %+v, reasons %+v", all, rejected, reasons)
 	}
 	for i := range 2 * maxReasons { // what senders invent does not fill the memory
-		in.countReason(fmt.Sprint("reason ", i))
+		in.countReason(fmt.Sprint("reason ", i), 1)
 	}
 	if _, _, reasons := in.Samples(); len(reasons) != maxReasons+1 {
 		t.Errorf("%d reasons are counted apart", len(reasons))

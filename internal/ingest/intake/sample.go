@@ -72,26 +72,31 @@ func (in *Intake) Record(msg *Message, result *mapping.Result) {
 	c.Rejected += int64(len(result.Rejected))
 	c.Skipped += int64(result.Skipped)
 	c.Missing += result.Missing
+	c.Exemplars += int64(result.Exemplars)
 	if result.Ignored != "" {
 		c.Ignored++
 	}
 	for _, d := range result.Rejected {
-		in.countReason(d.Reason)
+		in.countReason(d.Reason, 1)
+	}
+	for _, r := range result.Refused {
+		c.Refused += r.Count
+		in.countReason(r.Reason, r.Count)
 	}
 	in.samples.sample(msg, result)
-	if len(result.Rejected) > 0 {
+	if len(result.Rejected)+len(result.Refused) > 0 {
 		in.rejected.sample(msg, result)
 	}
 }
 
-// countReason counts the reason of a dead letter. Reasons may quote what was sent, so those beyond
-// a limit are counted together.
-func (in *Intake) countReason(reason string) {
+// countReason counts the reason of a dead letter or a refusal. Reasons may quote what was sent, so
+// those beyond a limit are counted together.
+func (in *Intake) countReason(reason string, n int64) {
 	reason = printable([]byte(reason), 200)
 	if _, known := in.reasons[reason]; !known && len(in.reasons) >= maxReasons {
 		reason = "other reasons"
 	}
-	in.reasons[reason]++
+	in.reasons[reason] += n
 }
 
 func sampleOf(msg *Message, result *mapping.Result) Sample {
@@ -106,7 +111,10 @@ func sampleOf(msg *Message, result *mapping.Result) Sample {
 	for _, d := range result.Rejected[:min(maxParts, len(result.Rejected))] {
 		s.Rejected = append(s.Rejected, printable([]byte(d.Reason), 300))
 	}
-	s.More = len(result.Readings) + len(result.Rejected) - len(s.Readings) - len(s.Rejected)
+	for _, r := range result.Refused[:min(maxParts-len(s.Rejected), len(result.Refused))] {
+		s.Rejected = append(s.Rejected, printable([]byte(r.Reason), 300))
+	}
+	s.More = len(result.Readings) + len(result.Rejected) + len(result.Refused) - len(s.Readings) - len(s.Rejected)
 	return s
 }
 

@@ -49,12 +49,14 @@ func (c *clock) time(s *scope, arrived time.Time) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("ts: %s: %w", p, err)
 		}
-		return inRange(ts)
+		return InRange(ts)
 	}
-	return inRange(arrived.UnixMilli())
+	return InRange(arrived.UnixMilli())
 }
 
-func inRange(ts int64) (int64, error) {
+// InRange returns an event time in milliseconds, or an error if it is outside the years 1990 to
+// 2100.
+func InRange(ts int64) (int64, error) {
 	if ts < earliest || ts > latest {
 		return 0, fmt.Errorf("ts: %s is outside the years 1990 to 2100: is it in another unit?", time.UnixMilli(ts).UTC().Format(time.RFC3339))
 	}

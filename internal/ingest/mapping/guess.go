@@ -173,7 +173,7 @@ func formatOf(v any) (format string, ok bool) {
 			if err != nil {
 				continue
 			}
-			if _, err := inRange(ms); err == nil {
+			if _, err := InRange(ms); err == nil {
 				return unit, true
 			}
 		}

@@ -43,16 +43,24 @@ type Message struct {
 
 // Result is what a message contains.
 type Result struct {
-	Rule     string            // topic filter of the rule that matched; "" for none
-	Readings []reading.Reading // valid but for Seq and Boot
-	Rejected []spool.Rejected  // parts that are not valid readings
-	Messages []source.Message  // the message itself, if it is kept as it is
-	Counts   []spool.Count     // the devices' own numbers of the readings
-	Notes    []spool.Note      // what must be known about later messages
-	Missing  int64             // messages before this one that did not arrive
-	Reply    *Reply            // nil for none
-	Skipped  int               // fields that are neither numbers nor booleans
-	Ignored  string            // why the message was ignored on purpose; "" if it was not
+	Rule      string            // topic filter of the rule that matched; "" for none
+	Readings  []reading.Reading // valid but for Seq and Boot
+	Rejected  []spool.Rejected  // parts that are not valid readings
+	Messages  []source.Message  // the message itself, if it is kept as it is
+	Counts    []spool.Count     // the devices' own numbers of the readings
+	Notes     []spool.Note      // what must be known about later messages
+	Missing   int64             // messages before this one that did not arrive
+	Reply     *Reply            // nil for none
+	Refused   []Refusal         // parts that the answer to the sender refuses, and that are no dead letters
+	Exemplars int               // examples of measurements, which are ignored
+	Skipped   int               // fields that are neither numbers nor booleans, and points without a value
+	Ignored   string            // why the message was ignored on purpose; "" if it was not
+}
+
+// Refusal is a reason for which parts of a message are refused.
+type Refusal struct {
+	Reason string
+	Count  int64
 }
 
 // Mapping is a list of rules.

@@ -29,7 +29,7 @@ func (m *Mapping) applySparkplug(msg *Message) (result Result) {
 	result.Skipped, result.Ignored = r.Skipped, r.Ignored
 	for i := range r.Readings {
 		v := r.Readings[i]
-		if _, err := inRange(v.TS); err != nil {
+		if _, err := InRange(v.TS); err != nil {
 			result.reject(msg, msg.Payload, err)
 			continue
 		}

@@ -128,7 +128,7 @@ func (b *senml) record(msg *Message, raw []byte, record map[string]any, result *
 	if !ts.IsInt64() {
 		return errors.New("t is too large")
 	}
-	if v.TS, err = inRange(ts.Int64()); err != nil {
+	if v.TS, err = InRange(ts.Int64()); err != nil {
 		return err
 	}
 	v.DeviceID, v.Sensor = splitName(name)

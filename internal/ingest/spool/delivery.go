@@ -3,6 +3,7 @@ package spool
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -14,7 +15,7 @@ import (
 // reading.
 type Delivery struct {
 	Session string   // of the protocol and the client, such as mqtt/press-7
-	Packet  uint16   // packet identifier
+	Packet  uint16   // packet identifier; 0 if there is none, so that the digest alone tells
 	Digest  [32]byte // of topic and payload
 	Again   bool     // the sender may have sent it before: if so, nothing is stored
 }
@@ -58,15 +59,26 @@ type windows struct {
 	count int // of all deliveries
 }
 
-// has reports whether the last delivery under the packet's identifier is the same.
+// Whole returns the delivery of a message that senders repeat without a number or a session, and
+// that is a repeat of any equal one among the last, whoever sent it: of at least maxDeliveries in
+// each of 256 windows.
+func Whole(protocol string, digest [32]byte) *Delivery {
+	return &Delivery{Session: fmt.Sprintf("%s/%02x", protocol, digest[len(digest)-1]), Digest: digest, Again: true}
+}
+
+// has reports whether the last delivery under the packet's identifier is the same; without an
+// identifier, whether any is.
 func (w *windows) has(session string, s sent) bool {
 	known := w.of[session]
 	if known == nil {
 		return false
 	}
 	for _, other := range slices.Backward(known.sent) {
-		if other.packet == s.packet {
-			return other == s
+		switch {
+		case other == s:
+			return true
+		case other.packet == s.packet && s.packet != 0:
+			return false
 		}
 	}
 	return false

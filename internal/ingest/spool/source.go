@@ -295,6 +295,7 @@ func (s *Spool) Committed(saved []byte) {
 	}
 	s.arrivals = s.arrivals[n:]
 	s.mu.Unlock()
+	s.release()
 	s.deleteCommitted()
 }
 

@@ -7,6 +7,7 @@
 //
 //	spool.go    Config, Spool: appending, capacity, idempotency keys
 //	writer.go   the goroutine that numbers, writes and syncs batches
+//	ack.go      acknowledging what is durable, or only what is committed in Kafka
 //	entry.go    Entry and its encoding in a batch
 //	delivery.go messages that senders repeat until they are acknowledged
 //	counter.go  the devices' own numbers: repeats, and what is missing
@@ -55,6 +56,7 @@ type Config struct {
 	KeyTTL       time.Duration // how long idempotency keys, and the deliveries of silent sessions, are remembered; default 24 h
 	MaxKeys      int           // idempotency keys remembered at a time; default 500,000
 	MaxDevices   int           // default 1,000,000
+	AckCommitted bool          // call done of Append only once the entry is committed in Kafka; default once it is durable
 
 	Logger *slog.Logger
 
@@ -176,7 +178,8 @@ type Spool struct {
 	accepted  counts
 	arrivals  []arrival // of uncommitted batches, oldest first
 
-	w writer
+	acks acks
+	w    writer
 }
 
 // counts are of this process.
@@ -211,12 +214,16 @@ type appended struct {
 	repeated bool              // there is nothing else
 }
 
-// Append stores an entry and calls done once it is durable, or with the reason why it is not. The
-// calls are made in the order of the appends, by one goroutine: done must not block. Append itself
-// never waits for the disk. The entry must not be changed afterwards.
+// Append stores an entry and calls done once it is durable, or with Config.AckCommitted once it is
+// committed in Kafka; or with the reason why it is not. The calls for entries that are stored are
+// made in the order of the appends, one at a time: done must neither block nor call the spool.
+// Append itself never waits for the disk. The entry must not be changed afterwards.
 func (s *Spool) Append(e *Entry, done func(Receipt, error)) {
-	if receipt, decided, err := s.enqueue(e, done); decided {
+	switch receipt, decided, err := s.enqueue(e, done); {
+	case err != nil:
 		done(receipt, err)
+	case decided:
+		s.acknowledge(done, receipt)
 	}
 }
 
@@ -228,13 +235,13 @@ func (s *Spool) TryAppend(e *Entry, done func(Receipt, error)) error {
 		return err
 	}
 	if decided {
-		done(receipt, nil)
+		s.acknowledge(done, receipt)
 	}
 	return nil
 }
 
-// Put stores an entry and returns once it is durable. If ctx is done earlier, the entry may still
-// be stored.
+// Put stores an entry and returns when Append would call done. If ctx is done earlier, the entry
+// may still be stored.
 func (s *Spool) Put(ctx context.Context, e *Entry) (Receipt, error) {
 	type outcome struct {
 		receipt Receipt
@@ -369,6 +376,7 @@ func (s *Spool) Close() error {
 	s.signal()
 	s.mu.Unlock()
 	<-s.stopped
+	s.GiveUp()
 	if already {
 		return nil
 	}

@@ -19,6 +19,7 @@ type Stats struct {
 	Refused  int64         `json:"refused"`  // entries for which there was no room
 	Damage   Damage        `json:"damage"`   // found since the spool was opened
 	Failing  error         `json:"-"`        // of the last write; nil if it succeeded
+	Waiting  int           `json:"waiting"`  // entries that are not acknowledged because they are not committed in Kafka
 	Keys     int           `json:"keys"`     // idempotency keys remembered
 	Segments int           `json:"segments"` // files
 	Devices  Devices       `json:"devices"`  // what the devices' own numbers say
@@ -31,7 +32,7 @@ func (s *Spool) Stats() Stats {
 	now := Stats{
 		Bytes: s.used, MaxBytes: s.cfg.MaxBytes, Items: s.end - s.committed,
 		Readings: s.accepted.readings, Rejected: s.accepted.rejected, Entries: s.accepted.entries, Repeated: s.accepted.repeated,
-		Refused: s.refused, Damage: s.damage, Failing: s.failing, Keys: len(s.keys), Segments: len(s.segments), Devices: s.devices,
+		Refused: s.refused, Damage: s.damage, Failing: s.failing, Keys: len(s.keys), Waiting: len(s.acks.waiting), Segments: len(s.segments), Devices: s.devices,
 	}
 	if len(s.arrivals) > 0 {
 		now.Age = max(0, s.cfg.now().Sub(s.arrivals[0].at))
@@ -58,6 +59,7 @@ var (
 	descKnown    = desc("device_repeated_total", "Messages that were dropped because their devices had given their numbers to earlier ones.")
 	descRestarts = desc("device_restarts_total", "Counters of devices that began again without a new boot id.")
 	descUncount  = desc("device_uncounted_total", "Messages whose devices' numbers were ignored because there are too many counters.")
+	descWaiting  = desc("unacknowledged", "Requests and messages that wait for their commit in Kafka, with ack: kafka.")
 	descFailing  = desc("failing", "1 while the spool cannot be written, else 0.")
 )
 
@@ -77,6 +79,7 @@ func (s *Spool) Collect(to chan<- prometheus.Metric) {
 	gauge(descMax, float64(now.MaxBytes))
 	gauge(descItems, float64(now.Items))
 	gauge(descAge, now.Age.Seconds())
+	gauge(descWaiting, float64(now.Waiting))
 	counter(descReadings, now.Readings)
 	counter(descRejected, now.Rejected)
 	counter(descRepeated, now.Repeated)

@@ -280,11 +280,11 @@ func (w *writer) finish(group []*appended, outcomes []error) {
 	}
 	w.s.mu.Unlock()
 	for i, a := range group {
-		receipt := Receipt{Repeated: a.repeated}
-		if outcomes[i] == nil {
-			receipt.Answer = a.entry.Answer
+		if outcomes[i] != nil {
+			a.done(Receipt{}, outcomes[i])
+			continue
 		}
-		a.done(receipt, outcomes[i])
+		w.s.acknowledge(a.done, Receipt{Answer: a.entry.Answer, Repeated: a.repeated})
 	}
 }
 
