@@ -172,10 +172,11 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	log, data := slog.New(slog.DiscardHandler), t.TempDir()
 	admin := node.NewAdmin()
 	t.Cleanup(admin.Close)
-	addr, err := admin.Serve(ctx, "127.0.0.1:0", false, log)
+	url, err := admin.Serve(ctx, "127.0.0.1:0", false, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	addr = strings.TrimPrefix(url, "http://")
 	spans := tracetest.NewReceiver(t)
 	if admin.Tracer, err = trace.Open(ctx, trace.Config{Endpoint: spans.URL, Sample: 0.01, Registry: admin.Registry}); err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func TestRegistryLogin(t *testing.T) {
 	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=10", "--format=avro-confluent", "--registry-login", "--admin-listen=none")
 	var url string
 	waitFor(t, "the registry", func() bool {
-		url = embedded.FindURL(data)
+		url, _ = embedded.Find(data)
 		return url != "" && strings.Contains(up.errOut.String(), "weir verify")
 	})
 	if code := statusOf(t, url+"/subjects", "", ""); code != http.StatusOK {

@@ -20,14 +20,13 @@ import (
 
 // ingestCommand is one invocation of weir ingest.
 type ingestCommand struct {
-	kafka    kafkaFlags
-	topic    siteFlags
-	admins   adminFlags
-	traces   traceFlags
-	stop     stopFlag
-	config   *ingest.Config
-	insecure bool
-	ack      string
+	kafka  kafkaFlags
+	topic  siteFlags
+	admins adminFlags
+	traces traceFlags
+	stop   stopFlag
+	config *ingest.Config
+	ack    string
 }
 
 func newIngest() *cobra.Command {
@@ -72,7 +71,6 @@ The spool numbers the readings of each device, so that weir verify finds what is
 	c.topic.add(cmd, siteScope)
 	c.admins.add(cmd, "")
 	c.traces.add(cmd)
-	cmd.Flags().BoolVar(&c.insecure, "insecure-listen", false, "accept readings from anybody, or without TLS, at an address that other machines can reach")
 	cmd.Flags().StringVar(&c.ack, "ack", "", "acknowledge what is on the disk (spool), or only what is committed in Kafka (kafka); takes precedence over ack in the file, whose default is spool")
 	c.stop.add(cmd)
 	cmd.AddCommand(newIngestTest(), newIngestGuess())
@@ -95,7 +93,7 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err := node.ApplyTopics(ctx, at.Broker, where); err != nil {
 		return err
 	}
-	admin, err := c.admins.admin(ctx, log)
+	admin, err := c.admins.admin(ctx, at, log)
 	if err != nil {
 		return err
 	}
@@ -109,7 +107,7 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err := at.Observe(admin.Registry); err != nil {
 		return err
 	}
-	devices, err := admin.Devices(ctx, &node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.insecure}, produce.Config{
+	devices, err := admin.Devices(ctx, &node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.admins.serve.insecure}, produce.Config{
 		Broker: admin.Broker(at.Broker), Topic: where.Readings(), DLQ: where.DeadLetters(), Progress: where.Progress(),
 		StopTimeout: c.stop.limit(), MarkTransactions: true, Logger: log,
 	}, where, log)

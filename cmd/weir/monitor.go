@@ -58,7 +58,7 @@ alerts are in deploy/prometheus.`,
 					}
 					return writeCluster(cmd.OutOrStdout(), &view)
 				}
-				admin, err := admins.admin(ctx, log)
+				admin, err := admins.admin(ctx, at, log)
 				if err != nil {
 					return err
 				}

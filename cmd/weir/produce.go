@@ -182,7 +182,7 @@ func (p *produceCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.
 	if err := node.ApplyTopics(ctx, at.Broker, p.site); err != nil {
 		return err
 	}
-	admin, err := p.admins.admin(ctx, log)
+	admin, err := p.admins.admin(ctx, at, log)
 	if err != nil {
 		return err
 	}

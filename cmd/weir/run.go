@@ -164,7 +164,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 			run, cancel = context.WithTimeout(ctx, r.length)
 			defer cancel()
 		}
-		admin, err := r.admin.admin(ctx, log)
+		admin, err := r.admin.admin(ctx, at, log)
 		if err != nil {
 			return err
 		}

@@ -57,7 +57,8 @@ func (f *schemaFlags) run(cmd *cobra.Command, fn func(ctx context.Context, c *re
 		return err
 	}
 	if !f.given() {
-		found := embedded.FindURL(f.dataDir)
+		found, certificate := embedded.Find(f.dataDir)
+		f.config.Pinned = certificate
 		f.config.URLs = []string{cmp.Or(found, "http://"+node.DefaultRegistryListen)}
 		if found != "" && f.config.User == "" && f.config.Token == "" { // whoever may read the data directory may do everything
 			if f.config.Password, err = guard.Secret(f.dataDir); err != nil {

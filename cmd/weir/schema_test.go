@@ -21,7 +21,7 @@ import (
 func registryOf(t *testing.T, up *weir, dir string) *registry.Client {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if url := embedded.FindURL(dir); url != "" {
+		if url, _ := embedded.Find(dir); url != "" {
 			c, err := registry.NewClient(registry.Config{URLs: []string{url}})
 			if err != nil {
 				t.Fatal(err)

@@ -3,23 +3,31 @@ package main
 import (
 	"errors"
 	"net"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"weir.example/weir/internal/console"
+	"weir.example/weir/internal/tlsconf"
 	"weir.example/weir/internal/top"
 )
 
 // consoleClient has the flags with which top and status find a console.
 type consoleClient struct {
-	url, token string
-	listen     string // of weir up and weir console, set by the environment or the configuration file
+	url            string
+	user, password string
+	token          string
+	ca             string
+	listen         string // of weir up and weir console, set by the environment or the configuration file
 }
 
 func (c *consoleClient) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.url, "console", "", "address (URL) of the console of a running weir (default: that of console-listen in weir.yaml, or http://"+console.DefaultListen+")")
-	secretVar(f, &c.token, "console-token", "token of the console")
+	f.StringVar(&c.user, "console-user", "", "user who logs in to the console")
+	secretVar(f, &c.password, "console-password", "password of --console-user")
+	secretVar(f, &c.token, "console-token", "token of a user, or of the console")
+	f.StringVar(&c.ca, "console-ca", "", "file in PEM format with the authority of the console's certificate (default: the system's)")
 	f.StringVar(&c.listen, "console-listen", "", "")
 	for _, name := range []string{"console-listen", "console-token", "console-token-file"} {
 		if err := f.SetAnnotation(name, flagOf, []string{"up", "console"}); err != nil {
@@ -30,12 +38,22 @@ func (c *consoleClient) add(cmd *cobra.Command) {
 }
 
 // client returns a client of the console that the flags select.
-func (c *consoleClient) client() *top.Client {
-	at := &top.Client{URL: c.url, Token: c.token}
+func (c *consoleClient) client() (*top.Client, error) {
+	if c.user != "" && c.token != "" {
+		return nil, usage(errors.New("--console-user and --console-token exclude each other"))
+	}
+	at := &top.Client{URL: c.url, User: c.user, Password: c.password, Token: c.token}
+	if c.ca != "" {
+		trust, err := tlsconf.Client(c.ca, "", "")
+		if err != nil {
+			return nil, usage(err)
+		}
+		at.HTTP = &http.Client{Transport: &http.Transport{TLSClientConfig: trust}}
+	}
 	if at.URL == "" {
 		at.URL = "http://" + reachable(c.listen)
 	}
-	return at
+	return at, nil
 }
 
 // reachable converts the address at which a console listens to one that can be reached from this
@@ -65,7 +83,11 @@ func newTop() *cobra.Command {
 			if !isTerminal(cmd.OutOrStdout()) {
 				return usage(errors.New("weir top needs a terminal: programs can use weir status -o json"))
 			}
-			return top.Run(cmd.Context(), c.client())
+			at, err := c.client()
+			if err != nil {
+				return err
+			}
+			return top.Run(cmd.Context(), at)
 		},
 	}
 	c.add(cmd)
@@ -88,10 +110,14 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !asJSON {
-				return top.Status(cmd.Context(), c.client(), cmd.OutOrStdout())
+			at, err := c.client()
+			if err != nil {
+				return err
 			}
-			status, err := top.Snapshot(cmd.Context(), c.client())
+			if !asJSON {
+				return top.Status(cmd.Context(), at, cmd.OutOrStdout())
+			}
+			status, err := top.Snapshot(cmd.Context(), at)
 			if err != nil {
 				return err
 			}

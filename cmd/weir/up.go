@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/source/fleet"
@@ -26,7 +27,6 @@ type upCommand struct {
 	stop          stopFlag
 	format        formatFlags
 	config        node.Config // from flags; run fills in the rest
-	serve         serveFlags
 	listen        string
 	announce      string
 	sync          bool
@@ -102,7 +102,6 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.mqtt, "mqtt", "", "run an MQTT broker for devices at this address, such as :1883 for port 1883 of 127.0.0.1; takes precedence over that of --ingest")
 	f.StringVar(&u.ack, "ack", "", "acknowledge readings of devices once they are on the disk (spool, the default), or only once they are committed (kafka); takes precedence over ack in the file of --ingest")
 	f.DurationVar(&u.length, "for", 0, "stop after this long, such as 30s")
-	u.serve.add(cmd)
 	u.stop.add(cmd)
 	u.out.add(cmd)
 }
@@ -126,17 +125,17 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	if c.Kafka, err = u.kafka.kafka(log); err != nil {
 		return err
 	}
-	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync, c.Kafka.InsecureListen = u.listen, u.announce, u.sync, u.serve.insecure
-	if c.Kafka.TLS, err = u.serve.server(log); err != nil {
+	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync, c.Kafka.InsecureListen = u.listen, u.announce, u.sync, u.admins.serve.insecure
+	if c.Kafka.TLS, err = u.admins.serve.server(log); err != nil {
 		return err
 	}
-	if c.Kafka.OpenID, err = u.serve.provider(); err != nil {
+	if c.Kafka.OpenID, err = u.admins.serve.provider(); err != nil {
 		return err
 	}
 	if err := errors.Join(checkFleet(&c.Fleet), c.Fleet.Validate()); err != nil {
 		return usage(err)
 	}
-	if c.Console, err = u.console.config(cmd); err != nil {
+	if c.Console, err = u.console.config(cmd, node.Web{TLS: c.Kafka.TLS, Insecure: u.admins.serve.insecure}); err != nil {
 		return err
 	}
 	if c.Pipelines, err = compileFiles(u.files, c.Site); err != nil {
@@ -168,7 +167,11 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 		ctx, cancel = context.WithTimeout(ctx, u.length)
 		defer cancel()
 	}
-	admin, err := u.admins.admin(ctx, log)
+	web, err := u.web(ctx, log)
+	if err != nil {
+		return node.Snapshot{}, err
+	}
+	admin, err := u.admins.open(ctx, web, log)
 	if err != nil {
 		return node.Snapshot{}, err
 	}
@@ -179,7 +182,7 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	}
 	defer closeTraces()
 	view := newUpView(cmd.ErrOrStderr(), u.config.Site, u.kafka.dataDir, len(u.kafka.config.Brokers) > 0)
-	view.admin = u.admins.addr
+	view.admin = u.admins.url
 	c := u.config
 	c.Admin = admin
 	c.OnSnapshot, c.SnapshotInterval = view.show, view.every()
@@ -195,6 +198,24 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	ended(err)
 	view.done(last, err)
 	return last, err
+}
+
+// web returns what the servers of HTTP share before the broker is open, which then shares its users
+// with them. Who has to log in does not depend on it.
+func (u *upCommand) web(ctx context.Context, log *slog.Logger) (node.Web, error) {
+	web, err := u.admins.serve.web(log)
+	if err != nil {
+		return web, err
+	}
+	web.TLS = u.config.Kafka.TLS
+	users := guard.Config{ClientCerts: u.config.Kafka.OpenID != nil || web.TLS != nil && web.TLS.ClientCerts()}
+	if len(u.kafka.config.Brokers) == 0 {
+		users.Dir = u.kafka.dataDir
+	} else {
+		users.OpenID = u.config.Kafka.OpenID
+	}
+	web.Guard, err = guard.Join(ctx, users)
+	return web, err
 }
 
 // addFleetFlags adds the flags of a simulated fleet except its rate, whose default differs between

@@ -30,16 +30,17 @@ func newUsers() *cobra.Command {
 		Long: `Adds, lists and removes users of the embedded broker in --data-dir. As soon as there is one, all clients of the broker have
 to log in. Processes of this machine that may read the data directory log in with it.
 
-A role is a set of ACLs, which weir acl lists and changes:
+On the broker, a role is a set of ACLs, which weir acl lists and changes; in the console, at the admin port, and with
+--registry-login in the schema registry, it decides what a user may do:
 
   device    writes readings
-  reader    reads topics, groups and transactions
-  operator  also writes, creates and changes topics, and runs pipelines
-  admin     also changes users, ACLs and settings
-
-The registry and the admin port have no login, and the console has its own (--console-token): keep the former on loopback.`,
+  reader    reads topics, groups, transactions and schemas; sees the console, metrics and status
+  operator  also writes, creates and changes topics, runs pipelines, registers schemas, replays dead letters, aborts
+            transactions, and sees the audit trail
+  admin     also changes users, ACLs, the settings of the registry, and sees profiles`,
 		Example: `  weir users add alice --role admin
   weir users add press-7 --role device --topic sensor_data_tx
+  weir users add prometheus --role reader --token
   weir users rotate alice
   weir users list`,
 	}
@@ -49,21 +50,28 @@ The registry and the admin port have no login, and the console has its own (--co
 
 // credentialFlags say how a user is going to log in.
 type credentialFlags struct {
-	file string
-	none bool
+	file  string
+	none  bool
+	token bool
 }
 
 func (c *credentialFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.file, "new-password-file", "", "file with the password of the user, - for standard input (default: a random one, which is printed)")
+	f.BoolVar(&c.token, "token", false, "print a bearer token instead of a password, for programs that use the console, the admin port, the registry or the MQTT broker")
 	f.BoolVar(&c.none, "no-password", false, "only a certificate or a token of the OpenID provider names this user")
 }
 
 // give gives a user new credentials, and returns the secret to print, or "".
 func (c *credentialFlags) give(user *guard.User) (secret string, err error) {
 	switch {
+	case c.token && (c.none || c.file != ""), c.none && c.file != "":
+		return "", usage(errors.New("--token, --no-password and --new-password-file exclude each other"))
 	case c.none:
 		return "", nil
+	case c.token:
+		secret, user.Token = guard.NewToken()
+		return secret, nil
 	case c.file == "":
 		secret = guard.NewPassword()
 		user.SCRAM, err = guard.BothKeys(secret)
@@ -164,6 +172,19 @@ func printSecret(cmd *cobra.Command, secret string) error {
 
 // createRole creates the ACLs of a user's role. The broker may take a second to see its first user.
 func createRole(ctx context.Context, client *kgo.Client, user guard.User, readings string) error {
+	all := kadm.NewACLs().Allow().Deny().AllowHosts().DenyHosts().AnyResource().Operations(kadm.OpAny).ResourcePatternType(kadm.ACLPatternAny)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		found, err := kadm.NewClient(client).DescribeACLs(ctx, all)
+		for _, f := range found {
+			err = errors.Join(err, f.Err)
+		}
+		if !errors.Is(err, kerr.SecurityDisabled) {
+			break
+		}
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 	req := kmsg.NewPtrCreateACLsRequest()
 	for _, a := range user.Role.ACLs(readings) {
 		c := kmsg.NewCreateACLsRequestCreation()
@@ -171,21 +192,12 @@ func createRole(ctx context.Context, client *kgo.Client, user guard.User, readin
 		c.ResourceType, c.ResourcePatternType, c.ResourceName, c.Operation = a.Type, a.Pattern, a.Name, a.Operation
 		req.Creations = append(req.Creations, c)
 	}
-	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
-		var resp *kmsg.CreateACLsResponse
-		if resp, err = req.RequestWith(ctx, client); err != nil {
-			return err
-		}
-		for _, r := range resp.Results {
-			err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
-		}
-		if !errors.Is(err, kerr.SecurityDisabled) {
-			return err
-		}
-		if stopped := retry.Sleep(ctx, 100*time.Millisecond); stopped != nil {
-			return stopped
-		}
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return err
+	}
+	for _, r := range resp.Results {
+		err = errors.Join(err, kerr.ErrorForCode(r.ErrorCode))
 	}
 	return err
 }
@@ -212,7 +224,11 @@ func newUsersList() *cobra.Command {
 			return guarded(cmd, &kafka, func(_ context.Context, users *guard.Users, _ *kgo.Client) error {
 				rows := []row{}
 				for _, u := range users.List() {
-					rows = append(rows, row{u.Name, string(u.Role), append([]string{}, u.Mechanisms()...)})
+					with := append([]string{}, u.Mechanisms()...)
+					if u.Token != "" {
+						with = append(with, "token")
+					}
+					rows = append(rows, row{u.Name, string(u.Role), with})
 				}
 				if asJSON {
 					return writeJSON(cmd.OutOrStdout(), rows)
@@ -246,7 +262,7 @@ func newUsersRotate() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "rotate NAME",
-		Short: "Give a user a new password; connections with the old one end",
+		Short: "Give a user a new password or token; connections with the old one end",
 		Args:  oneArg("the user's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return guarded(cmd, &kafka, func(_ context.Context, users *guard.Users, _ *kgo.Client) error {
@@ -255,6 +271,9 @@ func newUsersRotate() *cobra.Command {
 					user, ok := all[args[0]]
 					if !ok {
 						return fmt.Errorf("there is no user %q", args[0])
+					}
+					if len(user.SCRAM) == 0 && user.Token != "" && with.file == "" { // the token is what it logs in with
+						with.token = true
 					}
 					secret, err = with.give(&user)
 					all[user.Name] = user

@@ -21,7 +21,7 @@ type upView struct {
 	painted int // lines to overwrite
 	site    site.Site
 	tail    string // flags with which other commands connect to the same broker
-	admin   string // host:port of the metrics; "" if off
+	admin   string // URL of the admin port; "" if off
 }
 
 func newUpView(w io.Writer, at site.Site, dataDir string, external bool) *upView {
@@ -96,7 +96,7 @@ func (v *upView) ready(r node.Ready) {
 	line(verify+v.tail, "independent check: lost, duplicated, partial or reordered?")
 	line("weir transactions list"+v.tail, "open transactions")
 	if v.admin != "" {
-		line("http://"+v.admin+"/metrics", "for Prometheus; /readyz, /status")
+		line(v.admin+"/metrics", "for Prometheus; /readyz, /status")
 	}
 	fmt.Fprintf(v.w, "  %s\n", v.styled(faint, "Ctrl-C commits and stops; the next start resumes there."))
 }

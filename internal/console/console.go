@@ -3,7 +3,7 @@
 //
 //	console.go       Config, Open, Run
 //	routes.go        routes of the API; JSON requests and responses
-//	guard.go         authentication, origin and host checks, headers; the page's files
+//	guard.go         origin and host checks, headers; the page's files
 //	events.go        the event stream: feeds that are sampled once for all their watchers
 //	cluster.go       brokers, topics, groups, lag and transactions, polled every second
 //	overview.go      ten minutes of key figures; the overview's feed
@@ -21,7 +21,7 @@
 //	editor.go        the SQL editor: validate, explain, preview
 //	sandbox.go       a process with limited time and memory for them
 //	dead_letters.go  dead letters: list, replay
-//	transactions.go, schemas.go, alerts.go, ingest.go  the other pages
+//	transactions.go, schemas.go, alerts.go, ingest.go, audit.go  the other pages
 //	topics.go        a topic: partitions, readers, settings
 //
 // The source of the page is in web/; dist/ is the output of esbuild. The console is read-only
@@ -50,6 +50,8 @@ import (
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/site"
+	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/trail"
 )
 
 // Config configures a console.
@@ -57,7 +59,13 @@ type Config struct {
 	Broker   broker.Config
 	Listen   string           // host:port; default 127.0.0.1:8080
 	Hosts    []string         // further names of this machine: see guard.Hosts
-	Token    string           // required of clients if set; must be set unless Listen is on loopback
+	Guard    *guards.Guard    // whose users have to log in, if there are any; nil: no users
+	Token    string           // lets its bearer do what an operator may
+	Proxies  guards.Proxies   // whose headers name the user
+	TLS      *tlsconf.Server  // served if other machines can reach Listen; nil: none
+	Insecure bool             // allows an address that other machines can reach without TLS and a login
+	Trail    func(trail.Deed) // told about logins, refusals and changes; must not block; nil: nobody is
+	AuditDir string           // data directory whose audit trail is shown; "": none
 	Optional bool             // if the address is in use, Open returns ErrBusy: the caller may run without a console
 	Write    bool             // allows replaying dead letters and aborting transactions
 	Site     site.Site        // whose readings, statistics and dead letters are shown
@@ -97,8 +105,11 @@ func (c *Config) Validate() error {
 	if err != nil || port == "" {
 		return fmt.Errorf("invalid console address %q: expected host:port, such as %s", c.Listen, DefaultListen)
 	}
-	if host == "" || !guards.Loopback(c.Listen) && c.Token == "" {
-		return fmt.Errorf("the console at %s is reachable from the network: set a token (--console-token)", c.Listen)
+	if host == "" {
+		return fmt.Errorf("invalid console address %q: name the address, such as 0.0.0.0:%s for all", c.Listen, port)
+	}
+	if !c.Insecure && !guards.Loopback(c.Listen) && c.TLS == nil {
+		return guards.CheckExposed("the console", c.Listen, false, c.Token != "")
 	}
 	return nil
 }
@@ -117,7 +128,8 @@ type Console struct {
 	fleet       *fleet
 	tails       *tails
 	hub         *hub
-	guard       *guard
+	access      *guards.Access
+	scheme      string
 	plans       *plans
 	flows       *flows
 	deadLetters *deadLetterPage
@@ -142,6 +154,15 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	access := guards.NewAccess(guards.AccessConfig{
+		Part: "console", Guard: cfg.Guard, Token: cfg.Token, Proxies: cfg.Proxies, Trail: cfg.Trail, Change: trail.Console, Fail: fail,
+	})
+	if err := guards.CheckExposed("the console", cfg.Listen, cfg.TLS != nil, access.Required()); err != nil {
+		if !cfg.Insecure {
+			return nil, err
+		}
+		cfg.Logger.Warn("the console can be reached by other machines", "part", "console", "address", cfg.Listen, "tls", cfg.TLS != nil, "login", access.Required())
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if cfg.Optional && errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%w: %s: choose another one with --console-listen", ErrBusy, cfg.Listen)
@@ -153,13 +174,13 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	c := &Console{cfg: cfg, listener: listener, client: client, admin: kadm.NewClient(client)}
+	c := &Console{cfg: cfg, access: access, client: client, admin: kadm.NewClient(client)}
+	c.listener, c.scheme = guards.Serving(listener, cfg.TLS)
 	c.cluster = newCluster(c.admin, cfg.Now)
 	c.history = &history{}
 	c.readers = newReaders(ctx, cfg.Registry)
 	c.fleet = newFleet(cfg.Now, c.readers)
 	c.tails = &tails{broker: cfg.Broker, decode: c.readers.text, now: cfg.Now, logger: cfg.Logger}
-	c.guard = newGuard(cfg.Token, guards.NewHosts(cfg.Listen, cfg.Hosts...))
 	c.plans = &plans{known: make(map[string]*plan.Program), read: make(map[string]int64)}
 	c.flows = &flows{seen: make(map[string]flowSample)}
 	c.deadLetters = &deadLetterPage{
@@ -168,6 +189,7 @@ func Open(ctx context.Context, cfg Config) (*Console, error) {
 	}
 	c.previews = semaphore.NewWeighted(2)
 	c.hub = newHub(c.feed)
+	c.hub.still, c.hub.from = access.Still, access.From
 	return c, nil
 }
 
@@ -176,7 +198,7 @@ func (c *Console) URL() string {
 	if c == nil {
 		return ""
 	}
-	return "http://" + c.listener.Addr().String()
+	return c.scheme + "://" + c.listener.Addr().String()
 }
 
 // Run serves until ctx is done. Errors of the broker are shown on the page and do not stop it. If c
@@ -186,7 +208,7 @@ func (c *Console) Run(ctx context.Context) error {
 		return nil
 	}
 	defer c.client.Close()
-	server := guards.Server(c.guard.wrap(c.routes()), c.cfg.Logger)
+	server := guards.Server(protected(c.routes(), c.access, guards.NewHosts(c.cfg.Listen, c.cfg.Hosts...)), c.cfg.Logger)
 	all, ctx := errgroup.WithContext(ctx)
 	server.BaseContext = func(net.Listener) context.Context { return ctx } // ends the event streams
 	all.Go(func() error {

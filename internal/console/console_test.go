@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"net/http/cookiejar"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ import (
 	"weir.example/weir/internal/console/api"
 	guards "weir.example/weir/internal/guard"
 	"weir.example/weir/internal/site"
+	"weir.example/weir/internal/tlsconf/tlstest"
+	"weir.example/weir/internal/trail"
 	"weir.example/weir/reading"
 )
 
@@ -187,43 +190,93 @@ func TestTokenRequired(t *testing.T) {
 		t.Errorf("after login: %v %v", resp.StatusCode, err)
 	}
 	_ = resp.Body.Close()
-	if c.guard.validSession(c.guard.session(time.Now().Add(-time.Second)), time.Now()) {
-		t.Error("expired session is valid")
+	if resp, err = browser.Post(c.URL()+"/api/logout", "application/json", nil); err != nil || resp.StatusCode != 204 {
+		t.Errorf("logout: %v %v", resp.StatusCode, err)
 	}
-	if newGuard("opensesame", guards.Hosts{}).validSession(c.guard.session(time.Now().Add(time.Hour)), time.Now()) {
-		t.Error("session of another process is valid")
+	_ = resp.Body.Close()
+	if resp, err = browser.Get(c.URL() + "/api/info"); err != nil || resp.StatusCode != 401 {
+		t.Errorf("after logout: %v %v", resp.StatusCode, err)
+	}
+	_ = resp.Body.Close()
+}
+
+// Each route of the console has a role, and each role a route.
+func TestRoutesHaveRoles(t *testing.T) {
+	c := serve(t, Config{})
+	if left := c.routes().Unserved(); len(left) > 0 {
+		t.Errorf("guards.ConsoleRoutes has %q, which are not served", left)
 	}
 }
 
-// Wrong tokens are limited for each address, by login and by header alike, and keep nobody else
-// out.
-func TestGuessing(t *testing.T) {
-	g := newGuard("opensesame", guards.Hosts{})
-	page := g.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/api/login" {
-			g.login(w, r)
-		}
-	}))
-	try := func(from, path, token string) int {
-		w := httptest.NewRecorder()
-		r := httptest.NewRequest("POST", path, strings.NewReader(`{"token":"`+token+`"}`))
-		r.RemoteAddr = from
-		if path != "/api/login" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		page.ServeHTTP(w, r)
-		return w.Code
+// Users may do what their role allows, and the audit trail has what they did and what was denied.
+func TestUsers(t *testing.T) {
+	dir := t.TempDir()
+	users, err := guards.OpenUsers(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range 40 {
-		try("192.0.2.1:5000", map[bool]string{true: "/api/login", false: "/api/info"}[i%2 == 0], "guess")
+	keys, err := guards.BothKeys("secret horse")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range []string{"/api/login", "/api/info"} {
-		if status := try("192.0.2.1:5001", path, "opensesame"); status != http.StatusTooManyRequests {
-			t.Errorf("%s after 40 guesses: status %d", path, status)
+	if err := users.Change(func(all map[string]guards.User) error {
+		for _, role := range guards.Roles {
+			all[string(role)] = guards.User{Name: string(role), Role: role, SCRAM: keys}
 		}
-		if status := try("192.0.2.2:5000", path, "opensesame"); status >= 300 {
-			t.Errorf("%s from another address: status %d", path, status)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	who, err := guards.Join(t.Context(), guards.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	deeds := trail.Open(dir, func(err error) { t.Error(err) })
+	c := serve(t, Config{Write: true, Guard: who, Trail: deeds.Add, AuditDir: dir})
+	as := func(user, method, path, body string) (int, string) {
+		t.Helper()
+		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":secret horse"))
+		return answer(t, method, c.URL()+path, body, "Authorization", basic)
+	}
+	const replay = `{"topic":"sensor_data_dlq","dry":true}`
+	for _, x := range []struct {
+		user, method, path, body string
+		want                     int
+	}{
+		{"device", "GET", "/api/info", "", 403},
+		{"reader", "GET", "/api/info", "", 200},
+		{"reader", "GET", "/api/audit", "", 403},
+		{"reader", "POST", "/api/letters/replay", replay, 403},
+		{"reader", "POST", "/api/transactions/abort", "{}", 403},
+		{"operator", "POST", "/api/letters/replay", replay, 200},
+		{"operator", "GET", "/api/audit", "", 200},
+		{"admin", "POST", "/api/letters/replay", replay, 200},
+		{"stranger", "GET", "/api/info", "", 401},
+	} {
+		if got, text := as(x.user, x.method, x.path, x.body); got != x.want {
+			t.Errorf("%s: %s %s: %d, want %d: %s", x.user, x.method, x.path, got, x.want, text)
 		}
+	}
+	for user, write := range map[string]string{"reader": "false", "operator": "true"} {
+		if _, text := as(user, "GET", "/api/info", ""); !strings.Contains(text, `"write":`+write) || !strings.Contains(text, `"user":"`+user) {
+			t.Errorf("%s: info is %s", user, text)
+		}
+	}
+	deeds.Close()
+	_, text := as("operator", "GET", "/api/audit?who=operator&what=console-change", "")
+	var list auditList
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Deeds) != 1 || !strings.Contains(list.Deeds[0].On, "replay dead letters of sensor_data_dlq") {
+		t.Errorf("changes of the operator: %s", text)
+	}
+	_, text = as("admin", "GET", "/api/audit?failed=true&q=REPLAY", "")
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Deeds) != 1 || list.Deeds[0].What != trail.Denied || list.Deeds[0].Who != "reader" {
+		t.Errorf("refused replays: %s", text)
 	}
 }
 
@@ -247,12 +300,31 @@ func TestForeignRequestsAreRejected(t *testing.T) {
 	}
 }
 
-func TestNetworkNeedsToken(t *testing.T) {
-	if err := (&Config{Listen: "0.0.0.0:8080"}).Validate(); err == nil {
-		t.Error("no error for a console open to the network without a token")
-	}
-	if err := (&Config{Listen: "0.0.0.0:8080", Token: "x"}).Validate(); err != nil {
-		t.Error(err)
+// A console that other machines can reach is refused without TLS and a login.
+func TestExposed(t *testing.T) {
+	certificate, _ := tlstest.Server(t, t.TempDir(), false)
+	for _, c := range []struct {
+		cfg     Config
+		allowed bool
+	}{
+		{Config{}, false},
+		{Config{Token: "x"}, false},
+		{Config{TLS: certificate}, false},
+		{Config{TLS: certificate, Token: "x"}, true},
+		{Config{Insecure: true}, true},
+	} {
+		c.cfg.Listen, c.cfg.Broker = "0.0.0.0:0", startCluster(t)
+		page, err := Open(t.Context(), c.cfg)
+		if refused := errors.As(err, new(*guards.ExposedError)); refused == c.allowed || err != nil && !refused {
+			t.Errorf("TLS %t, token %q, insecure %t: %v", c.cfg.TLS != nil, c.cfg.Token, c.cfg.Insecure, err)
+		}
+		if err == nil {
+			if want := map[bool]string{true: "https://", false: "http://"}[c.cfg.TLS != nil]; !strings.HasPrefix(page.URL(), want) {
+				t.Errorf("URL %s, want %s", page.URL(), want)
+			}
+			_ = page.listener.Close()
+			page.client.Close()
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/deadletter"
+	guards "weir.example/weir/internal/guard"
 	"weir.example/weir/internal/site"
 )
 
@@ -218,6 +219,7 @@ func (d *deadLetterPage) replay(r *http.Request) (any, error) {
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
 	}
+	guards.Note(r.Context(), "replay dead letters of %s, reason %q, dry run: %t", in.Topic, in.Reason, in.Dry)
 	if !slices.Contains(d.topics(), in.Topic) {
 		return nil, badRequest("%q is not a dead-letter topic", in.Topic)
 	}

@@ -47,8 +47,10 @@ const (
 // hub samples feeds and wakes the streams.
 type hub struct {
 	open     func(name string) (feed, error)
-	patience time.Duration // a browser that does not read for this long is disconnected
-	own      int           // streams that one client may have
+	patience time.Duration                  // a browser that does not read for this long is disconnected
+	own      int                            // streams that one client may have
+	still    func(context.Context) bool     // whether the user of a stream may go on
+	from     func(*http.Request) netip.Addr // address of a client
 
 	mu      sync.Mutex
 	feeds   map[string]*shared
@@ -76,7 +78,7 @@ type stream struct {
 }
 
 func newHub(open func(string) (feed, error)) *hub {
-	return &hub{open: open, patience: writeTimeout, own: maxOwn, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), joined: make(chan struct{}, 1)}
+	return &hub{open: open, patience: writeTimeout, own: maxOwn, from: guards.From, still: func(context.Context) bool { return true }, feeds: make(map[string]*shared), streams: make(map[string]*stream), wake: make(chan struct{}), joined: make(chan struct{}, 1)}
 }
 
 // watched reports whether there are any streams.
@@ -234,7 +236,7 @@ func (h *hub) next(s *stream) (out []byte, wake <-chan struct{}) {
 
 // serve serves GET /api/events?watch=NAME&watch=NAME…
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
-	s, err := h.join(guards.From(r), r.URL.Query()["watch"])
+	s, err := h.join(h.from(r), r.URL.Query()["watch"])
 	if err != nil {
 		var known *httpError
 		errors.As(err, &known)
@@ -260,17 +262,17 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	defer alive.Stop()
 	for {
 		data, wake := h.next(s)
-		if len(data) > 0 {
-			if write(data) != nil {
-				return
-			}
-			continue
+		if len(data) > 0 && write(data) != nil {
+			return
 		}
 		select {
 		case <-r.Context().Done():
 			return
 		case <-wake:
 		case <-alive.C:
+			if !h.still(r.Context()) { // its user was removed, or logins have become required
+				return
+			}
 			if write([]byte(": keep-alive\n\n")) != nil {
 				return
 			}

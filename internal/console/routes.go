@@ -8,20 +8,18 @@ import (
 	"strconv"
 
 	"weir.example/weir/internal/console/api"
+	guards "weir.example/weir/internal/guard"
 )
 
 var (
-	errToken      = errors.New("authentication required")
-	errWrongToken = errors.New("invalid token")
-	errTries      = errors.New("too many wrong tokens from this address: wait a minute")
-	errReadOnly   = errors.New("the console is read-only: start weir with --console-write to allow changes")
+	errReadOnly = errors.New("the console is read-only: start weir with --console-write to allow changes")
 )
 
 // maxBody is the maximum size of a request body in bytes.
 const maxBody = 1 << 20
 
-func (c *Console) routes() http.Handler {
-	mux := http.NewServeMux()
+func (c *Console) routes() *guards.Mux {
+	mux := guards.NewMux(c.access, guards.ConsoleRoutes)
 	get := func(path string, answer func(*http.Request) (any, error)) {
 		mux.HandleFunc("GET "+path, answerJSON(answer))
 	}
@@ -37,7 +35,8 @@ func (c *Console) routes() http.Handler {
 		})
 	}
 	mux.Handle("/", files())
-	mux.HandleFunc("POST /api/login", c.guard.login)
+	mux.HandleFunc("POST /api/login", c.access.Login)
+	mux.HandleFunc("POST /api/logout", c.access.Logout)
 	mux.HandleFunc("GET /api/events", c.hub.serve)
 	mux.HandleFunc("POST /api/events/{id}", c.hub.rewatch)
 	get("/api/info", c.info)
@@ -63,6 +62,7 @@ func (c *Console) routes() http.Handler {
 	get("/api/schema/compare", schemas.compare)
 	get("/api/alerts", c.alerts)
 	get("/api/ingest", c.ingest)
+	get("/api/audit", c.audit)
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, fmt.Errorf("%s not found", r.URL.Path))
 	})
@@ -136,9 +136,11 @@ func intParam(r *http.Request, name string, missing, low, high int64) (int64, er
 }
 
 // info serves GET /api/info: the data that a page needs first.
-func (c *Console) info(*http.Request) (any, error) {
+func (c *Console) info(r *http.Request) (any, error) {
+	who := guards.Caller(r.Context())
 	return map[string]any{
-		"version": c.cfg.Version, "brokers": c.cfg.Broker.Brokers, "write": c.cfg.Write, "token": c.cfg.Token != "",
+		"version": c.cfg.Version, "brokers": c.cfg.Broker.Brokers, "write": c.cfg.Write && who.May(guards.Operator),
+		"user": who.Name, "role": who.Role, "login": c.access.Required(), "audit": c.cfg.AuditDir != "" && who.May(guards.Operator),
 		"readings": c.cfg.Site.Readings(), "letters": c.cfg.Site.DeadLetters(), "local": c.cfg.Flow != nil,
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	guards "weir.example/weir/internal/guard"
 )
 
 // transactionPage is the page of open transactions.
@@ -38,7 +39,9 @@ func (p transactionPage) abort(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.ID != "" {
+		guards.Note(r.Context(), "abort transaction %s", in.ID)
 		return broker.AbortTransaction(r.Context(), p.client, in.ID)
 	}
+	guards.Note(r.Context(), "abort transaction of producer %d", in.Producer)
 	return broker.AbortHanging(r.Context(), p.client, in.Producer)
 }

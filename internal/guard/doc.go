@@ -1,5 +1,5 @@
-// Package guard knows who may use what this process serves. The embedded broker asks it for each
-// connection; the registry, the console and the admin port do not ask it for logins yet.
+// Package guard knows who may use what this process serves. The embedded broker and the MQTT broker
+// ask it for each connection; the registry, the console and the admin port for each request.
 //
 //	guard.go      Guard: whether a login is required, and the logins of all kinds
 //	principal.go  principals and their roles
@@ -7,7 +7,10 @@
 //	scram.go      passwords as SCRAM keys; SCRAM conversations
 //	sasl.go       the SASL mechanisms of the broker
 //	acl.go        the ACLs that a role consists of on a broker
-//	http.go       logins by HTTP
+//	access.go     who may send a request by HTTP; what the audit trail is told
+//	routes.go     the role that each route of the console, the admin port and the registry needs
+//	session.go    sessions of browsers
+//	proxy.go      reverse proxies that name the user
 //	web.go        servers of HTTP: their timeouts, and the names by which they may be addressed
 //	failures.go   a limit of logins that fail, for each address
 //	listen.go     which addresses other machines can reach

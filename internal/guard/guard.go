@@ -3,6 +3,7 @@ package guard
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -29,6 +30,7 @@ type Guard struct {
 	tokens   *tokens // nil: none
 	certs    bool
 	secret   string
+	joined   string // data directory whose secret another process may replace; "": none
 	internal Keys
 	unknown  [32]byte // key of the salts of users that don't exist
 
@@ -49,23 +51,23 @@ func Open(ctx context.Context, c Config) (*Guard, error) {
 }
 
 // Join returns the guard of a data directory whose broker another process serves, or none does. It
-// leaves the secret as it is.
+// leaves the secret as it is; whoever has it may do everything by HTTP.
 func Join(ctx context.Context, c Config) (*Guard, error) {
-	secret, err := Secret(c.Dir)
+	g, err := withSecret(ctx, c, randomText(32)) // known to nobody
 	if err != nil {
 		return nil, err
 	}
-	if secret == "" {
-		secret = randomText(32) // known to nobody
-	}
-	return withSecret(ctx, c, secret)
+	g.joined = c.Dir
+	return g, nil
 }
 
 func withSecret(ctx context.Context, c Config, secret string) (*Guard, error) {
 	g := &Guard{certs: c.ClientCerts, secret: secret}
 	_, _ = rand.Read(g.unknown[:]) // it never fails
 	var err error
-	if g.users, err = OpenUsers(c.Dir); err != nil {
+	if c.Dir == "" {
+		g.users = noUsers()
+	} else if g.users, err = OpenUsers(c.Dir); err != nil {
 		return nil, err
 	}
 	salt := []byte(randomText(16))
@@ -136,6 +138,9 @@ func (g *Guard) principal(user User) *Principal {
 
 // Password returns the principal with a name and password. It takes milliseconds of CPU.
 func (g *Guard) Password(name, password string) (*Principal, error) {
+	if name == InternalName && g.isSecret(password) {
+		return g.principal(User{Name: InternalName}), nil
+	}
 	user, keys, ok := g.keysOf(name, SCRAM256)
 	if !ok {
 		if user, keys, ok = g.keysOf(name, SCRAM512); !ok {
@@ -148,10 +153,28 @@ func (g *Guard) Password(name, password string) (*Principal, error) {
 	return g.principal(user), nil
 }
 
+// isSecret reports whether a text is the secret of the data directory.
+func (g *Guard) isSecret(text string) bool {
+	if g == nil {
+		return false
+	}
+	if g.joined == "" {
+		return equal(text, g.secret)
+	}
+	secret, err := Secret(g.joined)
+	return err == nil && secret != "" && equal(text, secret)
+}
+
+// equal compares in constant time, which does not even leak the length.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
 // Token returns the principal with a bearer token: a user's, the secret of the data directory, or
 // one that the OpenID provider has signed.
 func (g *Guard) Token(token string) (*Principal, error) {
-	if subtle.ConstantTimeCompare([]byte(token), []byte(g.secret)) == 1 {
+	if g.isSecret(token) {
 		return g.principal(User{Name: InternalName}), nil
 	}
 	if user, ok := g.users.withToken(token); ok {
@@ -170,12 +193,39 @@ func (g *Guard) Certificate(cert *x509.Certificate) (*Principal, error) {
 	if _, err := asn1.Unmarshal(cert.RawSubject, &subject); err != nil {
 		return nil, fmt.Errorf("certificate not accepted: %w", err)
 	}
-	name := subject.String()
-	if err := CheckName(name); err != nil {
+	who, err := g.named(subject.String(), cert.NotAfter)
+	if err != nil {
 		return nil, fmt.Errorf("certificate not accepted: %w", err)
 	}
-	user, _ := g.users.Find(name)
-	return &Principal{Name: name, Role: user.Role, Expires: cert.NotAfter}, nil
+	return who, nil
+}
+
+// named returns the principal with a name that somebody vouches for.
+func (g *Guard) named(name string, expires time.Time) (*Principal, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	who := &Principal{Name: name, Expires: expires}
+	if g != nil {
+		user, _ := g.users.Find(name)
+		who.Role = user.Role
+	}
+	return who, nil
+}
+
+// current returns a principal that has logged in before, with the role that it has now, or nil if
+// it may not go on.
+func (g *Guard) current(p *Principal, now time.Time) *Principal {
+	if !g.Valid(p, now) {
+		return nil
+	}
+	if p.Internal || p.shared {
+		return p
+	}
+	user, _ := g.users.Find(p.Name)
+	fresh := *p
+	fresh.Role = user.Role
+	return &fresh
 }
 
 // Valid reports whether a principal that has logged in may go on: its token has not expired, and

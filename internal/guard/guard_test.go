@@ -4,8 +4,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,67 +207,6 @@ func TestRoles(t *testing.T) {
 			if got := (Principal{Role: has}).May(role); got != want {
 				t.Errorf("role %q may do what %q may: %t, expected %t", has, role, got, want)
 			}
-		}
-	}
-}
-
-func TestHTTP(t *testing.T) {
-	g, _ := open(t)
-	token, hash := NewToken()
-	handler := g.Require(func(r *http.Request) Role {
-		switch r.URL.Path {
-		case "/write":
-			return Operator
-		case "/read":
-			return Reader
-		}
-		return ""
-	}, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	get := func(path string, auth func(*http.Request)) int {
-		r := httptest.NewRequest(http.MethodGet, path, nil)
-		if auth != nil {
-			auth(r)
-		}
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		return w.Code
-	}
-	if code := get("/write", nil); code != http.StatusOK {
-		t.Errorf("without users: %d", code)
-	}
-	add(t, g, "alice", "one", Reader)
-	if err := g.Users().Change(func(users map[string]User) error {
-		users["robot"] = User{Name: "robot", Role: Operator, Token: hash}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	basic := func(user, password string) func(*http.Request) {
-		return func(r *http.Request) { r.SetBasicAuth(user, password) }
-	}
-	bearer := func(token string) func(*http.Request) {
-		return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
-	}
-	for _, c := range []struct {
-		path string
-		auth func(*http.Request)
-		want int
-	}{
-		{"/", nil, 200},
-		{"/read", nil, 401},
-		{"/read", basic("alice", "one"), 200},
-		{"/read", basic("alice", "two"), 401},
-		{"/write", basic("alice", "one"), 403},
-		{"/write", bearer(token), 200},
-		{"/write", bearer(hash), 401},
-		{"/write", bearer(""), 401},
-		{"/read", bearer("a.b.c"), 401},
-		{"/write", bearer(g.secret), 200},
-		{"/write", basic(InternalName, g.secret), 200},
-		{"/write", basic("robot", ""), 401},
-	} {
-		if code := get(c.path, c.auth); code != c.want {
-			t.Errorf("%s: %d, expected %d", c.path, code, c.want)
 		}
 	}
 }

@@ -17,6 +17,8 @@ type Principal struct {
 
 	Expires time.Time // of a token; zero: never
 
+	shared bool // has logged in with a token that is no user's
+
 	keys string // of the user's credentials when it logged in; "" if it has none here
 }
 

@@ -159,9 +159,10 @@ func (g *Guard) IDToken(token string) (*Principal, error) {
 		return nil, fmt.Errorf("token not accepted: %w", err)
 	}
 	var name string
-	if err := json.Unmarshal(claims[g.tokens.claim], &name); err != nil || CheckName(name) != nil {
+	err = json.Unmarshal(claims[g.tokens.claim], &name)
+	who, invalid := g.named(name, verified.Expiry)
+	if err != nil || invalid != nil {
 		return nil, fmt.Errorf("token not accepted: its claim %s is not the name of a principal", g.tokens.claim)
 	}
-	user, _ := g.users.Find(name)
-	return &Principal{Name: name, Role: user.Role, Expires: verified.Expiry}, nil
+	return who, nil
 }

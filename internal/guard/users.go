@@ -75,6 +75,13 @@ type Users struct {
 
 const usersMode = 0o600
 
+// noUsers returns the users of a process without a data directory.
+func noUsers() *Users {
+	u := &Users{}
+	u.loaded.Store(&map[string]User{})
+	return u
+}
+
 // OpenUsers reads the users of a data directory; a missing file has none.
 func OpenUsers(dir string) (*Users, error) {
 	u := &Users{path: filepath.Join(dir, UsersFile)}
@@ -86,6 +93,9 @@ func OpenUsers(dir string) (*Users, error) {
 
 // load reads the file if it has changed. After an error, the users are those loaded before.
 func (u *Users) load() error {
+	if u.path == "" {
+		return nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.checked.Store(time.Now().UnixNano())

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,10 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
+
+	"weir.example/weir/internal/tlsconf"
 )
 
 // Server returns a server of requests that have a bounded time to arrive. Answers may take any
@@ -51,6 +55,85 @@ func (b *body) Read(p []byte) (int, error) {
 		b.end()
 	}
 	return n, err
+}
+
+// Connections that HTTP servers serve at a time; further ones are closed at once.
+const (
+	maxConns     = 2048
+	maxConnsFrom = 512 // of one address
+)
+
+// Serving wraps the listener of an HTTP server: it limits connections, and serves TLS if other
+// machines can reach the address. Clients use the scheme that it returns.
+func Serving(l net.Listener, certificate *tlsconf.Server) (serving net.Listener, scheme string) {
+	serving = LimitConns(l, maxConns, maxConnsFrom)
+	if certificate == nil || Loopback(l.Addr().String()) {
+		return serving, "http"
+	}
+	return tls.NewListener(serving, certificate.Config("http/1.1")), "https"
+}
+
+// LimitConns returns a listener that closes connections beyond a number, and beyond another one
+// those from the same address.
+func LimitConns(l net.Listener, all, from int) net.Listener {
+	return &limited{Listener: l, all: all, from: from, open: make(map[netip.Prefix]int)}
+}
+
+type limited struct {
+	net.Listener
+	all, from int
+
+	mu    sync.Mutex
+	open  map[netip.Prefix]int
+	total int
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		at, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+		from := network(at.Addr().Unmap())
+		if l.take(from) {
+			return &limitedConn{Conn: c, free: func() { l.free(from) }}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+func (l *limited) take(from netip.Prefix) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= l.all || l.open[from] >= l.from {
+		return false
+	}
+	l.total++
+	l.open[from]++
+	return true
+}
+
+func (l *limited) free(from netip.Prefix) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.open[from]--; l.open[from] == 0 {
+		delete(l.open, from)
+	}
+}
+
+type limitedConn struct {
+	net.Conn
+	once sync.Once
+	free func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	c.once.Do(c.free)
+	return c.Conn.Close()
 }
 
 // Hosts are the names by which a server may be addressed. A web page can make a browser believe

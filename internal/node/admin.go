@@ -33,7 +33,9 @@ import (
 	"weir.example/weir/internal/registry/embedded"
 	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/tlsconf"
 	"weir.example/weir/internal/trace"
+	"weir.example/weir/internal/trail"
 )
 
 // Admin collects metrics, readiness and status of the parts of a process for its operator. It
@@ -41,7 +43,7 @@ import (
 type Admin struct {
 	Registry *prometheus.Registry
 	Tracer   *trace.Tracer // nil: no tracing
-	Hosts    []string      // further names of this machine, for all that is served by HTTP: see guard.Hosts
+	Web      Web           // how it is served
 	Profiles bool          // serves /debug/pprof
 	Secrets  secret.Source // to which options of pipelines may refer
 	Outputs  Outputs       // of tables with the connector print; default the outputs of the process
@@ -60,8 +62,21 @@ type Admin struct {
 	parts     []part
 	servers   []func()                    // functions that close them
 	serving   sync.WaitGroup              // of the servers
+	access    *guard.Access               // of the admin port; nil: not served
 	client    *kgo.Client                 // of the broker's readiness check
 	checked   map[string]*registry.Client // of the registries' readiness checks, by URL
+}
+
+// Web is what all servers of HTTP of a process share.
+type Web struct {
+	Hosts    []string        // further names of this machine: see guard.Hosts
+	Guard    *guard.Guard    // whose users have to log in, if there are any; nil: no users
+	Proxies  guard.Proxies   // whose headers name the user
+	TLS      *tlsconf.Server // served if other machines can reach the address; nil: none
+	Insecure bool            // allows an address that other machines can reach without TLS and a login
+
+	Token string           // of the admin port: lets its bearer do what an operator may
+	Trail func(trail.Deed) // told about logins, refusals and changes; must not block; nil: nobody is
 }
 
 // part is a part of the process that must work for the process to be ready.
@@ -230,7 +245,7 @@ type PartStatus struct {
 // Readiness is the readiness of a process.
 type Readiness struct {
 	Ready bool         `json:"ready"`
-	Parts []PartStatus `json:"parts"`
+	Parts []PartStatus `json:"parts,omitempty"`
 }
 
 // Ready checks all parts, within two seconds.
@@ -278,12 +293,15 @@ func (a *Admin) Status() Status {
 
 // Handler serves /metrics, /healthz, /readyz, /status and, if Profiles is set, /debug/pprof. The
 // command line is not served, because its flags may be secrets.
-func (a *Admin) Handler() http.Handler {
-	mux := http.NewServeMux()
+func (a *Admin) Handler(access *guard.Access) *guard.Mux {
+	mux := guard.NewMux(access, guard.AdminRoutes)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ready := a.Ready(r.Context())
+		if who, err := access.Who(r); err != nil || !who.May(guard.Reader) {
+			ready.Parts = nil // their names and errors tell too much
+		}
 		code := http.StatusOK
 		if !ready.Ready {
 			code = http.StatusServiceUnavailable
@@ -302,6 +320,7 @@ func (a *Admin) Handler() http.Handler {
 			http.Error(w, "profiles are not served: start the process with --pprof", http.StatusNotFound)
 		})
 	}
+	mux.HandleFunc("/", http.NotFound)
 	return mux
 }
 
@@ -314,9 +333,16 @@ func respond(w http.ResponseWriter, code int, v any) {
 	_ = enc.Encode(v) // the client may have disconnected
 }
 
-// Serve serves Handler on host:port until ctx is done or Close is called, and returns the address.
+// Serve serves Handler on host:port until ctx is done or Close is called, and returns the URL.
 // With fallback, a free port is used if the port is taken.
 func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *slog.Logger) (addr string, err error) {
+	access := guard.NewAccess(guard.AccessConfig{Part: "admin port", Guard: a.Web.Guard, Token: a.Web.Token, Proxies: a.Web.Proxies, Trail: a.Web.Trail, Basic: true})
+	if err := guard.CheckExposed("the admin port", listen, a.Web.TLS != nil, access.Required()); err != nil {
+		if !a.Web.Insecure {
+			return "", err
+		}
+		log.Warn("the admin port can be reached by other machines", "address", listen, "tls", a.Web.TLS != nil, "login", access.Required())
+	}
 	l, err := net.Listen("tcp", listen)
 	if fallback && errors.Is(err, syscall.EADDRINUSE) {
 		host, _, _ := net.SplitHostPort(listen)
@@ -325,17 +351,30 @@ func (a *Admin) Serve(ctx context.Context, listen string, fallback bool, log *sl
 	if err != nil {
 		return "", fmt.Errorf("listen at the admin port: %w: choose another one with --admin-listen", err)
 	}
-	server := guard.Server(guard.NewHosts(listen, a.Hosts...).Only(a.Handler()), log)
+	serving, scheme := guard.Serving(l, a.Web.TLS)
+	server := guard.Server(guard.NewHosts(listen, a.Web.Hosts...).Only(a.Handler(access)), log)
 	a.serving.Go(func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(serving); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("admin port closed", "err", err)
 		}
 	})
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // requests in flight are dropped
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.access = access
 	a.servers = append(a.servers, func() { stop(); _ = server.Close() })
-	return l.Addr().String(), nil
+	return scheme + "://" + l.Addr().String(), nil
+}
+
+// share makes all servers of HTTP use the guard of the broker that this process serves, which
+// counts failed logins for all of them, and its audit trail.
+func (a *Admin) share(g *guard.Guard, add func(trail.Deed)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Web.Guard, a.Web.Trail = g, add
+	if a.access != nil {
+		a.access.Share(g, add)
+	}
 }
 
 // Close stops serving and closes the clients of the readiness checks.

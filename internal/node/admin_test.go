@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
@@ -38,9 +40,9 @@ FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY
 `
 
 // get requests a path of the admin port.
-func get(t *testing.T, addr, path string) (code int, body string) {
+func get(t *testing.T, url, path string) (code int, body string) {
 	t.Helper()
-	response, err := http.Get("http://" + addr + path)
+	response, err := http.Get(url + path) //nolint:gosec // belongs to this test
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func TestAdmin(t *testing.T) {
 	}
 	admin := node.NewAdmin()
 	defer admin.Close()
-	addr, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
+	url, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +112,7 @@ func TestAdmin(t *testing.T) {
 	run := engine.Config{Broker: observed, Program: program, Instances: []string{"one", "spare"}, CommitInterval: 20 * time.Millisecond}
 	run = admin.Pipeline(run)
 
-	code, body := get(t, addr, "/readyz")
+	code, body := get(t, url, "/readyz")
 	if code != http.StatusServiceUnavailable || !strings.Contains(body, "no worker has started") || !strings.Contains(body, "starting for") {
 		t.Errorf("before the start: readyz is %d %s", code, body)
 	}
@@ -129,12 +131,12 @@ func TestAdmin(t *testing.T) {
 	})
 	var metrics string
 	for retry.Sleep(ctx, 20*time.Millisecond) == nil {
-		if _, metrics = get(t, addr, "/metrics"); value(metrics, "weir_engine_records_total", `pipeline="summed"`) >= 3000 && value(metrics, "weir_engine_tasks") == 4 &&
+		if _, metrics = get(t, url, "/metrics"); value(metrics, "weir_engine_records_total", `pipeline="summed"`) >= 3000 && value(metrics, "weir_engine_tasks") == 4 &&
 			value(metrics, "weir_engine_workers", `phase="running"`) == 2 {
 			break
 		}
 	}
-	_, body = get(t, addr, "/readyz")
+	_, body = get(t, url, "/readyz")
 	var ready node.Readiness
 	if err := json.Unmarshal([]byte(body), &ready); err != nil {
 		t.Fatal(err)
@@ -184,7 +186,7 @@ func TestAdmin(t *testing.T) {
 	}
 	checkFamilies(t, admin)
 	var status node.Status
-	if _, body = get(t, addr, "/status"); json.Unmarshal([]byte(body), &status) != nil || len(status.Pipelines) != 1 || len(status.Producers) != 1 ||
+	if _, body = get(t, url, "/status"); json.Unmarshal([]byte(body), &status) != nil || len(status.Pipelines) != 1 || len(status.Producers) != 1 ||
 		status.Producers[0].Readings != sent.Readings || len(status.Pipelines[0].Tasks) != 4 {
 		t.Errorf("status %s", body)
 	}
@@ -197,11 +199,11 @@ func TestAdmin(t *testing.T) {
 	if err := closeBroker(); err != nil {
 		t.Fatal(err)
 	}
-	if code, body = get(t, addr, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"part": "broker",
+	if code, body = get(t, url, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, `"part": "broker",
       "ready": false,`) {
 		t.Errorf("without a broker: readyz is %d %s", code, body)
 	}
-	if code, _ = get(t, addr, "/healthz"); code != http.StatusOK {
+	if code, _ = get(t, url, "/healthz"); code != http.StatusOK {
 		t.Errorf("healthz of a live process is %d", code)
 	}
 }
@@ -285,11 +287,11 @@ func TestAdminPortInUse(t *testing.T) {
 	if _, err := admin.Serve(t.Context(), taken, false, log); err == nil || !strings.Contains(err.Error(), "--admin-listen") {
 		t.Errorf("error %v", err)
 	}
-	addr, err := admin.Serve(t.Context(), taken, true, log)
-	if err != nil || addr == taken {
-		t.Fatalf("listens at %s, %v", addr, err)
+	url, err := admin.Serve(t.Context(), taken, true, log)
+	if err != nil || url == "http://"+taken {
+		t.Fatalf("listens at %s, %v", url, err)
 	}
-	if code, _ := get(t, addr, "/healthz"); code != http.StatusOK {
+	if code, _ := get(t, url, "/healthz"); code != http.StatusOK {
 		t.Errorf("healthz is %d", code)
 	}
 }
@@ -300,13 +302,13 @@ func TestAdminIsNoTarget(t *testing.T) {
 	for _, profiles := range []bool{false, true} {
 		admin := node.NewAdmin()
 		admin.Profiles = profiles
-		addr, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
+		url, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer admin.Close()
 		get := func(path, host string) int {
-			r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+addr+path, nil)
+			r, err := http.NewRequestWithContext(t.Context(), "GET", url+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -330,5 +332,93 @@ func TestAdminIsNoTarget(t *testing.T) {
 		if status := get("/debug/pprof/goroutine", ""); (status == http.StatusOK) != profiles {
 			t.Errorf("profiles %v: status %d", profiles, status)
 		}
+	}
+}
+
+// With users, the admin port tells others whether the process works, and nothing more.
+func TestAdminLogin(t *testing.T) {
+	dir := t.TempDir()
+	users, err := guard.OpenUsers(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, hash := guard.NewToken()
+	if err := users.Change(func(all map[string]guard.User) error {
+		all["prometheus"] = guard.User{Name: "prometheus", Role: guard.Reader, Token: hash}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	who, err := guard.Join(t.Context(), guard.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := node.NewAdmin()
+	defer admin.Close()
+	admin.Web.Guard, admin.Profiles = who, true
+	admin.Part("secret-part", func(context.Context) error { return nil })
+	url, err := admin.Serve(t.Context(), "127.0.0.1:0", false, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(path, token string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	for _, c := range []struct {
+		path, token string
+		want        int
+	}{
+		{"/healthz", "", 200}, {"/readyz", "", 200}, {"/metrics", "", 401}, {"/status", "", 401}, {"/debug/pprof/heap", "", 401}, {"/none", "", 401},
+		{"/metrics", "wrong", 401}, {"/metrics", token, 200}, {"/status", token, 200}, {"/debug/pprof/heap", token, 403},
+	} {
+		if got, _ := ask(c.path, c.token); got != c.want {
+			t.Errorf("%s with token %q: %d, want %d", c.path, c.token, got, c.want)
+		}
+	}
+	if _, text := ask("/readyz", ""); strings.Contains(text, "secret-part") {
+		t.Errorf("without a login, readyz tells %s", text)
+	}
+	if _, text := ask("/readyz", token); !strings.Contains(text, "secret-part") {
+		t.Errorf("with a login, readyz tells %s", text)
+	}
+}
+
+// Each route of the admin port has a role, and each role a route.
+func TestAdminRoutes(t *testing.T) {
+	admin := node.NewAdmin()
+	admin.Profiles = true
+	if left := admin.Handler(guard.NewAccess(guard.AccessConfig{})).Unserved(); len(left) > 0 {
+		t.Errorf("guard.AdminRoutes has %q, which are not served", left)
+	}
+}
+
+// An admin port that other machines can reach is refused without TLS and a login.
+func TestAdminExposed(t *testing.T) {
+	admin := node.NewAdmin()
+	defer admin.Close()
+	log := slog.New(slog.DiscardHandler)
+	if _, err := admin.Serve(t.Context(), "0.0.0.0:0", false, log); !errors.As(err, new(*guard.ExposedError)) {
+		t.Errorf("error %v", err)
+	}
+	admin.Web.Insecure = true
+	if _, err := admin.Serve(t.Context(), "0.0.0.0:0", false, log); err != nil {
+		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/trail"
 )
 
 // Kafka selects the broker: the one at Broker.Brokers or, if that is empty, the embedded one on
@@ -43,6 +44,7 @@ type Attachment struct {
 	Found    bool             // the broker runs on a data directory other than the requested one
 	embedded *embedded.Broker // served by this process, or nil
 	member   *embedded.Member // served by another process on the data directory, or nil
+	deeds    *trail.Log       // of the servers of HTTP, if another process serves the broker, or nil
 	withdraw func()           // removes the announcement of a broker that this process serves
 }
 
@@ -168,12 +170,33 @@ func (a *Attachment) Guard() *guard.Guard {
 	return a.embedded.Guard()
 }
 
+// Users completes what the servers of HTTP of this process share: the users of the embedded broker
+// or of an OpenID provider, and the audit trail. The broker must be closed after them.
+func (a *Attachment) Users(ctx context.Context, web *Web, openID *guard.OpenID, log *slog.Logger) (err error) {
+	if a.embedded != nil {
+		web.Guard, web.Trail = a.embedded.Guard(), a.embedded.Trail().Add
+		return nil
+	}
+	clientCerts := web.TLS != nil && web.TLS.ClientCerts()
+	if web.Guard, err = guard.Join(ctx, guard.Config{Dir: a.DataDir, OpenID: openID, ClientCerts: clientCerts}); err != nil {
+		return err
+	}
+	if a.DataDir != "" && a.deeds == nil {
+		a.deeds = trail.Open(a.DataDir, func(err error) { log.Warn("the audit trail is incomplete", "err", err) })
+		web.Trail = a.deeds.Add
+	}
+	return nil
+}
+
 // Embedded reports whether this process serves the broker.
 func (a *Attachment) Embedded() bool { return a.embedded != nil }
 
 // Close releases the broker. If this process serves it and other processes use it, Close waits
 // until they have left or ctx is done; it calls waiting once if it has to wait.
 func (a *Attachment) Close(ctx context.Context, waiting func()) error {
+	if a.deeds != nil {
+		a.deeds.Close()
+	}
 	if a.member != nil {
 		return a.member.Leave()
 	}

@@ -30,7 +30,11 @@ func (cfg *Config) openConsole(ctx context.Context, kafka *Attachment, meter *me
 	}
 	c := *cfg.Console
 	c.Broker, c.Logger = kafka.Broker, cfg.Logger
-	c.Site, c.Hosts = cfg.Site, cfg.Admin.Hosts
+	web := cfg.Admin.Web
+	c.Site, c.Hosts, c.Guard, c.Proxies, c.TLS, c.Insecure, c.Trail = cfg.Site, web.Hosts, web.Guard, web.Proxies, web.TLS, web.Insecure, web.Trail
+	if kafka.Embedded() {
+		c.AuditDir = cfg.Kafka.DataDir
+	}
 	if len(cfg.Registry.URLs) > 0 {
 		if c.Registry, err = registry.NewClient(cfg.Registry); err != nil {
 			return nil, nil, err

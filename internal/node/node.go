@@ -104,6 +104,9 @@ func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
+	if kafka.Embedded() {
+		cfg.Admin.share(kafka.Guard(), kafka.embedded.Trail().Add)
+	}
 	err = cfg.run(ctx, kafka, meter)
 	return meter.snapshot(), errors.Join(err, kafka.Close(context.Background(), nil))
 }

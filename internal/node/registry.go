@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/registry"
@@ -33,13 +34,15 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 		return nil, nil, nil
 	}
 	ctx = context.WithoutCancel(ctx) // a stop takes effect only once the registry is open
+	web := cfg.Admin.Web
 	var users *guard.Guard
-	if cfg.ServeRegistry.Login {
-		users = kafka.embedded.Guard()
+	var proxies guard.Proxies
+	if cfg.ServeRegistry.Login || !guard.Loopback(cfg.ServeRegistry.Listen) && !web.Insecure {
+		users, proxies = web.Guard, web.Proxies
 	}
 	opened, err := embedded.Open(ctx, embedded.Config{
-		Guard:  users,
-		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Trail: kafka.embedded.Trail().Add, Hosts: cfg.Admin.Hosts, Logger: cfg.Logger, Metrics: cfg.Admin.served,
+		Guard: users, Proxies: proxies, TLS: web.TLS, Insecure: web.Insecure, Trail: web.Trail, Hosts: web.Hosts,
+		Broker: kafka.Broker, Addr: cfg.ServeRegistry.Listen, Dir: cfg.Kafka.DataDir, Logger: cfg.Logger, Metrics: cfg.Admin.served,
 	})
 	if cfg.ServeRegistry.Optional && errors.Is(err, embedded.ErrBusy) {
 		return nil, err, nil
@@ -49,6 +52,9 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 	}
 	r = &served{opened}
 	own := registry.Config{URLs: []string{opened.URL()}}
+	if strings.HasPrefix(opened.URL(), "https:") {
+		own.Pinned = web.TLS.CertFile()
+	}
 	if users != nil {
 		own.User = guard.InternalName
 		if own.Password, err = guard.Secret(cfg.Kafka.DataDir); err != nil {
@@ -57,7 +63,7 @@ func (cfg *Config) openRegistry(ctx context.Context, kafka *Attachment) (r *serv
 		}
 	}
 	if len(cfg.Registry.URLs) == 0 {
-		cfg.Registry.URLs, cfg.Registry.User, cfg.Registry.Password = own.URLs, own.User, own.Password
+		cfg.Registry.URLs, cfg.Registry.User, cfg.Registry.Password, cfg.Registry.Pinned = own.URLs, own.User, own.Password, own.Pinned
 	}
 	cfg.Admin.SchemaRegistry(own)
 	if err := registerReading(ctx, own); err != nil {

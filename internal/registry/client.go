@@ -34,6 +34,7 @@ type Config struct {
 	CAFile   string // PEM with the authorities to trust; default the system's
 	CertFile string // PEM with the client's certificate, for mutual TLS
 	KeyFile  string // PEM with the key of CertFile
+	Pinned   string // PEM with the only certificate that the server may have, for a registry of this machine; default any trusted one
 
 	Timeout time.Duration // of one request; default 5 s
 	Logger  *slog.Logger  // default none
@@ -113,6 +114,11 @@ func NewClient(c Config) (*Client, error) {
 	conf, err := tlsconf.Client(c.CAFile, c.CertFile, c.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("registry: %w", err)
+	}
+	if c.Pinned != "" {
+		if conf, err = tlsconf.Pinned(c.Pinned); err != nil {
+			return nil, fmt.Errorf("registry: %w", err)
+		}
 	}
 	transport.TLSClientConfig = conf
 	where := strings.Join(c.URLs, ",")

@@ -24,9 +24,11 @@ import (
 
 // Client sends requests to a console.
 type Client struct {
-	URL   string // http://host:port
-	Token string
-	HTTP  *http.Client // default http.DefaultClient
+	URL      string // http://host:port or https://host:port
+	User     string // with Password
+	Password string
+	Token    string       // instead of User
+	HTTP     *http.Client // default http.DefaultClient
 }
 
 // timeout bounds a request.
@@ -44,7 +46,9 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 	if err != nil {
 		return fmt.Errorf("invalid console URL %q: %w", c.URL, err)
 	}
-	if c.Token != "" {
+	if c.User != "" {
+		req.SetBasicAuth(c.User, c.Password)
+	} else if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	client := c.HTTP
@@ -61,7 +65,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, v any) 
 		return c.explain(err)
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
-		return fmt.Errorf("the console at %s requires a token: set --console-token or WEIR_CONSOLE_TOKEN", c.URL)
+		return fmt.Errorf("the console at %s requires a login: set --console-user and WEIR_CONSOLE_PASSWORD, or WEIR_CONSOLE_TOKEN", c.URL)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var failed api.Error

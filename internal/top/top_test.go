@@ -158,7 +158,7 @@ func TestErrors(t *testing.T) {
 		return server.URL
 	}
 	for url, want := range map[string]string{
-		"http://127.0.0.1:1": "no weir is running at", answer(401, "{}"): "--console-token", answer(200, "<html>"): "not a weir console",
+		"http://127.0.0.1:1": "no weir is running at", answer(401, "{}"): "--console-user", answer(200, "<html>"): "not a weir console",
 		answer(404, "x"): "not a weir console", answer(502, `{"error":"the broker is gone"}`): "the broker is gone", "::": "invalid console URL",
 	} {
 		if err := Status(t.Context(), &Client{URL: url}, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), want) {

@@ -48,21 +48,24 @@ const (
 	ChangeUser     = "user-change"
 	StartProducer  = "transactional-id" // acquired: pipelines, sources, replays, repartitioning
 	AbortByMarker  = "transaction-abort"
-	Command        = "command"       // of Weir on this machine that changes something or runs pipelines: began
-	CommandEnd     = "command-end"   // and ended
-	ChangeSchema   = "schema-change" // by HTTP
+	Command        = "command"        // of Weir on this machine that changes something or runs pipelines: began
+	CommandEnd     = "command-end"    // and ended
+	ChangeSchema   = "schema-change"  // by HTTP
+	Console        = "console-change" // by the console
+	Denied         = "denied"         // by HTTP: the user's role does not allow it
 )
 
 // Kinds lists all of them.
 var Kinds = []string{
 	Login, CreateTopic, DeleteTopic, ConfigureTopic, AddPartitions, DeleteRecords, DeleteGroup, ResetOffsets, CreateACL, DeleteACL, ChangeUser,
-	StartProducer, AbortByMarker, Command, CommandEnd, ChangeSchema,
+	StartProducer, AbortByMarker, Command, CommandEnd, ChangeSchema, Console, Denied,
 }
 
 const (
 	file      = "audit.jsonl"
 	lockFile  = "audit.lock"
 	fullFiles = "audit-*.jsonl"
+	fullName  = "audit-20060102T150405.000000000Z.jsonl" // the time of its end
 
 	fullBytes  = 8 << 20 // of a file
 	keptFiles  = 8       // full ones
@@ -119,7 +122,7 @@ func rotate(dir string) error {
 	if !full() {        // another process was faster
 		return nil
 	}
-	name := "audit-" + time.Now().UTC().Format("20060102T150405.000000000Z") + ".jsonl"
+	name := time.Now().UTC().Format(fullName)
 	if err := os.Rename(filepath.Join(dir, file), filepath.Join(dir, name)); err != nil {
 		return err
 	}
@@ -159,6 +162,9 @@ func Read(dir string, filter Filter, fn func(Deed) error) (unreadable int, err e
 		return 0, fmt.Errorf("audit trail: %w", err)
 	}
 	for _, path := range append(files, filepath.Join(dir, file)) {
+		if ended, err := time.Parse(fullName, filepath.Base(path)); err == nil && ended.Before(filter.Since) {
+			continue
+		}
 		n, err := readFile(path, filter, fn)
 		if unreadable += n; err != nil && !errors.Is(err, fs.ErrNotExist) { // removed meanwhile, or none yet
 			return unreadable, err

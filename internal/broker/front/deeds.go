@@ -76,8 +76,20 @@ func (l *Listener) report(req request, answer []byte, who *guard.Principal, from
 	}
 	names := namesIn(reflect.ValueOf(req.parsed).Elem(), nil)
 	d := deed(what, who, from)
-	d.On, d.Error = strings.Join(slices.Compact(names), ", "), strings.Join(slices.Compact(failed), ", ")
+	d.On, d.Error = strings.Join(distinct(names), ", "), strings.Join(distinct(failed), ", ")
 	l.trail(d)
+}
+
+// distinct leaves out repeated texts.
+func distinct(texts []string) (all []string) {
+	seen := make(map[string]bool)
+	for _, text := range texts {
+		if !seen[text] {
+			all = append(all, text)
+		}
+		seen[text] = true
+	}
+	return all
 }
 
 // namesIn appends the names in a request: of topics, groups, users and so on.

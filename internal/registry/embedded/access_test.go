@@ -13,8 +13,8 @@ import (
 	"weir.example/weir/internal/trail"
 )
 
-// With users, readers may read, and operators may write; without a login, nobody may. Each change,
-// and each that was refused after the login, is reported.
+// With users, readers may read, operators may write, and admins change settings; without a login,
+// nobody may anything. Logins, changes and refusals are reported.
 func TestRegistryLogins(t *testing.T) {
 	dir := t.TempDir()
 	users, err := guard.OpenUsers(dir)
@@ -23,7 +23,7 @@ func TestRegistryLogins(t *testing.T) {
 	}
 	const password = "correct horse battery"
 	if err := users.Change(func(all map[string]guard.User) error {
-		for _, role := range []guard.Role{guard.Reader, guard.Operator} {
+		for _, role := range []guard.Role{guard.Reader, guard.Operator, guard.Admin} {
 			keys, err := guard.BothKeys(password)
 			if err != nil {
 				return err
@@ -73,6 +73,9 @@ func TestRegistryLogins(t *testing.T) {
 		{"reader", "POST", "/compatibility/subjects/s/versions/latest", schema, 200},
 		{"reader", "DELETE", "/subjects/s", "", 403},
 		{"reader", "PUT", "/config", `{"compatibility":"NONE"}`, 403},
+		{"operator", "PUT", "/config", `{"compatibility":"NONE"}`, 403},
+		{"operator", "PUT", "/mode/s", `{"mode":"READONLY"}`, 403},
+		{"admin", "PUT", "/config/s", `{"compatibility":"NONE"}`, 200},
 		{"operator", "DELETE", "/subjects/none", "", 404},
 		{"operator", "DELETE", "/subjects/s", "", 200},
 	} {
@@ -86,9 +89,23 @@ func TestRegistryLogins(t *testing.T) {
 	close(told)
 	var deeds []string
 	for d := range told {
-		deeds = append(deeds, strings.TrimSpace(d.Who+" "+d.On+" "+d.Error))
+		if d.What != trail.Login || d.Error != "" {
+			deeds = append(deeds, strings.TrimSpace(d.Who+" "+d.What+" "+d.On+" "+d.Error))
+		}
 	}
-	want := []string{"operator POST /subjects/s/versions", "operator DELETE /subjects/none Not Found", "operator DELETE /subjects/s"}
+	want := []string{
+		`login registry: password of "stranger" invalid credentials`,
+		"reader denied registry: POST /subjects/s/versions not allowed: this needs the role operator",
+		"reader denied registry: POST /subjects/s/versions not allowed: this needs the role operator",
+		"operator schema-change POST /subjects/s/versions",
+		"reader denied registry: DELETE /subjects/s not allowed: this needs the role operator",
+		"reader denied registry: PUT /config not allowed: this needs the role admin",
+		"operator denied registry: PUT /config not allowed: this needs the role admin",
+		"operator denied registry: PUT /mode/s not allowed: this needs the role admin",
+		"admin schema-change PUT /config/s",
+		"operator schema-change DELETE /subjects/none Not Found",
+		"operator schema-change DELETE /subjects/s",
+	}
 	if !slices.Equal(deeds, want) {
 		t.Errorf("reported %q, want %q", deeds, want)
 	}

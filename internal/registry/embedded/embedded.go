@@ -18,6 +18,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/tlsconf"
 	"weir.example/weir/internal/trail"
 )
 
@@ -25,10 +26,13 @@ import (
 type Config struct {
 	Broker broker.Config // stores the topic _schemas, created if missing
 	Addr   string        // host:port to listen on; port 0 picks a free one. Default 127.0.0.1:0
-	Dir    string        // data directory of the broker, where the address is written for FindURL; default: not written
+	Dir    string        // data directory of the broker, where the address is written for Find; default: not written
 
-	Guard *guard.Guard     // whose users have to log in: readers to read, operators to write; default: nobody has to
-	Trail func(trail.Deed) // told about changes; must not block; default none
+	Guard    *guard.Guard     // whose users have to log in, see guard.RegistryRoutes; default: nobody has to
+	Proxies  guard.Proxies    // whose headers name the user
+	TLS      *tlsconf.Server  // served if other machines can reach Addr; default none
+	Insecure bool             // allows an address that other machines can reach without TLS and a login
+	Trail    func(trail.Deed) // told about logins, refusals and changes; must not block; default none
 
 	Hosts   []string     // further names of this machine: see guard.Hosts
 	MaxBody int64        // maximum size of a request body, in bytes; default 10 MiB
@@ -68,6 +72,7 @@ type Registry struct {
 	cfg    Config
 	server *http.Server
 	addr   string
+	scheme string
 	served sync.WaitGroup
 
 	writing sync.Mutex // held by a change from decision to application
@@ -88,12 +93,21 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("open schema registry: %w", err)
 	}
+	r := &Registry{cfg: cfg, log: topicLog{at: cfg.Broker, log: cfg.Logger}}
+	access := r.access()
+	if err := guard.CheckExposed("the schema registry", cfg.Addr, cfg.TLS != nil, access.Required()); err != nil {
+		if !cfg.Insecure {
+			return nil, err
+		}
+		cfg.Logger.Warn("the schema registry can be reached by other machines", "address", cfg.Addr, "tls", cfg.TLS != nil, "login", access.Required())
+	}
 	// Listen first: a second registry on the same port must not take over the first one's topic.
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Addr)
 	if err != nil {
 		return nil, explainListen(cfg.Addr, err)
 	}
-	r := &Registry{cfg: cfg, addr: listener.Addr().String(), log: topicLog{at: cfg.Broker, log: cfg.Logger}}
+	listener, r.scheme = guard.Serving(listener, cfg.TLS)
+	r.addr = listener.Addr().String()
 	if err = r.load(ctx); err == nil {
 		err = r.tellAddress()
 	}
@@ -104,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Registry, error) {
 	if cfg.Metrics != nil {
 		cfg.Metrics.state.registry.Store(r)
 	}
-	r.server = guard.Server(guard.NewHosts(cfg.Addr, cfg.Hosts...).Only(r.guarded(r.reported(r.handler()))), cfg.Logger)
+	r.server = guard.Server(guard.NewHosts(cfg.Addr, cfg.Hosts...).Only(r.handler(access)), cfg.Logger)
 	r.served.Go(func() {
 		if err := r.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			cfg.Logger.Error("schema registry stopped", "err", err)
@@ -128,27 +142,39 @@ func (r *Registry) tellAddress() error {
 		return nil
 	}
 	path := filepath.Join(r.cfg.Dir, addrFile)
-	if err := os.WriteFile(path+".tmp", []byte(r.addr+"\n"), 0o600); err != nil {
+	at := r.URL() + "\n"
+	if r.scheme == "https" {
+		file, err := filepath.Abs(r.cfg.TLS.CertFile())
+		if err != nil {
+			return err
+		}
+		at += file + "\n"
+	}
+	if err := os.WriteFile(path+".tmp", []byte(at), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(path+".tmp", path)
 }
 
-// FindURL returns the URL of the registry of a data directory, or "" if none was started since the
-// last clean stop.
-func FindURL(dir string) string {
-	addr, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // data directory chosen by the user
+// Find returns the URL of the registry of a data directory, and the file of its certificate if it
+// serves TLS. The URL is "" if none was started since the last clean stop.
+func Find(dir string) (url, certFile string) {
+	text, err := os.ReadFile(filepath.Join(dir, addrFile)) //nolint:gosec // data directory chosen by the user
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	return "http://" + strings.TrimSpace(string(addr))
+	url, certFile, _ = strings.Cut(strings.TrimSpace(string(text)), "\n")
+	if !strings.Contains(url, "://") { // of an earlier version
+		url = "http://" + url
+	}
+	return url, certFile
 }
 
 // Addr returns the host:port that the registry listens on.
 func (r *Registry) Addr() string { return r.addr }
 
 // URL returns the URL for clients.
-func (r *Registry) URL() string { return "http://" + r.addr }
+func (r *Registry) URL() string { return r.scheme + "://" + r.addr }
 
 // Close completes the current requests and stops the registry.
 func (r *Registry) Close() error {

@@ -366,7 +366,7 @@ func TestAddress(t *testing.T) {
 	cfg := config(b)
 	cfg.Dir = t.TempDir()
 	r := open(t, cfg)
-	if got := embedded.FindURL(cfg.Dir); got != r.URL() {
+	if got, _ := embedded.Find(cfg.Dir); got != r.URL() {
 		t.Errorf("found %q, want %q", got, r.URL())
 	}
 	taken := cfg

@@ -8,13 +8,18 @@ import (
 	"net/url"
 	"strings"
 
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/registry"
 )
 
 // handler returns the REST API. It rejects cross-origin requests of browsers, since there may be no
 // login.
-func (r *Registry) handler() http.Handler {
-	mux := http.NewServeMux()
+func (r *Registry) handler(access *guard.Access) http.Handler {
+	return http.NewCrossOriginProtection().Handler(withoutSlash(r.routes(access)))
+}
+
+func (r *Registry) routes(access *guard.Access) *guard.Mux {
+	mux := guard.NewMux(access, guard.RegistryRoutes)
 	for pattern, fn := range map[string]endpoint{
 		"GET /{$}":                                                func(*call) (any, error) { return struct{}{}, nil },
 		"GET /contexts":                                           func(*call) (any, error) { return []string{"."}, nil },
@@ -53,7 +58,7 @@ func (r *Registry) handler() http.Handler {
 	mux.HandleFunc("/", r.cfg.Metrics.observe("other", func(w http.ResponseWriter, _ *http.Request) {
 		write(w, r.cfg.Logger, http.StatusNotFound, refuse(http.StatusNotFound, "HTTP 404 Not Found"))
 	}))
-	return http.NewCrossOriginProtection().Handler(withoutSlash(mux))
+	return mux
 }
 
 // withoutSlash treats /subjects/ as /subjects.

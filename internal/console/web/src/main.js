@@ -17,6 +17,7 @@ import { Transactions } from './pages/transactions.js';
 import { Schemas } from './pages/schemas.js';
 import { Alerts } from './pages/alerts.js';
 import { Ingest } from './pages/ingest.js';
+import { Audit } from './pages/audit.js';
 
 export const info = signal(null);
 
@@ -32,10 +33,11 @@ const nav = [
   ['transactions', 'Transactions', 'M4 7h11l-3-3M16 13H5l3 3'],
   ['schemas', 'Schemas', 'M5 3h7l3 3v11H5zM8 9h4M8 12h4'],
   ['alerts', 'Alerts', 'M10 3a4.500 4.500 0 0 1 4.500 4.500c0 4 1.500 5 1.500 6H4c0-1 1.500-2 1.500-6A4.500 4.500 0 0 1 10 3zM8.500 16.500h3'],
+  ['audit', 'Audit', 'M10 2.500l6 2.500v4.500c0 4-2.500 6.500-6 8-3.500-1.500-6-4-6-8V5zM7.500 10l2 2 3.500-4'],
 ];
 const pages = {
   overview: Overview, devices: Devices, device: Device, pipelines: Pipelines, sql: Editor, topics: Topics, topic: Topic,
-  letters: Letters, transactions: Transactions, schemas: Schemas, alerts: Alerts, ingest: Ingest,
+  letters: Letters, transactions: Transactions, schemas: Schemas, alerts: Alerts, ingest: Ingest, audit: Audit,
 };
 const parents = { device: 'devices', topic: 'topics' };
 
@@ -44,7 +46,7 @@ function Nav() {
   const now = frames.overview.value;
   return html`
     <nav aria-label="Pages">
-      ${nav.map(([name, title, icon, badge]) => {
+      ${nav.filter(([name]) => name !== 'audit' || info.value?.audit).map(([name, title, icon, badge]) => {
     const n = now && badge ? badge(now) : 0;
     return html`<a key=${name} href=${to(name)} aria-current=${here === name ? 'page' : undefined}>
           <svg viewBox="0 0 20 20" width="18" height="18" aria-hidden="true"><path d=${icon} /></svg>
@@ -88,20 +90,29 @@ function Shell() {
       <aside>
         <div class="brand"><img src="/icon.svg" alt="" width="26" height="26" /><b>weir</b><${Link} /><${ThemeSwitch} /></div>
         <${Nav} />
-        <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'read-write' : 'read-only'} · ${at.version}</span>` : null}</footer>
+        <footer>${at ? html`<span class="mono" title="Kafka">${at.brokers?.join(', ')}</span><span>${at.write ? 'read-write' : 'read-only'} · ${at.version}</span>${at.user ? html`<span class="who"><bdi>${at.user}</bdi> · ${at.role}</span><button onClick=${leave}>Sign out</button>` : null}` : null}</footer>
       </aside>
       <main class=${trouble.value ? 'stale' : ''}><${Banner} />${Current ? html`<${Current} key=${name + '/' + route.value.argument} argument=${route.value.argument} params=${route.value.params} info=${at} />`
     : html`<h1 id="title" tabindex="-1">Page “${name}” not found</h1><p><a href=${to('overview')}>Go to the overview</a></p>`}</main>
     </div>`;
 }
 
+async function leave() {
+  await post('logout', {}).catch(() => {});
+  location.reload();
+}
+
+const refused = signal(''); // why the user who has logged in may not see anything
+
+// One logs in as a user with a password, or with a token.
 function Login() {
-  const [token, set] = useState('');
-  const [error, fail] = useState('');
+  const [name, setName] = useState('');
+  const [secret, set] = useState('');
+  const [error, fail] = useState(refused.value);
   const enter = async (e) => {
     e.preventDefault();
     try {
-      await post('login', { token });
+      await post('login', name ? { user: name, password: secret } : { token: secret });
       locked.value = false;
       begin();
     } catch (problem) {
@@ -114,11 +125,13 @@ function Login() {
       <form onSubmit=${enter}>
         <img src="/icon.svg" alt="" width="40" height="40" />
         <h1>Weir</h1>
-        <label for="token">Token</label>
-        <input id="token" type="password" value=${token} onInput=${(e) => set(e.target.value)} autocomplete="current-password" autofocus />
+        <label for="user">User</label>
+        <input id="user" type="text" value=${name} onInput=${(e) => setName(e.target.value)} autocomplete="username" autocapitalize="none" spellcheck="false" autofocus />
+        <label for="password">Password or token</label>
+        <input id="password" type="password" value=${secret} onInput=${(e) => set(e.target.value)} autocomplete="current-password" />
         ${error ? html`<p class="trouble" role="alert">${error}</p>` : null}
-        <button type="submit" class="primary" disabled=${!token}>Sign in</button>
-        <p class="hint">The token that weir was started with (--console-token).</p>
+        <button type="submit" class="primary" disabled=${!secret}>Sign in</button>
+        <p class="hint">Leave the user empty for a token. An administrator adds users with <code>weir users add</code>.</p>
       </form>
     </main>`;
 }
@@ -130,7 +143,7 @@ async function begin() {
     info.value = await get('info');
     open();
   } catch (e) {
-    if (e.status !== 401) { link.value = 'lost'; setTimeout(begin, 2000); }
+    if (e.status === 403) { refused.value = e.message; locked.value = true; } else if (e.status !== 401) { link.value = 'lost'; setTimeout(begin, 2000); }
   }
 }
 

@@ -255,6 +255,17 @@ await step('transactions', async () => {
   await row.waitFor({ state: 'detached' });
 });
 
+await step('audit', async () => {
+  await see('audit', 'Audit');
+  await page.getByRole('cell', { name: 'transactional-id', exact: true }).first().waitFor();
+  await page.getByLabel('Kind').selectOption('command');
+  await page.getByRole('cell', { name: 'up', exact: true }).waitFor();
+  await shot('audit');
+  await audit('audit');
+  await page.getByRole('searchbox').fill('no such entry');
+  await page.getByText('Nothing matches.').waitFor();
+});
+
 await step('schemas', async () => {
   await see('schemas', 'Schemas');
   await shot('schemas');
