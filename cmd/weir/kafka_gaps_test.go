@@ -167,7 +167,7 @@ var adminAddress = regexp.MustCompile(`metrics and health at (\S+)`)
 func (p *weir) page(path string) string {
 	p.t.Helper()
 	waitFor(p.t, "admin port", func() bool { return adminAddress.MatchString(p.errOut.String()) })
-	answer, err := http.Get("http://" + adminAddress.FindStringSubmatch(p.errOut.String())[1] + path)
+	answer, err := http.Get(adminAddress.FindStringSubmatch(p.errOut.String())[1] + path)
 	if err != nil {
 		p.t.Fatal(err)
 	}
