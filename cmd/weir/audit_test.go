@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"weir.example/weir/internal/registry/embedded"
+	"weir.example/weir/internal/tlsconf/tlstest"
 	"weir.example/weir/internal/trail"
 )
 
@@ -145,4 +147,58 @@ func statusOf(t *testing.T, url, user, password string) int {
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode
+}
+
+// The console, the admin port and the registry of weir up have the broker's users and, at addresses
+// that other machines can reach, its certificate; failed logins count together.
+func TestUpLogins(t *testing.T) {
+	data, tls := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	tlstest.Server(t, tls, false)
+	token := lastLine(must(t, "users", "add", "prometheus", "--role=reader", "--token", "--data-dir="+data))
+	password := lastLine(must(t, "users", "add", "bob", "--role=operator", "--data-dir="+data))
+	up := start(t, "up", "--data-dir="+data, "--listen=127.0.0.1:0", "--rate=10", "--format=avro-confluent",
+		"--registry-listen=0.0.0.0:0", "--console-listen=0.0.0.0:0", "--admin-listen=127.0.0.1:0",
+		"--listen-cert="+filepath.Join(tls, "server.pem"), "--listen-key="+filepath.Join(tls, "server-key.pem"))
+	waitFor(t, "the start", func() bool { return strings.Contains(up.errOut.String(), "weir verify") })
+	find := func(pattern string) string {
+		t.Helper()
+		found := regexp.MustCompile(pattern).FindStringSubmatch(up.errOut.String())
+		if found == nil {
+			t.Fatalf("no %s in %s", pattern, up.errOut.String())
+		}
+		return found[1]
+	}
+	admin := find(`(http://127\.0\.0\.1:\d+)/metrics`)
+	_, port, _ := strings.Cut(find(`(https://\[::\]:\d+)\s.*(?i:console|read)`), "]:")
+	page := "https://127.0.0.1:" + port
+	if code := statusOf(t, admin+"/metrics", "", ""); code != http.StatusUnauthorized {
+		t.Errorf("the admin port without a login: %d", code)
+	}
+	if code := statusOf(t, admin+"/metrics", "bob", password); code != http.StatusOK {
+		t.Errorf("the admin port: %d", code)
+	}
+	ca := "--console-ca=" + filepath.Join(tls, "ca.pem")
+	if text := must(t, "status", "--console="+page, ca, "--console-user=bob", "--console-password="+password, "-o=json"); !strings.Contains(text, "pipelines") {
+		t.Errorf("status as a user: %s", text)
+	}
+	must(t, "status", "--console="+page, ca, "--console-token="+token)
+	if code, _, stderr := do(t, "status", "--console="+page, ca); code != exitFailed || !strings.Contains(stderr, "--console-user") {
+		t.Errorf("status without a login: exit %d, %s", code, stderr)
+	}
+	if listed := must(t, "schema", "list", "--data-dir="+data); !strings.Contains(listed, "sensor_data_tx") {
+		t.Errorf("schemas by TLS: %s", listed)
+	}
+	for range 40 {
+		statusOf(t, admin+"/status", "bob", "guess")
+	}
+	if code, _, stderr := do(t, "status", "--console="+page, ca, "--console-user=bob", "--console-password="+password); code != exitFailed || !strings.Contains(stderr, "too many logins") {
+		t.Errorf("the console after 40 guesses at the admin port: exit %d, %s", code, stderr)
+	}
+	up.signal(syscall.SIGTERM)
+	if code := up.wait(time.Minute); code != exitOK {
+		t.Fatalf("exit %d: %s", code, up.errOut.String())
+	}
+	if logins := must(t, "audit", "--what=login", "--who=bob", "--data-dir="+data); !strings.Contains(logins, "console: password") || !strings.Contains(logins, "admin port: password") {
+		t.Errorf("the audit trail has %s", logins)
+	}
 }

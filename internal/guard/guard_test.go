@@ -119,6 +119,33 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// A login of Weir's own process is known as such from its first message on, before others' failures
+// can refuse it.
+func TestInternalFirst(t *testing.T) {
+	g, _ := open(t)
+	for user, want := range map[string]bool{InternalName: true, "alice": false, "weir2": false, "a,n=weir": false} {
+		client, err := scram.SHA256.NewClientUnprepped(user, "x", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := client.NewConversation().Step("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := g.newSCRAM(SCRAM256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Internal([]byte(first)); got != want {
+			t.Errorf("first message %q: internal %t", first, got)
+		}
+		_, _, _ = c.Step([]byte(first))
+		if got := c.Internal([]byte("c=biws")); got != want {
+			t.Errorf("second message of %s: internal %t", user, got)
+		}
+	}
+}
+
 // TestNoTrace checks that neither the file nor an answer tells what a client may not know.
 func TestNoTrace(t *testing.T) {
 	g, dir := open(t)

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/rand"
@@ -143,9 +144,17 @@ func (g *Guard) newSCRAM(mechanism string) (*scramConversation, error) {
 	return c, nil
 }
 
-// Internal reports whether the login is that of a process that owns the data directory. Its secret
-// cannot be guessed, so others' failures must not keep it out.
-func (c *scramConversation) Internal() bool { return c.user.Name == InternalName }
+// internalFirst is in the first message of a process that owns the data directory.
+const internalFirst = ",,n=" + InternalName + ","
+
+// Internal reports whether a login whose client sends this message now is that of a process that
+// owns the data directory. Its secret cannot be guessed, so others' failures must not keep it out.
+func (c *scramConversation) Internal(message []byte) bool {
+	if c.user.Name == "" { // the first message
+		return bytes.HasPrefix(message[min(1, len(message)):], []byte(internalFirst))
+	}
+	return c.user.Name == InternalName
+}
 
 // Step takes a client's message, and returns the answer; who is set once the login is complete.
 func (c *scramConversation) Step(in []byte) (out []byte, who *Principal, err error) {

@@ -209,8 +209,8 @@ func (c *conn) onAuthenticate(r *kmsg.SASLAuthenticateRequest) (kmsg.Response, e
 // step passes a message to the login. A failure is answered late, which slows down guessing.
 func (c *conn) step(in []byte) (out []byte, who *guard.Principal, err error) {
 	failures := &c.l.guard.Failures
-	internal, ok := c.session.conversation.(interface{ Internal() bool })
-	if failures.Allowed(c.from, time.Now()) || ok && internal.Internal() {
+	internal, ok := c.session.conversation.(interface{ Internal(message []byte) bool })
+	if failures.Allowed(c.from, time.Now()) || ok && internal.Internal(in) {
 		out, who, err = c.session.conversation.Step(in)
 	} else {
 		err = errors.New("too many logins from this address have failed: try again later")
