@@ -105,7 +105,7 @@ func TestProduceWatch(t *testing.T) {
 		if err := json.Unmarshal([]byte(r.Value), &reading); err != nil {
 			t.Fatalf("%q: %v", r.Value, err)
 		}
-		got[fmt.Sprintf("%s/%d", reading.Boot, reading.Value)]++
+		got[fmt.Sprintf("%s/%d", strings.TrimPrefix(reading.Boot, "watch:"+filepath.Base(watched)+"/"), reading.Value)]++
 	}
 	for key, n := range want {
 		if got[key] != n {

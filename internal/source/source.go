@@ -10,10 +10,14 @@
 package source
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
 	"weir.example/weir/reading"
 )
@@ -59,6 +63,23 @@ type Attribute struct{ Name, Value string }
 // ErrPosition is returned by Seek for a position that does not fit the source: it was saved for
 // another file or with other settings. Retrying does not help.
 var ErrPosition = errors.New("the saved position does not fit")
+
+// Boot returns the boot id of readings whose sequence numbers begin with a source: its name, so
+// that the readings of two sources never have the same boot id and number. If a boot id cannot have
+// that name, it is the beginning of it and a digest.
+func Boot(name string) string {
+	if (&reading.Reading{DeviceID: "d", Sensor: "s", Boot: name}).Validate() == nil {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	begin := strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, name[:min(len(name), 100)]), "")
+	return begin + "~" + hex.EncodeToString(sum[:16])
+}
 
 // Settings are the settings that a position depends on, by user-visible name.
 type Settings map[string]string

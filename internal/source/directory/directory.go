@@ -27,7 +27,7 @@ import (
 type Config struct {
 	Dir    string
 	Name   string        // of the source; default "watch:" and the directory's base name
-	File   file.Config   // of each file, without Path, Root, Boot and Digest
+	File   file.Config   // of each file, without Path, Root, Boot, EarlierBoot and Digest
 	Settle time.Duration // a file is complete once it has not changed for this long; default 2 s
 	Skip   []string      // names of files that are not sent, or whose rest is not sent
 

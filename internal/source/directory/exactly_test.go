@@ -56,7 +56,7 @@ func (s *sending) add(name string, values ...int) {
 		s.Fatal(err)
 	}
 	for i, v := range values {
-		s.want[fmt.Sprintf("%s/%d/%d", name, i, v)]++
+		s.want[fmt.Sprintf("watched/%s/%d/%d", name, i, v)]++
 	}
 }
 

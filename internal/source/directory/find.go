@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"weir.example/weir/internal/source"
 	"weir.example/weir/internal/source/file"
 )
 
@@ -141,11 +142,13 @@ func (d *Dir) changed(name, hash string) bool {
 	return err != nil || now != hash
 }
 
-// open opens a file as a source. Its boot id is its whole name, so that the readings of two files
-// never have the same sequence numbers.
+// open opens a file as a source. Its boot id is the directory's name and its own, so that the
+// readings of two files, also of two directories, never have the same sequence numbers. Before it
+// was only the file's.
 func (d *Dir) open(name string) (*file.File, error) {
 	c := d.cfg.File
-	c.Path, c.Root, c.Boot, c.Digest = filepath.Join(d.cfg.Dir, name), d.root, name, true
+	c.Path, c.Root, c.Digest = filepath.Join(d.cfg.Dir, name), d.root, true
+	c.Boot, c.EarlierBoot = source.Boot(d.cfg.Name+"/"+name), name
 	f, err := file.Open(c)
 	if err != nil {
 		return nil, err

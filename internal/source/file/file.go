@@ -58,7 +58,8 @@ type Config struct {
 	UnitColumn   string
 	SeqColumn    string            // default: the readings of a device are numbered in file order
 	BootColumn   string            // default: Boot for all rows
-	Boot         string            // default: the base name without extensions
+	Boot         string            // default: source.Boot of Name
+	EarlierBoot  string            // of a file whose position has no boot id; default: the base name up to its first dot
 	Units        map[string]string // of value columns, by column name
 }
 
@@ -67,7 +68,10 @@ func (c Config) withDefaults() Config {
 		c.Name = "file:" + filepath.Base(c.Path)
 	}
 	if c.Boot == "" {
-		c.Boot, _, _ = strings.Cut(filepath.Base(c.Path), ".")
+		c.Boot = source.Boot(c.Name)
+	}
+	if c.EarlierBoot == "" {
+		c.EarlierBoot, _, _ = strings.Cut(filepath.Base(c.Path), ".")
 	}
 	if c.Location == nil {
 		c.Location = time.UTC

@@ -45,6 +45,7 @@ func zipped(t *testing.T, content string) string {
 // error.
 func all(t *testing.T, cfg Config) []string {
 	t.Helper()
+	cfg.Boot, _, _ = strings.Cut(filepath.Base(cfg.Path), ".") // short
 	f, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ type filePosition struct {
 	Row      int64           `json:"row"`
 	Returned int             `json:"given,omitempty"`
 	Digest   string          `json:"digest,omitempty"` // of all items before the position, which must be equal when they are read again
+	Boot     *string         `json:"boot"`             // of rows without one; nil in positions of earlier versions
 	Settings source.Settings `json:"settings"`
 }
 
@@ -34,7 +35,7 @@ func (f *File) settings() source.Settings {
 
 // Position implements the producer's Source.
 func (f *File) Position() []byte {
-	p := filePosition{Row: f.row, Digest: f.sum(), Settings: f.settings()}
+	p := filePosition{Row: f.row, Digest: f.sum(), Boot: &f.boot, Settings: f.settings()}
 	if f.passed < len(f.ready) {
 		p.Returned = f.passed
 		p.Row--
@@ -62,6 +63,13 @@ func (f *File) Seek(position []byte) error {
 	}
 	if change := p.Settings.Changed(f.settings()); change != "" && started {
 		return fmt.Errorf("%w: %s: %s", source.ErrPosition, change, hint)
+	}
+	f.boot = f.requested.Boot
+	if started { // the readings that were sent have another one, if an earlier version sent them
+		f.boot = f.requested.EarlierBoot
+		if p.Boot != nil {
+			f.boot = *p.Boot
+		}
 	}
 	if err := f.file.Close(); err != nil {
 		return err
