@@ -14,6 +14,7 @@ import (
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/postgres"
 	"weir.example/weir/internal/sink/sqlite"
 	"weir.example/weir/internal/site"
@@ -84,8 +85,8 @@ connectors need no statement.`,
 
 // databasesOf returns the tables of databases and files that pipelines write, for their comparison
 // with their topics. others says of each other table outside of Kafka why it is left out.
-func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, others []string, err error) {
-	programs, err := compileFiles(files, at)
+func databasesOf(names []string, at site.Site) (all []audit.DatabaseConfig, others []string, err error) {
+	programs, err := compileFiles(names, at)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,6 +109,11 @@ func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, othe
 			case *plan.Files:
 				d.Table, typeOf = t.Name, fileType
 				d.Files = &audit.FilesConfig{Path: to.Path, Format: to.Format}
+				if to.Bucket != nil {
+					if d.Files.Bucket, err = files.Connect(t, secrets); err != nil {
+						return nil, nil, err
+					}
+				}
 				for _, c := range t.Partitioned {
 					d.Files.Partitioned = append(d.Files.Partitioned, slices.Index(t.Kafka.Value.Columns, c))
 				}
@@ -127,7 +133,7 @@ func databasesOf(files []string, at site.Site) (all []audit.DatabaseConfig, othe
 			all = append(all, d)
 		}
 	}
-	if len(files) > 0 && len(all) == 0 {
+	if len(names) > 0 && len(all) == 0 {
 		return nil, nil, usage(errors.New(strings.Join(append([]string{"--sinks: the pipelines write no tables with the connectors jdbc and filesystem, so there is nothing to compare"}, others...), "; ")))
 	}
 	return all, others, nil

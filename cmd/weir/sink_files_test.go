@@ -21,6 +21,7 @@ import (
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/sinktest"
@@ -71,7 +72,7 @@ func newFilesWorld(t *testing.T, format string) *filesWorld {
 		}
 		records = append(records, sinktest.Record(0, "", "{"+rows[1]+more+`,"site":null,"n":null}`), sinktest.Record(1, "", "{"+rows[1]+more+`,"site":"","n":7}`))
 		sinktest.Write(t, w.at, records...)
-		sinktest.Deliver(t, sinktest.Config(w.at, p, of, files.New(p.Name, of)))
+		sinktest.Deliver(t, sinktest.Config(w.at, p, of, files.New(p.Name, of, secret.Source{})))
 	}
 	if got := sinktest.Letters(t, w.at); len(got) != 2 {
 		t.Fatalf("dead letters %q", got)
@@ -477,7 +478,7 @@ func TestVerifyFilesMeanwhile(t *testing.T) {
 	p, of := w.plan("n INT", "site", "'sink.rolling-policy.file-size' = '1 b'")
 	ctx, stop := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	target := files.New(p.Name, of)
+	target := files.New(p.Name, of, secret.Source{})
 	batch := func(n int) {
 		var records []*kgo.Record
 		for i := range 10 {

@@ -90,7 +90,7 @@ type rowPlace struct {
 func (c *databaseCheck) open(ctx context.Context) (snapshot, error) {
 	switch {
 	case c.cfg.Files != nil:
-		return c.openFiles()
+		return c.openFiles(ctx)
 	case c.cfg.Connect == nil:
 		return openSQLite(ctx, c.cfg.File)
 	}

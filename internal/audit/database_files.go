@@ -15,13 +15,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir.example/weir/internal/objectstore"
 )
 
 // FilesConfig is the directory of a table whose rows are appended to files.
 type FilesConfig struct {
 	Path        string
-	Format      string // parquet, json or csv
-	Partitioned []int  // of the columns: those that are in the names of directories, in this order
+	Bucket      *objectstore.Bucket // in which the files are, instead of a directory
+	Format      string              // parquet, json or csv
+	Partitioned []int               // of the columns: those that are in the names of directories, in this order
 }
 
 // fileSnapshot is the files of a table that were in place at one moment.
@@ -34,6 +37,7 @@ type FilesConfig struct {
 type fileSnapshot struct {
 	*databaseCheck
 	of    *FilesConfig
+	root  fs.FS
 	state fileState
 	files []dataFile
 }
@@ -68,8 +72,11 @@ type dataFile struct {
 	first     int64          // offset of its first row
 }
 
-func (c *databaseCheck) openFiles() (snapshot, error) {
-	s := &fileSnapshot{databaseCheck: c, of: c.cfg.Files}
+func (c *databaseCheck) openFiles(ctx context.Context) (snapshot, error) {
+	s := &fileSnapshot{databaseCheck: c, of: c.cfg.Files, root: os.DirFS(c.cfg.Files.Path)}
+	if c.cfg.Files.Bucket != nil {
+		s.root = bucketFS{ctx, c.cfg.Files.Bucket}
+	}
 	var err error
 	if s.state, err = s.load(); err != nil {
 		return nil, err
@@ -112,8 +119,12 @@ func (s *fileSnapshot) badFile(problem, name string, err error) {
 const stateDir = ".weir"
 
 func (s *fileSnapshot) load() (state fileState, err error) {
-	file := filepath.Join(s.of.Path, stateDir, s.cfg.Table, "state.json")
-	text, err := os.ReadFile(file) //nolint:gosec // a name from the pipeline
+	name := path.Join(stateDir, s.cfg.Table, "state.json")
+	file := filepath.Join(s.of.Path, filepath.FromSlash(name))
+	if s.of.Bucket != nil {
+		file = s.of.Bucket.URL(name)
+	}
+	text, err := fs.ReadFile(s.root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state, fmt.Errorf("%s does not exist: run verify on the machine that writes the files, after the pipeline has started there; if it was removed, restore it", file)
 	}
@@ -140,7 +151,7 @@ func (s *fileSnapshot) load() (state fileState, err error) {
 // list appends the files that readers of a directory see, relative to that of the table. Links to
 // directories are followed where directories of PARTITIONED BY are.
 func (s *fileSnapshot) list(dir string, depth int, to []string) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.of.Path, filepath.FromSlash(dir)))
+	entries, err := fs.ReadDir(s.root, path.Join(".", dir))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +161,7 @@ func (s *fileSnapshot) list(dir string, depth int, to []string) ([]string, error
 		}
 		name, isDir := path.Join(dir, e.Name()), e.IsDir()
 		if e.Type()&fs.ModeSymlink != 0 && depth < len(s.of.Partitioned) {
-			info, err := os.Stat(filepath.Join(s.of.Path, filepath.FromSlash(name)))
+			info, err := fs.Stat(s.root, name)
 			isDir = err == nil && info.IsDir()
 		}
 		if !isDir {
@@ -169,28 +180,23 @@ const ownFile = `-([0-9]{1,10})-([0-9]{20})\.`
 
 // others matches the files of other tables that are written to the same directory.
 func (s *fileSnapshot) others() *regexp.Regexp {
-	states, err := filepath.Glob(filepath.Join(escapeGlob(s.of.Path), stateDir, "*", "state.json"))
+	tables, err := fs.ReadDir(s.root, stateDir)
 	if err != nil {
 		return nil
 	}
 	var names []string
-	for _, state := range states {
-		if name := filepath.Base(filepath.Dir(state)); name != s.cfg.Table {
-			names = append(names, regexp.QuoteMeta(name))
+	for _, t := range tables {
+		if t.Name() == s.cfg.Table {
+			continue
+		}
+		if _, err := fs.Stat(s.root, path.Join(stateDir, t.Name(), "state.json")); err == nil {
+			names = append(names, regexp.QuoteMeta(t.Name()))
 		}
 	}
 	if names == nil {
 		return nil
 	}
 	return regexp.MustCompile("^(" + strings.Join(names, "|") + ")" + ownFile + "(parquet|json|csv)$")
-}
-
-// escapeGlob returns a pattern that matches a path alone.
-func escapeGlob(path string) string {
-	if filepath.Separator == '\\' {
-		return path // patterns have no escapes there
-	}
-	return regexp.MustCompile(`[*?\[\\]`).ReplaceAllString(path, `\$0`)
 }
 
 // parse returns what the name of a file of the table says.
@@ -322,7 +328,7 @@ func partitionPlace(partition int32) string { return strconv.Itoa(int(partition)
 
 // read calls fn with the rows of a file, without the columns that are in names of directories.
 func (s *fileSnapshot) read(f dataFile, fn func(fields map[string]any) error) error {
-	file, err := os.Open(filepath.Join(s.of.Path, filepath.FromSlash(f.name)))
+	file, err := s.root.Open(f.name)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -18,7 +18,7 @@ import (
 
 // readParquet calls fn with the rows of a Parquet file. Only its pages are read by a library: rows
 // are put together here, from the levels of the values.
-func (s *fileSnapshot) readParquet(f *os.File, of dataFile, columns []DatabaseColumn, fn func(fields map[string]any) error) (err error) {
+func (s *fileSnapshot) readParquet(f fs.File, of dataFile, columns []DatabaseColumn, fn func(fields map[string]any) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("read Parquet: %v", r) // pages that contradict themselves
@@ -28,7 +28,11 @@ func (s *fileSnapshot) readParquet(f *os.File, of dataFile, columns []DatabaseCo
 	if err != nil {
 		return err
 	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	pages, ok := f.(io.ReaderAt)
+	if !ok {
+		return errors.New("pages of the file can't be read")
+	}
+	file, err := parquet.OpenFile(pages, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return err
 	}

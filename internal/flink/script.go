@@ -264,6 +264,17 @@ func (w *writer) warn(format string, args ...any) {
 // onlyInWeir are connectors that Flink does not have.
 var onlyInWeir = []string{"influxdb"}
 
+// withoutStore takes the options of an object store out of a table: Flink has them in the
+// configuration of the cluster.
+func (w *writer) withoutStore(s *sql.CreateTable, t Table, text string) string {
+	given := maps.Clone(t.Options)
+	maps.DeleteFunc(t.Options, func(key, _ string) bool { return strings.HasPrefix(key, "s3.") })
+	if scheme, _, ok := strings.Cut(t.Options["path"], "://"); ok && strings.HasPrefix(scheme, "s3") {
+		w.warn("table %s: Flink needs the plugin flink-s3-fs-hadoop for its path, and has the options s3.… in the configuration of the cluster", t.Name)
+	}
+	return w.rewrite(s, text, given, t.Options)
+}
+
 // createTable returns the text of a CREATE TABLE with its options for this environment.
 func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 	t := Table{Name: last(s.Name), Options: make(map[string]string)}
@@ -286,6 +297,9 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 		w.warn("table %s: Flink completes its files at checkpoints, on the machines of its TaskManagers, and needs the jar of the format %s in its lib directory", t.Name, t.Options["format"])
 	}
 	if connector != "kafka" && connector != "upsert-kafka" {
+		if connector == "filesystem" {
+			text = w.withoutStore(s, t, text)
+		}
 		return text, nil
 	}
 	t.Topic, t.Upsert = t.Options["topic"], connector == "upsert-kafka"
@@ -308,8 +322,8 @@ func (w *writer) createTable(s *sql.CreateTable, text string) (string, error) {
 	return w.rewrite(s, text, given, t.Options), nil
 }
 
-// rewrite replaces the values of existing options in place and appends new options after the last
-// one.
+// rewrite replaces the values of existing options in place, removes those that are not wanted, and
+// appends new options after the last one.
 func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[string]string) string {
 	start := sql.Offset(w.text, s.Pos)
 	end := func(o sql.Option) int { return literalEnd(text, sql.Offset(w.text, o.ValuePos)-start) }
@@ -321,10 +335,16 @@ func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[stri
 		}
 	}
 	text = text[:behind] + added.String() + text[behind:]
-	for _, o := range slices.Backward(s.Options) { // backwards, so that earlier positions stay valid
-		if wanted[o.Key] != o.Value {
+	for i, o := range slices.Backward(s.Options) { // backwards, so that earlier positions stay valid
+		value, ok := wanted[o.Key]
+		switch {
+		case !ok && i > 0:
+			text = text[:end(s.Options[i-1])] + text[end(o):]
+		case !ok:
+			text = text[:sql.Offset(w.text, o.Pos)-start] + strings.TrimLeft(text[end(o):], ", \t\r\n")
+		case value != o.Value:
 			from := sql.Offset(w.text, o.ValuePos) - start
-			text = text[:from] + quote(wanted[o.Key]) + text[end(o):]
+			text = text[:from] + quote(value) + text[end(o):]
 		}
 	}
 	return text

@@ -322,6 +322,24 @@ INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY 
 	}
 }
 
+// The options of an object store are those of Flink's cluster.
+func TestScriptWithBucket(t *testing.T) {
+	const text = `CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
+CREATE TABLE f (d STRING) WITH ('s3.region' = 'x', 'connector' = 'filesystem', 'path' = 's3://b/f', 's3.access-key' = 'a', 's3.secret-key' = 'SECRET', 'format' = 'parquet', 's3.endpoint' = 'http://m:9000');
+INSERT INTO f SELECT d FROM r;`
+	s, err := NewScript(text, testEnvironment(), Options{Fallback: "file"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, warnings := strings.Join(s.Statements, ";\n"), strings.Join(s.Warnings, "\n")
+	if !strings.Contains(all, "WITH ('connector' = 'filesystem', 'path' = 's3://b/f', 'format' = 'parquet')") {
+		t.Error(all)
+	}
+	if !strings.Contains(warnings, "flink-s3-fs-hadoop") {
+		t.Errorf("warnings:\n%s", warnings)
+	}
+}
+
 // Tables of files are passed through unchanged, and where they differ is said.
 func TestScriptWithFiles(t *testing.T) {
 	const text = `CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');

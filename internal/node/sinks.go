@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"time"
 
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/plan"
@@ -100,6 +101,9 @@ func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Co
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.Files:
 			s.MaxRows, s.MaxBytes, s.Interval = math.MaxInt32, d.Bytes, d.Interval
+			if d.Bucket != nil {
+				s.DeliverTimeout = uploadTimeout
+			}
 		case *plan.SQLite:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.LineProtocol:
@@ -109,6 +113,9 @@ func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Co
 	}
 	return all, nil
 }
+
+// uploadTimeout bounds the delivery of up to a gigabyte over a slow line.
+const uploadTimeout = 15 * time.Minute
 
 // targetOf returns the target of a table.
 func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (sink.Target, error) {
@@ -123,7 +130,7 @@ func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (si
 		}
 		return printer.New(c.Broker, pipeline, t, to, log), nil
 	case *plan.Files:
-		return files.New(pipeline, t), nil
+		return files.New(pipeline, t, c.Secrets), nil
 	case *plan.SQLite:
 		return sqlite.New(pipeline, t), nil
 	case *plan.LineProtocol:

@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sql"
 )
 
@@ -20,8 +22,9 @@ type filesystem struct{}
 
 // Files are the files of a table.
 type Files struct {
-	Path        string // of the directory
-	Format      string // parquet, json or csv
+	Path        string  // of the directory, or that of the objects in the bucket, without slashes around it
+	Bucket      *Bucket // nil for a directory
+	Format      string  // parquet, json or csv
 	Options     format.Options
 	Compression string // of parquet: SNAPPY, GZIP, ZSTD or UNCOMPRESSED
 
@@ -31,7 +34,26 @@ type Files struct {
 	Interval time.Duration
 }
 
-func (f *Files) String() string { return f.Format + " files in " + f.Path }
+// Bucket is where a table has its files in an S3-compatible object store. Its keys may refer to
+// secrets. What is empty comes from the environment of the process.
+type Bucket struct {
+	Name      string
+	Endpoint  string // URL
+	Region    string
+	PathStyle bool // https://ENDPOINT/BUCKET/… instead of https://BUCKET.ENDPOINT/…
+
+	AccessKey, SecretKey, SessionToken string
+}
+
+func (f *Files) String() string { return f.Format + " files in " + f.Location() }
+
+// Location returns the directory, or the URL of the place in the bucket.
+func (f *Files) Location() string {
+	if f.Bucket == nil {
+		return f.Path
+	}
+	return "s3://" + path.Join(f.Bucket.Name, f.Path)
+}
 
 // Defaults and limits of the rolling policy. Rows that wait for their file are in memory.
 const (
@@ -52,6 +74,7 @@ func (filesystem) options() []string {
 		"connector", "path", "format", "parquet.compression",
 		"sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval", "sink.parallelism",
 		"source.monitor-interval", "source.path.regex-pattern",
+		"s3.endpoint", "s3.region", "s3.path.style.access", "s3.access-key", "s3.secret-key", "s3.session-token",
 	}
 }
 
@@ -59,7 +82,7 @@ func (filesystem) metadata() map[string]metadata { return nil }
 
 func (filesystem) bind(t *Table, o *options) (err error) {
 	f := &Files{Bytes: rollBytes, Interval: rollInterval}
-	if f.Path, err = filesPath(t, o); err != nil {
+	if err := f.bindPath(t, o); err != nil {
 		return err
 	}
 	if !o.has("format") {
@@ -96,31 +119,73 @@ func (filesystem) bind(t *Table, o *options) (err error) {
 	return f.check(t)
 }
 
-// filesPath returns the directory that the option 'path' names.
-func filesPath(t *Table, o *options) (string, error) {
+// bindPath binds the option 'path' and those of an object store.
+func (f *Files) bindPath(t *Table, o *options) error {
 	text := o.get("path")
 	if text == "" {
-		return "", sql.Errorf(t, "table %s has no option 'path'", t.Name)
+		return sql.Errorf(t, "table %s has no option 'path'", t.Name)
 	}
 	scheme, _, ok := strings.Cut(text, ":/")
 	if !ok {
 		scheme = ""
 	}
-	path := text
+	f.Path = text
 	switch {
+	case slices.Contains(bucketSchemes, scheme):
+		return f.bindBucket(t, o)
 	case scheme == "file":
 		u, err := url.Parse(text)
 		if err != nil || u.Host != "" && u.Host != "localhost" || u.RawQuery != "" || u.Fragment != "" {
-			return "", o.bad("path", "write file:///DIRECTORY, or the path alone")
+			return o.bad("path", "write file:///DIRECTORY, or the path alone")
 		}
-		path = u.Path
+		f.Path = u.Path
 	case len(scheme) > 1: // one letter is a drive
-		return "", o.bad("path", "only directories of this machine can be written: write file:///DIRECTORY. To have the files in an object store, copy complete files there, for example with rclone")
+		return o.bad("path", "write file:///DIRECTORY or s3://BUCKET/PREFIX. To have the files in another store, copy complete files there, for example with rclone")
 	}
-	if !filepath.IsAbs(path) {
-		return "", o.bad("path", "write an absolute path: where a process is started must not decide where it goes on")
+	if !filepath.IsAbs(f.Path) {
+		return o.bad("path", "write an absolute path: where a process is started must not decide where it goes on")
 	}
-	return filepath.Clean(path), nil
+	f.Path = filepath.Clean(f.Path)
+	for key, option := range o.all {
+		if strings.HasPrefix(key, "s3.") {
+			return sql.Errorf(option, "option '%s' belongs to a 'path' that begins with s3://", key)
+		}
+	}
+	return nil
+}
+
+// bucketSchemes begin paths of objects. Flink's file systems differ by them; the objects do not.
+var bucketSchemes = []string{"s3", "s3a", "s3p"}
+
+// bucketName matches what S3 allows.
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+// maxPrefix leaves room for the names of directories and files in a key of 1,024 bytes.
+const maxPrefix = 512
+
+func (f *Files) bindBucket(t *Table, o *options) (err error) {
+	_, rest, _ := strings.Cut(f.Path, "://")
+	name, prefix, _ := strings.Cut(rest, "/")
+	prefix = strings.Trim(prefix, "/")
+	if !bucketName.MatchString(name) || prefix != "" && path.Clean("/"+prefix) != "/"+prefix || len(prefix) > maxPrefix || strings.ContainsAny(prefix, "?#") {
+		return o.bad("path", "write s3://BUCKET/PREFIX, with a prefix of at most 512 bytes and without empty parts, '.', '..', '?' and '#'")
+	}
+	b := &Bucket{
+		Name: name, Endpoint: o.get("s3.endpoint"), Region: o.get("s3.region"),
+		AccessKey: o.get("s3.access-key"), SecretKey: o.get("s3.secret-key"), SessionToken: o.get("s3.session-token"),
+	}
+	if (b.AccessKey == "") != (b.SecretKey == "") || b.SessionToken != "" && b.AccessKey == "" {
+		return sql.Errorf(t, "table %s: the options 's3.access-key' and 's3.secret-key' must be set together", t.Name).
+			WithHint("without both, the credentials are those of the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, the role of the machine)")
+	}
+	if b.Endpoint != "" && !secret.Refers(b.Endpoint) {
+		if u, err := url.Parse(b.Endpoint); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			return sql.Errorf(o.all["s3.endpoint"].ValuePos, "table %s: the option 's3.endpoint' is not the address of a server", t.Name).WithHint("write http://HOST:PORT or https://HOST:PORT")
+		}
+	}
+	style, err := o.one("s3.path.style.access", "false", "true")
+	f.Path, f.Bucket, b.PathStyle = prefix, b, style == "true"
+	return err
 }
 
 func (f *Files) bindFormat(o *options) (err error) {

@@ -38,9 +38,6 @@ type session struct {
 	delivered bool
 }
 
-// deliverLimit bounds a delivery to a target that does not answer.
-const deliverLimit = time.Minute
-
 // runSession delivers rows until ctx is done or there is an error. It reports whether it delivered
 // any.
 func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err error) {
@@ -54,7 +51,7 @@ func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err 
 	if err != nil {
 		return false, err
 	}
-	opening, stop := context.WithTimeout(ctx, deliverLimit)
+	opening, stop := context.WithTimeout(ctx, c.DeliverTimeout)
 	s.target, err = c.Target.Open(opening, from)
 	stop()
 	if err != nil {
@@ -171,7 +168,7 @@ func (s *session) claim(ctx context.Context, offsets map[string]map[int32]kgo.Of
 }
 
 func (s *session) claimed(ctx context.Context, partitions []int32) (next, repeats map[int32]int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.DeliverTimeout)
 	defer cancel()
 	s.connected.Lock()
 	next, err = s.target.Claim(ctx, partitions)
@@ -314,7 +311,7 @@ func (s *session) add(r *kgo.Record) {
 
 // deliver delivers the buffer. The group can't move partitions meanwhile.
 func (s *session) deliver(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, deliverLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.DeliverTimeout)
 	defer cancel()
 	batch, bad := s.reader.rows(s.buffer)
 	batch.From, batch.Next = make(map[int32]int64), make(map[int32]int64)

@@ -43,6 +43,7 @@ type Config struct {
 	MaxBytes    int           // of the records of a batch, beyond which it is delivered; default 16 MiB
 	Interval    time.Duration // how long rows wait for others; default 0: only while the previous batch is delivered
 
+	DeliverTimeout time.Duration // bounds a delivery to a target that does not answer; default 1 min
 	StopTimeout    time.Duration // to deliver the current batch once the context is done; default 5 s
 	SessionTimeout time.Duration // after which the partitions of a dead process are reassigned; default 10 s
 
@@ -75,6 +76,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultBytes
+	}
+	if c.DeliverTimeout == 0 {
+		c.DeliverTimeout = time.Minute
 	}
 	if c.StopTimeout == 0 {
 		c.StopTimeout = 5 * time.Second

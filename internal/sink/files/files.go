@@ -1,138 +1,170 @@
-// Package files delivers rows to files in a directory: Parquet, JSON or CSV, in Hive's layout if
-// the table has PARTITIONED BY. Rows are only added.
+// Package files delivers rows to files in a directory or a bucket: Parquet, JSON or CSV, in Hive's
+// layout if the table has PARTITIONED BY. Rows are only added.
 //
-//	files.go    Target: opening a directory; positions
-//	session.go  deliveries: grouping rows, writing their files, committing them
-//	state.go    the state of a table in its directory, and finishing a commit
+//	files.go    Target: opening a table's files; positions
+//	session.go  claims, and deliveries: grouping rows, writing their files, committing them
+//	state.go    the state of a table, and how claims and deliveries change it
+//	store.go    what a place of files has to offer
+//	local.go    a directory
+//	bucket.go   a bucket of an S3-compatible object store; probe.go: whether it can be used
 //	layout.go   names of files and of the directories of PARTITIONED BY
 //	write.go    writing a file of any format; json
 //	parquet.go  parquet: schema, and rows as levels and values
 //	csv.go      csv
 //
-// The directory .weir/TABLE, which readers ignore, has a lock, the files that are being written,
-// and the state: the next offset of each partition. A delivery writes and syncs all of its files
-// there, then replaces the state by one with the new offsets and the list of these files: that is
-// the commit. Then it renames each file to its place, and empties the list. A process that finds a
-// list renames what is left of it. So each file appears complete, each row is in exactly one file,
-// and after a crash either all files of a delivery appear or none does. Where the sink continues is
-// read from the state and nowhere else.
+// The state has the next offset of each partition, and the epoch of the session that may deliver
+// its rows. A delivery writes all of its files where readers do not see them, then replaces the
+// state by one with the new offsets and the list of these files: that is the commit. Then it puts
+// each file in its place, and takes it off the list. A session that claims a partition increments
+// its epoch, which fences the previous one, and puts in place what is left of the list. So each
+// file appears complete, each row is in exactly one file, and after a crash either all files of a
+// delivery appear or none does. Where the sink continues is read from the state and nowhere else.
+//
+// In a directory, files are written to .weir/TABLE, which readers ignore, and renamed; the state is
+// .weir/TABLE/state.json, and a lock beside it lets one process write at a time. In a bucket, a
+// file is a multipart upload that is completed once it is committed, and the state is an object
+// that is only replaced if it is still the version that was read (If-Match), so several processes
+// share the partitions.
 package files
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"path"
 	"path/filepath"
-	"strings"
-
-	"github.com/gofrs/flock"
+	"sync/atomic"
 
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 )
 
-// Target is the directory of a table. It implements sink.Target.
+// Target is the files of a table. It implements sink.Target.
 type Target struct {
-	name  string // of the sink
-	table *plan.Table
-	files *plan.Files
+	name    string // of the sink
+	table   *plan.Table
+	files   *plan.Files
+	secrets secret.Source
 
-	// failpoint, if set, is called before each step that changes the directory. Its error takes the
+	// failpoint, if set, is called before each step that changes a directory. Its error takes the
 	// place of the step's.
-	failpoint func(step string) error
+	failpoint failpoint
+
+	probed atomic.Bool // the bucket can be used
+}
+
+// failpoint is a place in which tests make errors.
+type failpoint func(step string) error
+
+func (f failpoint) step(name string) error {
+	if f == nil {
+		return nil
+	}
+	return f(name)
 }
 
 // New returns the target of a table with the connector filesystem.
-func New(pipeline string, t *plan.Table) *Target {
-	return &Target{name: sink.Name(pipeline, t.Name), table: t, files: t.Delivery.(*plan.Files)} //nolint:forcetypeassert // by contract
+func New(pipeline string, t *plan.Table, secrets secret.Source) *Target {
+	return &Target{name: sink.Name(pipeline, t.Name), table: t, files: t.Delivery.(*plan.Files), secrets: secrets} //nolint:forcetypeassert // by contract
 }
 
 // hidden is the directory of what is not for readers.
 const hidden = ".weir"
 
-func (t *Target) own(name string) string {
-	return filepath.Join(t.files.Path, hidden, t.table.Name, name)
-}
-
-func (t *Target) step(name string) error {
-	if t.failpoint == nil {
-		return nil
+// store returns where the files are.
+func (t *Target) store() (store, error) {
+	if t.files.Bucket == nil {
+		return &local{dir: t.files.Path, own: filepath.Join(t.files.Path, hidden, t.table.Name), failpoint: func(step string) error { return t.failpoint.step(step) }}, nil
 	}
-	return t.failpoint(name)
+	at, err := Connect(t.table, t.secrets)
+	if err != nil {
+		return nil, err
+	}
+	return &bucket{Bucket: at, own: hidden + "/" + t.table.Name + "/", isOwn: t.isOwn}, nil
 }
 
 // Positions implements sink.Target. Rows count when their files are in place.
-func (t *Target) Positions(_ context.Context, from sink.Topic) (map[int32]int64, error) {
-	s, err := t.load()
-	switch {
-	case err != nil:
+func (t *Target) Positions(ctx context.Context, from sink.Topic) (map[int32]int64, error) {
+	at, err := t.store()
+	if err != nil {
 		return nil, err
-	case s == nil || s.TopicID != from.ID:
-		return nil, nil
-	case len(s.Files) > 0:
-		return s.From, nil
 	}
-	return s.Next, nil
+	s, _, err := at.load(ctx)
+	if err != nil || s == nil || s.TopicID != from.ID {
+		return nil, err
+	}
+	return s.inPlace(), nil
 }
 
 // AcceptPosition implements sink.Target.
 func (t *Target) AcceptPosition(partition int32, next int64) string {
-	return fmt.Sprintf(`set "%d" to %d under "next" in %s`, partition, next, t.own(stateName))
+	return fmt.Sprintf(`set "%d" to %d under "next" in %s`, partition, next, t.files.Location()+"/"+hidden+"/"+t.table.Name+"/"+stateFile)
 }
 
 // Open implements sink.Target.
-func (t *Target) Open(_ context.Context, from sink.Topic) (_ sink.Session, err error) {
-	if err := makeDirs(t.own("")); err != nil {
-		return nil, fmt.Errorf("create the directory of table %s: %w", t.table.Name, err)
-	}
-	lock := flock.New(t.own("lock"), flock.SetPermissions(0o600))
-	free, err := lock.TryLock()
+func (t *Target) Open(ctx context.Context, from sink.Topic) (_ sink.Session, err error) {
+	at, err := t.store()
 	if err != nil {
-		return nil, fmt.Errorf("lock the directory of table %s: %w", t.table.Name, err)
-	}
-	if !free {
-		return nil, fmt.Errorf("another process writes the files of table %s in %s, and holds %s: this one takes over when it ends", t.table.Name, t.files.Path, lock.Path())
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, lock.Close())
+			at.close()
 		}
 	}()
-	s := &session{Target: t, lock: lock}
-	if s.state, err = t.identified(from); err != nil {
-		return nil, err
+	switch at := at.(type) {
+	case *local:
+		err = at.acquire()
+	case *bucket:
+		err = t.probe(ctx, at)
 	}
-	if s.writer, err = newWriter(t.table, t.files); err != nil {
-		return nil, &sink.RefusedError{Err: err}
-	}
-	return s, s.takeOver()
-}
-
-// identified returns the state, after a check that it belongs to this sink and topic.
-func (t *Target) identified(from sink.Topic) (*state, error) {
-	was, err := t.load()
 	if err != nil {
 		return nil, err
 	}
-	now := &state{Version: stateVersion, Sink: t.name, Topic: from.Name, TopicID: from.ID, Format: t.files.Format, Partitioned: t.partitioned()}
-	if was == nil {
-		return now, t.checkEmpty()
+	s := &session{Target: t, at: at, from: from, id: rand.Text()}
+	if s.writer, err = newWriter(t.table, t.files); err != nil {
+		return nil, &sink.RefusedError{Err: err}
 	}
-	again := fmt.Sprintf("give the SQL table another name or another 'path'; to write all rows of the topic again, stop the pipeline and move the files of the table and %s elsewhere", t.own(""))
+	return s, s.begin(ctx)
+}
+
+// begin writes the first state, or checks the one that is there.
+func (s *session) begin(ctx context.Context) error {
+	was, _, err := s.at.load(ctx)
+	if err != nil {
+		return err
+	}
+	if was != nil {
+		return s.checkIdentity(was)
+	}
+	if err := s.checkEmpty(ctx); err != nil {
+		return err
+	}
+	err = s.replace(ctx, "", &state{Version: stateVersion, Sink: s.name, Topic: s.from.Name, TopicID: s.from.ID, Format: s.files.Format, Partitioned: s.partitioned()})
+	if errors.Is(err, errChanged) { // another process has just begun too
+		return s.begin(ctx)
+	}
+	return err
+}
+
+// checkIdentity makes sure that a state belongs to this sink and topic.
+func (s *session) checkIdentity(was *state) error {
+	now := &state{Format: s.files.Format, Partitioned: s.partitioned()}
+	again := fmt.Sprintf("give the SQL table another name or another 'path'; to write all rows of the topic again, stop the pipeline and move the files of the table and %s elsewhere", s.at.stateName())
 	switch {
 	case was.Version != stateVersion:
-		return nil, sink.Refuse("%s was written by another version of Weir (format %d): use that version", t.own(stateName), was.Version)
-	case was.Sink != now.Sink:
-		return nil, sink.Refuse("the files of table %s in %s are those of sink %s, and this one is %s: two pipelines can't write the same files: %s", t.table.Name, t.files.Path, was.Sink, now.Sink, again)
-	case was.TopicID != now.TopicID:
-		return nil, sink.Refuse("the files of table %s in %s have the rows of another topic: its id is %s, and %s has the id %s. "+
-			"Either a pipeline with this name runs on another Kafka cluster, or the topic was deleted, and its rows that were not delivered are lost: %s", t.table.Name, t.files.Path, was.TopicID, from.Name, now.TopicID, again)
+		return sink.Refuse("%s was written by another version of Weir (format %d): use that version", s.at.stateName(), was.Version)
+	case was.Sink != s.name:
+		return sink.Refuse("the files of table %s in %s are those of sink %s, and this one is %s: two pipelines can't write the same files: %s", s.table.Name, s.files.Location(), was.Sink, s.name, again)
+	case was.TopicID != s.from.ID:
+		return sink.Refuse("the files of table %s in %s have the rows of another topic: its id is %s, and %s has the id %s. "+
+			"Either a pipeline with this name runs on another Kafka cluster, or the topic was deleted, and its rows that were not delivered are lost: %s", s.table.Name, s.files.Location(), was.TopicID, s.from.Name, s.from.ID, again)
 	case was.layout() != now.layout():
-		return nil, sink.Refuse("the files of table %s in %s are %s, and would now be %s, which readers of the directory can't read together: %s", t.table.Name, t.files.Path, was.layout(), now.layout(), again)
+		return sink.Refuse("the files of table %s in %s are %s, and would now be %s, which readers of the directory can't read together: %s", s.table.Name, s.files.Location(), was.layout(), now.layout(), again)
 	}
-	return was, nil
+	return nil
 }
 
 func (t *Target) partitioned() (names []string) {
@@ -143,40 +175,17 @@ func (t *Target) partitioned() (names []string) {
 }
 
 // checkEmpty refuses files of the table without a state: their rows would be written again.
-func (t *Target) checkEmpty() error {
-	root, err := filepath.EvalSymlinks(t.files.Path) // WalkDir does not follow a link
-	if err != nil {
-		return err
-	}
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == hidden:
-			return filepath.SkipDir
-		case !d.IsDir() && t.isOwn(d.Name()):
-			return sink.Refuse("%s has files of table %s, such as %s, but not %s, which says up to where the rows of the topic are in them: "+
-				"restore it, or move the files elsewhere to write all rows of the topic again", t.files.Path, t.table.Name, path, t.own(stateName))
+func (s *session) checkEmpty(ctx context.Context) error {
+	found := ""
+	err := s.at.names(ctx, func(name string) bool {
+		if s.isOwn(path.Base(name)) {
+			found = name
 		}
-		return nil
+		return found == ""
 	})
-}
-
-// takeOver fences previous sessions, finishes the commit of the last one, and removes what it has
-// left behind.
-func (s *session) takeOver() error {
-	s.state.Epoch++
-	if err := s.save(s.state); err != nil {
+	if err != nil || found == "" {
 		return err
 	}
-	if err := s.finish(); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(s.own(""))
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), temporary) {
-			err = errors.Join(err, os.Remove(s.own(e.Name())))
-		}
-	}
-	return err
+	return sink.Refuse("%s has files of table %s, such as %s, but not %s, which says up to where the rows of the topic are in them: "+
+		"restore it, or move the files elsewhere to write all rows of the topic again", s.files.Location(), s.table.Name, s.at.fileName(found), s.at.stateName())
 }

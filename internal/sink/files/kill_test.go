@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +25,10 @@ import (
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/longtest"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sink/sinktest"
+	"weir.example/weir/internal/syncbuf"
 )
 
 // childEnv makes the test's binary deliver rows until it kills itself: directory, format, seed.
@@ -52,9 +56,12 @@ func rowAt(partition int32, offset int64) ([]any, bool) {
 	return []any{n, fmt.Sprintf("site %d", n%5)}, offset%17 != 16
 }
 
-// killTable plans the table of a child.
+// killTable plans the table of a child, in a directory or on an object store.
 func killTable(t testing.TB, dir, format string) *Target {
-	return New("p", table(t, dir, "n BIGINT, site STRING", "site", "'format' = '"+format+"'"))
+	if strings.HasPrefix(dir, "http:") {
+		return New("p", table(t, "s3://bucket/results/t", "n BIGINT, site STRING", "site", "'format' = '"+format+"', "+inBucket(&sinktest.Objects{URL: dir})), secret.Source{})
+	}
+	return New("p", table(t, dir, "n BIGINT, site STRING", "site", "'format' = '"+format+"'"), secret.Source{})
 }
 
 // deliverUntilKilled delivers batches of random sizes from random partitions, and kills its own
@@ -83,9 +90,8 @@ func deliverUntilKilled(args []string) error {
 	if err != nil {
 		return err
 	}
-	types := []column.Type{column.Of(column.BigInt), column.Of(column.String)}
 	for {
-		b := &sink.Batch{Rows: column.NewBatch(types), From: make(map[int32]int64), Next: make(map[int32]int64)}
+		b := emptyBatch()
 		for _, p := range random.Perm(killPartitions) {
 			to := min(killRows, next[int32(p)]+random.Int64N(60)) //nolint:gosec // small
 			addRows(b, int32(p), next[int32(p)], to)              //nolint:gosec // small
@@ -102,6 +108,12 @@ func deliverUntilKilled(args []string) error {
 		}
 		maps.Copy(next, b.Next)
 	}
+}
+
+// emptyBatch returns a batch to which rows of rowAt can be added.
+func emptyBatch() *sink.Batch {
+	types := []column.Type{column.Of(column.BigInt), column.Of(column.String)}
+	return &sink.Batch{Rows: column.NewBatch(types), From: make(map[int32]int64), Next: make(map[int32]int64)}
 }
 
 func done(next map[int32]int64) bool {
@@ -146,28 +158,44 @@ func TestKill(t *testing.T) {
 			}
 			runChild(t, dir, format, 0)
 			rows := checkFiles(t, dir, format)
-			for p := range int32(killPartitions) {
-				for offset := range int64(killRows) {
-					values, ok := rowAt(p, offset)
-					if key := fmt.Sprint(values...); ok != (rows[key] == 1) {
-						t.Errorf("partition %d, offset %d (%s): %d times", p, offset, key, rows[key])
-					}
-					delete(rows, fmt.Sprint(values...))
-				}
-			}
-			if len(rows) > 0 {
-				t.Errorf("surplus rows %v", rows)
-			}
+			checkRows(t, rows)
 		})
+	}
+}
+
+// checkRows makes sure that each row of rowAt is there once.
+func checkRows(t *testing.T, rows map[string]int) {
+	t.Helper()
+	for p := range int32(killPartitions) {
+		for offset := range int64(killRows) {
+			values, ok := rowAt(p, offset)
+			if key := fmt.Sprint(values...); ok != (rows[key] == 1) {
+				t.Errorf("partition %d, offset %d (%s): %d times", p, offset, key, rows[key])
+			}
+			delete(rows, fmt.Sprint(values...))
+		}
+	}
+	if len(rows) > 0 {
+		t.Errorf("surplus rows %v", rows)
 	}
 }
 
 // runChild reports whether the process was killed.
 func runChild(t *testing.T, dir, format string, seed uint64) bool {
 	t.Helper()
+	cmd := childCommand(t, dir, format, seed)
+	out, err := cmd.CombinedOutput()
+	return wasKilled(t, cmd, out, err)
+}
+
+func childCommand(t *testing.T, dir, format string, seed uint64) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", childEnv, dir, format, seed))
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+func wasKilled(t *testing.T, cmd *exec.Cmd, out []byte, err error) bool {
+	t.Helper()
 	if err == nil {
 		return false
 	}
@@ -205,6 +233,79 @@ func checkFiles(t *testing.T, dir, format string) map[string]int {
 		}
 	}
 	return rows
+}
+
+// Processes that write to an object store are killed when one of their requests arrives, before or
+// after it takes effect.
+func TestKillBucket(t *testing.T) {
+	seed := uint64(time.Now().UnixNano()) //nolint:gosec // random
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // a test
+	o := sinktest.NewObjects(t, "bucket")
+	target := bucketTarget(t, o, "n BIGINT, site STRING", "site", "'format' = 'json'")
+	kills := longtest.Size(5, 10, 30)
+	killed := 0
+	for round := range kills + 1 {
+		cmd := childCommand(t, o.URL, "json", seed+uint64(round)) //nolint:gosec // small
+		var out syncbuf.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		started := make(chan int, 1)
+		left := 1 + random.IntN(100)
+		fault := []sinktest.Fault{sinktest.DropBefore, sinktest.DropAfter}[random.IntN(2)]
+		o.SetFault(func(*http.Request) sinktest.Fault {
+			if left--; left != 0 || round == kills {
+				return sinktest.None
+			}
+			if err := syscall.Kill(<-started, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			return fault
+		})
+		if round == kills {
+			cmd = childCommand(t, o.URL, "json", 0)
+			cmd.Stdout, cmd.Stderr = &out, &out
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		started <- cmd.Process.Pid
+		if err := cmd.Wait(); wasKilled(t, cmd, []byte(out.String()), err) {
+			killed++
+		}
+		o.SetFault(nil)
+		checkObjects(t, target)
+	}
+	if killed < kills/2 {
+		t.Errorf("only %d processes were killed", killed)
+	}
+	rows, uploads := checkObjects(t, target)
+	checkRows(t, rows)
+	if uploads > 0 {
+		t.Errorf("%d uploads are left", uploads)
+	}
+}
+
+// checkObjects counts the rows of the files that readers see. None is there twice.
+func checkObjects(t *testing.T, target *Target) (rows map[string]int, uploads int) {
+	t.Helper()
+	rows = make(map[string]int)
+	files, uploads := objects(t, target)
+	for name, text := range files {
+		site := strings.TrimPrefix(strings.Split(name, "/")[0], "site=")
+		for line := range strings.Lines(text) {
+			var r struct{ N int64 }
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			rows[fmt.Sprint(r.N, site)]++
+		}
+	}
+	for row, n := range rows {
+		if n > 1 {
+			t.Errorf("row %s is there %d times", row, n)
+		}
+	}
+	return rows, uploads
 }
 
 func readNumbers(t *testing.T, file, format string) (all []int64) {

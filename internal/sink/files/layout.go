@@ -3,6 +3,7 @@ package files
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,11 +26,27 @@ func (t *Target) isOwn(name string) bool {
 
 var ownName = regexp.MustCompile(`^[0-9]{1,10}-[0-9]{20}\.(parquet|json|csv)$`)
 
+// partitionOf returns the partition of the topic whose rows a file has, by its name.
+func partitionOf(name string) int32 {
+	parts := strings.Split(name, "-")
+	if len(parts) < 2 {
+		return -1
+	}
+	n, err := strconv.ParseInt(parts[len(parts)-2], 10, 32)
+	if err != nil {
+		return -1
+	}
+	return int32(n)
+}
+
 // nullDirectory is Hive's name for NULL.
 const nullDirectory = "__DEFAULT_PARTITION__"
 
 // maxName is the limit of common file systems, in bytes.
 const maxName = 255
+
+// maxKey is the limit of object stores, in bytes.
+const maxKey = 1024
 
 // directory returns the directory of a row, relative and with slashes: dt=2026-11-29/site=a.
 func (t *Target) directory(cols []*column.Column, partitioned []int, row int) (string, error) {
@@ -45,6 +62,9 @@ func (t *Target) directory(cols []*column.Column, partitioned []int, row int) (s
 			return "", fmt.Errorf("column %s: the value is too long for the name of a directory (%d bytes of %d)", name, len(one), maxName)
 		}
 		path.WriteString(one + "/")
+	}
+	if limit := maxKey - len(t.files.Path) - len("/") - len(t.fileName(math.MaxInt32, 0)); t.files.Bucket != nil && path.Len() > limit {
+		return "", fmt.Errorf("the values of PARTITIONED BY are too long for the key of an object (%d bytes of %d)", path.Len(), limit)
 	}
 	return path.String(), nil
 }

@@ -61,6 +61,11 @@ func batch(t *plan.Table, partition int32, from int64, rows ...[]any) *sink.Batc
 	return b
 }
 
+// own returns a file that is not for readers.
+func own(t *Target, name string) string {
+	return filepath.Join(t.files.Path, hidden, t.table.Name, name)
+}
+
 func none([]sink.Refusal) error { return nil }
 
 // visible returns the files that readers see, by their names relative to dir.

@@ -19,6 +19,7 @@ import (
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/longtest"
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 )
 
@@ -64,7 +65,7 @@ func typedFile(t *testing.T, compression string) string {
 	t.Helper()
 	dir := t.TempDir()
 	of := table(t, dir, allTypes, "", "'format' = 'parquet', 'parquet.compression' = '"+compression+"'")
-	s, _ := open(t, New("p", of), 0)
+	s, _ := open(t, New("p", of, secret.Source{}), 0)
 	defer s.Close()
 	if err := s.Deliver(t.Context(), batch(of, 0, 0, typedRows()...), none); err != nil {
 		t.Fatal(err)
@@ -116,7 +117,7 @@ func TestParquetTypes(t *testing.T) {
 func TestParquetRefusesRow(t *testing.T) {
 	dir := t.TempDir()
 	of := table(t, dir, "n BIGINT NOT NULL, m MAP<STRING, INT>", "", "'format' = 'parquet'")
-	s, _ := open(t, New("p", of), 0)
+	s, _ := open(t, New("p", of, secret.Source{}), 0)
 	defer s.Close()
 	bad := &column.Dict{Keys: []any{"a", nil}, Values: []any{int64(1), int64(2)}}
 	var refused []int64

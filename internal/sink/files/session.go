@@ -4,38 +4,121 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"iter"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/gofrs/flock"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/sink"
 )
 
-// session writes to the directory. It implements sink.Session.
+// session writes the files of a table. It implements sink.Session.
 type session struct {
 	*Target
-	lock   *flock.Flock
-	state  *state
+	at     store
+	id     string
+	from   sink.Topic
 	writer *writer
+	epochs map[int32]int64 // of the partitions that it has claimed
 }
 
-// Claim implements sink.Session. The lock keeps other sessions out, of all partitions.
-func (s *session) Claim(_ context.Context, partitions []int32) (map[int32]int64, error) {
+// Claim implements sink.Session. It puts in place what a previous session has committed.
+func (s *session) Claim(ctx context.Context, partitions []int32) (map[int32]int64, error) {
+	var now *state
+	err := s.change(ctx, func(was *state) (*state, error) {
+		now = was.claimed(partitions)
+		return now, s.checkIdentity(was)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.epochs == nil {
+		s.epochs = make(map[int32]int64)
+	}
 	next := make(map[int32]int64, len(partitions))
 	for _, p := range partitions {
-		next[p] = s.state.Next[p]
+		next[p], s.epochs[p] = now.Next[p], now.Epochs[p]
 	}
-	return next, nil
+	if err := s.at.clean(ctx, partitions, now.Files); err != nil {
+		return nil, err
+	}
+	return next, s.finish(ctx, partitions)
+}
+
+// change replaces the state, again if another session replaces it at the same time.
+func (s *session) change(ctx context.Context, fn func(was *state) (*state, error)) error {
+	for {
+		was, version, err := s.at.load(ctx)
+		if err != nil {
+			return err
+		}
+		if was == nil {
+			return sink.Refuse("%s was removed while the sink was running: restore it, or move the files of the table elsewhere to write all rows of the topic again", s.at.stateName())
+		}
+		next, err := fn(was)
+		if err != nil {
+			return err
+		}
+		if err := s.replace(ctx, version, next); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+}
+
+// replace writes a state that differs from every other one.
+func (s *session) replace(ctx context.Context, version string, next *state) error {
+	next.Session, next.Saves = s.id, next.Saves+1
+	return s.at.replace(ctx, version, next)
+}
+
+// checkOwner makes sure that no other session has claimed these partitions.
+func (s *session) checkOwner(now *state, partitions iter.Seq[int32]) error {
+	for p := range partitions {
+		if now.Epochs[p] != s.epochs[p] {
+			return &sink.FencedError{Sink: s.name}
+		}
+	}
+	return nil
+}
+
+// finish puts the committed files of partitions in place.
+func (s *session) finish(ctx context.Context, partitions []int32) error {
+	now, _, err := s.at.load(ctx)
+	if err != nil || now == nil || len(now.Files) == 0 {
+		return err
+	}
+	for _, f := range now.Files {
+		if !f.isOf(partitions) {
+			continue
+		}
+		if err := s.at.place(ctx, f); err != nil {
+			return s.unlessFenced(ctx, partitions, fmt.Errorf("put a file of table %s in place: %w", s.table.Name, err))
+		}
+	}
+	if err := s.failpoint.step("finish"); err != nil {
+		return err
+	}
+	return s.change(ctx, func(was *state) (*state, error) {
+		return was.placed(partitions), s.checkOwner(was, slices.Values(partitions))
+	})
+}
+
+// unlessFenced returns err, unless its cause is that another session has taken over the files.
+func (s *session) unlessFenced(ctx context.Context, partitions []int32, err error) error {
+	now, _, loading := s.at.load(ctx)
+	if loading != nil || now == nil {
+		return err
+	}
+	if fenced := s.checkOwner(now, slices.Values(partitions)); fenced != nil {
+		return fenced
+	}
+	return err
 }
 
 // Close implements sink.Session.
-func (s *session) Close() { _ = s.lock.Close() } // the process releases the lock in any case
+func (s *session) Close() { s.at.close() }
 
 // group is the rows of one file.
 type group struct {
@@ -46,42 +129,41 @@ type group struct {
 
 // Deliver implements sink.Session.
 func (s *session) Deliver(ctx context.Context, b *sink.Batch, refused func([]sink.Refusal) error) error {
-	if err := s.checkOwner(b); err != nil {
+	check := func(now *state) error {
+		for p, from := range b.From {
+			if now.Next[p] != from {
+				return &sink.FencedError{Sink: s.name}
+			}
+		}
+		return s.checkOwner(now, maps.Keys(b.Next))
+	}
+	now, _, err := s.at.load(ctx)
+	if err != nil {
 		return err
 	}
-	next := *s.state
-	next.From, next.Next = s.state.Next, maps.Clone(s.state.Next)
-	if next.Next == nil {
-		next.Next = make(map[int32]int64)
+	if now != nil { // otherwise change refuses it
+		if err := check(now); err != nil {
+			return err
+		}
 	}
-	maps.Copy(next.Next, b.Next)
+	var files []pending
 	committing := false
 	defer func() {
-		if !committing {
-			s.discard(next.Files)
+		for _, f := range files {
+			if !committing { // otherwise it may be on the list, and whoever claims the partition knows
+				s.at.discard(f)
+			}
 		}
 	}()
 	groups, refusals := s.group(b)
-	for i, g := range groups {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		f := pending{Temporary: fmt.Sprintf("%d-%d%s", next.Epoch, i, temporary)}
-		next.Files = append(next.Files, f)
-		n, bad, err := s.write(s.own(f.Temporary), b, g)
+	for _, g := range groups {
+		f, bad, err := s.write(ctx, b, g)
 		if err != nil {
 			return fmt.Errorf("write a file of table %s: %w", s.table.Name, err)
 		}
 		refusals = append(refusals, bad...)
-		if n == 0 { // every row was refused
-			s.discard(next.Files[len(next.Files)-1:])
-			next.Files = next.Files[:len(next.Files)-1]
-			continue
-		}
-		file := g.dir + s.fileName(g.partition, b.Origins[g.rows[0]].Offset)
-		next.Files[len(next.Files)-1].File = file
-		if err := s.checkFree(file); err != nil {
-			return err
+		if f != nil {
+			files = append(files, *f)
 		}
 	}
 	if len(refusals) > 0 {
@@ -89,35 +171,11 @@ func (s *session) Deliver(ctx context.Context, b *sink.Batch, refused func([]sin
 			return err
 		}
 	}
-	if err := syncDir(s.own("")); err != nil {
-		return err
-	}
 	committing = true
-	if err := s.save(&next); err != nil {
+	if err := s.change(ctx, func(was *state) (*state, error) { return was.delivered(b, files), check(was) }); err != nil {
 		return err
 	}
-	s.state = &next
-	return s.finish()
-}
-
-// checkOwner makes sure that no other session has written the state: somebody may have removed the
-// lock, or the file system may not have locks.
-func (s *session) checkOwner(b *sink.Batch) error {
-	now, err := s.load()
-	switch {
-	case err != nil:
-		return err
-	case now == nil:
-		return sink.Refuse("%s was removed while the sink was running: restore it, or move the files of the table elsewhere to write all rows of the topic again", s.own(stateName))
-	case now.Epoch != s.state.Epoch || !maps.Equal(now.Next, s.state.Next):
-		return &sink.FencedError{Sink: s.name}
-	}
-	for p, from := range b.From {
-		if now.Next[p] != from {
-			return &sink.FencedError{Sink: s.name}
-		}
-	}
-	return nil
+	return s.finish(ctx, slices.Collect(maps.Keys(b.Next)))
 }
 
 // group distributes rows over files. Rows of a partition stay in their order.
@@ -149,29 +207,4 @@ func (s *session) group(b *sink.Batch) (groups []group, refusals []sink.Refusal)
 
 func refusal(origin *kgo.Record, err error) sink.Refusal {
 	return sink.Refusal{Origin: origin, Err: fmt.Errorf("refused by the files: %w", err)}
-}
-
-// checkFree refuses to overwrite a file, and creates its directory.
-func (s *session) checkFree(name string) error {
-	if err := s.step("directory"); err != nil {
-		return err
-	}
-	file := filepath.Join(s.files.Path, filepath.FromSlash(name))
-	if err := makeDirs(filepath.Dir(file)); err != nil {
-		return err
-	}
-	_, err := os.Lstat(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = sink.Refuse("the file %s is there already, but %s does not list its rows as delivered: it is not overwritten: move it elsewhere, or restore the state that belongs to it", file, s.own(stateName))
-	}
-	return err
-}
-
-func (s *session) discard(files []pending) {
-	for _, f := range files {
-		_ = os.Remove(s.own(f.Temporary)) // otherwise the next session does
-	}
 }

@@ -10,13 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
 )
 
 func TestPartitionedCSV(t *testing.T) {
 	dir := t.TempDir()
 	of := table(t, dir, "n BIGINT, s STRING, b BOOLEAN, v DOUBLE, c DECIMAL(20, 2), dt DATE, y BYTES, site STRING", "dt, site", "'format' = 'csv'")
-	target := New("p", of)
+	target := New("p", of, secret.Source{})
 	s, next := open(t, target, 0, 1)
 	defer s.Close()
 	if next[0] != 0 || next[1] != 0 {
@@ -62,7 +63,7 @@ func TestEachStepFails(t *testing.T) {
 	for fails := 1; ; fails++ {
 		dir := t.TempDir()
 		of := table(t, dir, "n BIGINT, site STRING", "site", "'format' = 'json'")
-		target, steps, failed := New("p", of), 0, ""
+		target, steps, failed := New("p", of, secret.Source{}), 0, ""
 		target.failpoint = func(step string) error {
 			if steps++; steps == fails {
 				failed = step
@@ -118,7 +119,7 @@ func TestEachStepFails(t *testing.T) {
 func TestRefused(t *testing.T) {
 	dir := t.TempDir()
 	of := table(t, dir, "n BIGINT, site STRING", "", "'format' = 'json'")
-	target := New("p", of)
+	target := New("p", of, secret.Source{})
 	s, _ := open(t, target, 0)
 	if err := s.Deliver(t.Context(), batch(of, 0, 0, []any{int64(1), "a"}), none); err != nil {
 		t.Fatal(err)
@@ -127,7 +128,7 @@ func TestRefused(t *testing.T) {
 		t.Errorf("a second session: %v", err)
 	}
 	// Somebody removes the lock.
-	if err := os.Remove(target.own("lock")); err != nil {
+	if err := os.Remove(own(target, "lock")); err != nil {
 		t.Fatal(err)
 	}
 	second, next := open(t, target, 0)
@@ -157,23 +158,23 @@ func TestRefused(t *testing.T) {
 	if err := os.Remove(foreign); err != nil {
 		t.Fatal(err)
 	}
-	_, err := New("other", of).Open(t.Context(), source)
+	_, err := New("other", of, secret.Source{}).Open(t.Context(), source)
 	refusedBy(err, "two pipelines can't write the same files")
 	_, err = target.Open(t.Context(), sink.Topic{Name: source.Name, ID: "id-2"})
 	refusedBy(err, "rows of another topic")
 	if at, err := target.Positions(t.Context(), sink.Topic{Name: source.Name, ID: "id-2"}); err != nil || len(at) > 0 {
 		t.Error(at, err)
 	}
-	_, err = New("p", table(t, dir, "n BIGINT, site STRING", "site", "'format' = 'json'")).Open(t.Context(), source)
+	_, err = New("p", table(t, dir, "n BIGINT, site STRING", "site", "'format' = 'json'"), secret.Source{}).Open(t.Context(), source)
 	refusedBy(err, "would now be json files partitioned by (site)")
-	_, err = New("p", table(t, dir, "n BIGINT, site STRING", "", "'format' = 'csv'")).Open(t.Context(), source)
+	_, err = New("p", table(t, dir, "n BIGINT, site STRING", "", "'format' = 'csv'"), secret.Source{}).Open(t.Context(), source)
 	refusedBy(err, "would now be csv files")
-	if err := os.WriteFile(target.own(stateName), []byte("{"), fileMode); err != nil {
+	if err := os.WriteFile(own(target, stateFile), []byte("{"), fileMode); err != nil {
 		t.Fatal(err)
 	}
 	_, err = target.Open(t.Context(), source)
 	refusedBy(err, "is damaged")
-	if err := os.Remove(target.own(stateName)); err != nil {
+	if err := os.Remove(own(target, stateFile)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = target.Open(t.Context(), source)
@@ -184,7 +185,7 @@ func TestRefused(t *testing.T) {
 func TestCommittedFileIsMissing(t *testing.T) {
 	dir := t.TempDir()
 	of := table(t, dir, "n BIGINT", "", "'format' = 'json'")
-	target := New("p", of)
+	target := New("p", of, secret.Source{})
 	s, _ := open(t, target, 0)
 	broken := errors.New("broken")
 	target.failpoint = func(step string) error {
@@ -208,7 +209,12 @@ func TestCommittedFileIsMissing(t *testing.T) {
 	if err := os.Remove(left[0]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := target.Open(t.Context(), source); !errors.As(err, new(*sink.RefusedError)) || !strings.Contains(err.Error(), "is missing") {
+	s, err = target.Open(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Claim(t.Context(), []int32{0}); !errors.As(err, new(*sink.RefusedError)) || !strings.Contains(err.Error(), "is missing") {
 		t.Error(err)
 	}
 }
@@ -221,7 +227,7 @@ func TestPathIsLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := table(t, link, "n BIGINT", "", "'format' = 'json'")
-	target := New("p", of)
+	target := New("p", of, secret.Source{})
 	s, _ := open(t, target, 0)
 	if err := s.Deliver(t.Context(), batch(of, 0, 0, []any{int64(1)}), none); err != nil {
 		t.Fatal(err)

@@ -2,12 +2,8 @@ package files
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
+	"maps"
+	"slices"
 	"strings"
 
 	"weir.example/weir/internal/sink"
@@ -22,23 +18,41 @@ type state struct {
 	Format      string   `json:"format"`
 	Partitioned []string `json:"partitioned,omitempty"`
 
-	Epoch int64           `json:"epoch"`          // of the session that may write
-	Next  map[int32]int64 `json:"next,omitempty"` // offset to deliver next, by partition
-	From  map[int32]int64 `json:"from,omitempty"` // Next without Files
-	Files []pending       `json:"files,omitempty"`
+	Session string          `json:"session,omitempty"` // that wrote this state
+	Saves   int64           `json:"saves,omitempty"`   // how often it was replaced
+	Epochs  map[int32]int64 `json:"epochs,omitempty"`  // of the session that may write, by partition
+	Next    map[int32]int64 `json:"next,omitempty"`    // offset to deliver next, by partition
+	From    map[int32]int64 `json:"from,omitempty"`    // Next without Files
+	Files   []pending       `json:"files,omitempty"`
 }
 
 // pending is a committed file that may not be in place yet.
 type pending struct {
-	Temporary string `json:"temporary"` // name in the hidden directory
-	File      string `json:"file"`      // relative to the table's directory, with slashes
+	File string `json:"file"` // relative to the table's directory, with slashes
+
+	Temporary string   `json:"temporary,omitempty"` // in a directory: name of the file that is renamed
+	Upload    string   `json:"upload,omitempty"`    // in an object store: the upload that is completed
+	Parts     []string `json:"parts,omitempty"`     // and the ETags of its parts
+	Mark      string   `json:"mark,omitempty"`      // and what the metadata of the object has
+}
+
+// isOf reports whether the rows of a file are of one of these partitions.
+func (f pending) isOf(partitions []int32) bool {
+	return slices.ContainsFunc(partitions, func(p int32) bool { return p == partitionOf(f.File) })
 }
 
 const (
 	stateVersion = 1
-	stateName    = "state.json"
-	temporary    = ".tmp"
+	stateFile    = "state.json"
 )
+
+func (s *state) text() []byte {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		panic(err) // numbers and strings
+	}
+	return append(text, '\n')
+}
 
 func (s *state) layout() string {
 	text := s.Format + " files"
@@ -48,130 +62,73 @@ func (s *state) layout() string {
 	return text
 }
 
-// load reads the state; nil if there is none.
-func (t *Target) load() (*state, error) {
-	text, err := os.ReadFile(t.own(stateName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// inPlace returns up to where the files of each partition are in place.
+func (s *state) inPlace() map[int32]int64 {
+	if len(s.Files) > 0 {
+		return s.From
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the state of table %s: %w", t.table.Name, err)
-	}
-	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
-		return nil, sink.Refuse("%s is damaged: restore it: %w", t.own(stateName), err)
-	}
-	return &s, nil
+	return s.Next
 }
 
-// save replaces the state. After an error, either of them may be there.
-func (t *Target) save(s *state) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	next := t.own(stateName + temporary)
-	if err := t.step("write state"); err != nil {
-		return err
-	}
-	if err := writeSynced(next, append(text, '\n')); err != nil {
-		return fmt.Errorf("write the state of table %s: %w", t.table.Name, err)
-	}
-	if err := t.step("commit"); err != nil {
-		return err
-	}
-	if err := os.Rename(next, t.own(stateName)); err != nil {
-		return fmt.Errorf("replace the state of table %s: %w", t.table.Name, err)
-	}
-	if err := t.step("committed"); err != nil {
-		return err
-	}
-	return syncDir(t.own(""))
+// copied returns a state that can be changed.
+func (s *state) copied() *state {
+	next := *s
+	next.Epochs, next.Next, next.From = copied(s.Epochs), copied(s.Next), copied(s.From)
+	next.Files = slices.Clone(s.Files)
+	return &next
 }
 
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+func copied(m map[int32]int64) map[int32]int64 {
+	to := make(map[int32]int64, len(m))
+	maps.Copy(to, m)
+	return to
 }
 
-const (
-	fileMode = 0o644
-	dirMode  = 0o755
-)
-
-// finish puts the committed files in place.
-func (s *session) finish() error {
-	if len(s.state.Files) == 0 {
-		return nil
+// claimed returns the state after another session has claimed partitions.
+func (s *state) claimed(partitions []int32) *state {
+	next := s.copied()
+	for _, p := range partitions {
+		next.Epochs[p]++
 	}
-	changed := make(map[string]bool)
-	for _, f := range s.state.Files {
-		if err := s.step("rename"); err != nil {
-			return err
-		}
-		file := filepath.Join(s.files.Path, filepath.FromSlash(f.File))
-		if err := makeDirs(filepath.Dir(file)); err != nil {
-			return err
-		}
-		err := os.Rename(s.own(f.Temporary), file)
-		if errors.Is(err, fs.ErrNotExist) {
-			_, err = os.Stat(file) // renamed before a crash
-			if errors.Is(err, fs.ErrNotExist) {
-				return sink.Refuse("the file %s of table %s is missing, with rows of offsets before those of %s: it was removed while the sink was not running. "+
-					"Restore it; to go on without its rows, remove its entry under \"files\" there", file, s.table.Name, s.own(stateName))
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("put a file of table %s in place: %w", s.table.Name, err)
-		}
-		changed[filepath.Dir(file)] = true
-	}
-	for dir := range changed {
-		if err := syncDir(dir); err != nil {
-			return err
-		}
-	}
-	if err := s.step("finish"); err != nil {
-		return err
-	}
-	done := *s.state
-	done.Files, done.From = nil, nil
-	if err := s.save(&done); err != nil {
-		return err
-	}
-	s.state = &done
-	return nil
+	return next
 }
 
-// makeDirs creates a directory and its parents, so that they last.
-func makeDirs(dir string) error {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
-		return nil
+// delivered returns the state after a delivery.
+func (s *state) delivered(b *sink.Batch, files []pending) *state {
+	next := s.copied()
+	if len(s.Files) == 0 {
+		next.From = copied(s.Next)
 	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDirs(parent); err != nil {
-			return err
-		}
+	maps.Copy(next.Next, b.Next)
+	next.Files = append(next.Files, files...)
+	if len(next.Files) == 0 {
+		next.From = nil
 	}
-	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
+	return next
 }
 
-// syncDir makes changes of a directory's entries last.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // which has no such call
+// placed returns the state after the files of partitions were put in place.
+func (s *state) placed(partitions []int32) *state {
+	next := s.copied()
+	next.Files = slices.DeleteFunc(next.Files, func(f pending) bool { return f.isOf(partitions) })
+	for _, p := range partitions {
+		if at, ok := next.Next[p]; ok {
+			next.From[p] = at
+		}
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
+	if len(next.Files) == 0 {
+		next.From, next.Files = nil, nil
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return next
+}
+
+// missing refuses to continue without a file that was committed.
+func missing(at store, name string) error {
+	return sink.Refuse("the file %s is missing, with rows of offsets before those of %s: it was removed while the sink was not running. "+
+		"Restore it; to go on without its rows, remove its entry under \"files\" there", at.fileName(name), at.stateName())
+}
+
+// occupied refuses to overwrite a file.
+func occupied(at store, name string) error {
+	return sink.Refuse("the file %s is there already, but %s does not list its rows as delivered: it is not overwritten: move it elsewhere, or restore the state that belongs to it", at.fileName(name), at.stateName())
 }

@@ -2,9 +2,9 @@ package files
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 
 	"weir.example/weir/internal/column"
@@ -60,24 +60,30 @@ func newWriter(t *plan.Table, f *plan.Files) (*writer, error) {
 	return w, err
 }
 
-// write writes the rows of a file, and syncs it. It returns the number of rows that are in it.
-func (s *session) write(path string, b *sink.Batch, g group) (n int, refusals []sink.Refusal, err error) {
-	if err := s.step("create"); err != nil {
-		return 0, nil, err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+// write writes the rows of a file, and makes it last. There is no file if every row is refused.
+func (s *session) write(ctx context.Context, b *sink.Batch, g group) (_ *pending, refusals []sink.Refusal, err error) {
+	meta := metadata{s.name, s.from.Name, s.from.ID, g.partition, b.From[g.partition], b.Next[g.partition]}
+	file, err := s.at.create(ctx, g.dir+s.fileName(g.partition, b.Origins[g.rows[0]].Offset), meta)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	buffered := bufio.NewWriterSize(stepped{file, s.Target}, 1<<16)
+	n := 0
+	defer func() {
+		if closing := file.close(); err == nil {
+			err = closing
+		}
+		if err != nil || n == 0 {
+			s.at.discard(file.pending())
+		}
+	}()
+	buffered := bufio.NewWriterSize(file, 1<<16)
 	cols := make([]*column.Column, len(s.writer.stored))
 	for i, c := range s.writer.stored {
 		cols[i] = b.Rows.Cols[c]
 	}
-	enc, err := s.writer.open(buffered, metadata{s.name, s.state.Topic, s.state.TopicID, g.partition, b.From[g.partition], b.Next[g.partition]})
+	enc, err := s.writer.open(buffered, meta)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	for _, row := range g.rows {
 		err := enc.add(cols, row)
@@ -86,31 +92,21 @@ func (s *session) write(path string, b *sink.Batch, g group) (n int, refusals []
 		case errors.As(err, &bad):
 			refusals = append(refusals, refusal(b.Origins[row], bad.error))
 		case err != nil:
-			return n, refusals, err
+			return nil, nil, err
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
 		default:
 			n++
 		}
 	}
-	if err := errors.Join(enc.close(), buffered.Flush()); err != nil {
-		return n, refusals, err
+	if err := errors.Join(enc.close(), buffered.Flush()); err != nil || n == 0 {
+		return nil, refusals, err
 	}
-	if err := s.step("sync"); err != nil {
-		return n, refusals, err
+	if err := file.sync(ctx); err != nil {
+		return nil, nil, err
 	}
-	return n, refusals, file.Sync()
-}
-
-// stepped is a file whose writes are steps of the target.
-type stepped struct {
-	file   *os.File
-	target *Target
-}
-
-func (s stepped) Write(p []byte) (int, error) {
-	if err := s.target.step("write"); err != nil {
-		return 0, err
-	}
-	return s.file.Write(p)
+	f := file.pending()
+	return &f, refusals, nil
 }
 
 // lines writes a line for each row.
