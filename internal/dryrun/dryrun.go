@@ -4,6 +4,7 @@
 //	dryrun.go      Options, Simulation: topics, tasks, clock
 //	schedule.go    which task reads what next; how inputs become idle and end
 //	transaction.go one transaction of a task, optionally after a crash
+//	lookups.go     the rows of tables that lookup joins read
 //	rows.go        input rows as records with their keys; output rows
 //	json.go        the program with JSON in place of formats that need a schema registry
 //	preview.go     a pipeline over records of real topics
@@ -42,6 +43,7 @@ type Simulation struct {
 	random  *rand.Rand       // nil: tasks read in a fixed order
 	dropped operator.Dropped // rows that table options drop
 	crashes int              // transactions aborted by Options.Crash
+	lookups lookups
 }
 
 // New creates the tasks of a pipeline over empty topics. Tables whose format needs a schema

@@ -35,7 +35,7 @@ func (s *Simulation) restore(t *task) error {
 	}
 	restored, err := operator.New(operator.Config{
 		Program: s.program, Stage: t.stage, Partition: t.partition, Peers: s.options.Partitions,
-		Partitions: s.size, Store: t.store, Ledger: s.ledger, MaxFired: s.options.MaxFired,
+		Partitions: s.size, Store: t.store, Ledger: s.ledger, MaxFired: s.options.MaxFired, Lookups: &s.lookups,
 	})
 	t.Task = restored
 	return err

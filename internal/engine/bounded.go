@@ -32,7 +32,7 @@ func (s *session) endEmpty() error {
 			}
 			t.touched = true
 			if err := t.op.End(topic, s.tx.at, &s.tx.out); err != nil {
-				return &fatalError{err}
+				return stepError(err)
 			}
 			s.tx.send(t)
 		}
@@ -89,7 +89,7 @@ func (s *session) idle() error {
 			}
 			t.touched = true
 			if err := t.op.Idle(scan.Table.Kafka.Topic, s.tx.at, &s.tx.out); err != nil {
-				return &fatalError{err}
+				return stepError(err)
 			}
 			s.tx.send(t)
 		}

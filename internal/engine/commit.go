@@ -20,7 +20,11 @@ func (s *session) begin() error {
 	if s.tx.open {
 		return nil
 	}
-	return s.tx.begin(s.w.sessions)
+	if err := s.tx.begin(s.w.sessions); err != nil {
+		return err
+	}
+	s.beginLookups()
+	return nil
 }
 
 // end commits or aborts the open transaction, if there is one, also after a stop. After an error
@@ -47,6 +51,9 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 		s.w.pace.failed(read, done.Took, err)
 		s.countAbort(AbortUnknown)
 		s.w.sessions.LeftOpen(err)
+		if noAnswer(failed) {
+			failed = errors.New(failed.Error()) // the session can't wait for the database: it must end
+		}
 		return errors.Join(fmt.Errorf("end transaction: %w", err), failed)
 	}
 	_ = s.tx.written.Err() // waits for the records of an abort, which must not reach into the next transaction
@@ -61,9 +68,12 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 
 // aborted rolls the session back after an abort. failed is the error that caused it, if any.
 func (s *session) aborted(failed error) error {
-	if failed != nil {
+	switch {
+	case noAnswer(failed):
+		s.countAbort(AbortLookup)
+	case failed != nil:
 		s.countAbort(AbortWrite)
-	} else {
+	default:
 		s.countAbort(cmp.Or(s.tx.aborting, AbortRebalance))
 	}
 	s.rolledBack = true
@@ -78,6 +88,7 @@ func (s *session) aborted(failed error) error {
 // committed makes what the transaction changed the session's state, and reports the commit.
 func (s *session) committed(done Commit) error {
 	s.w.sessions.Committed()
+	s.unanswered.Reset()
 	s.p.attempts.committed(s.tx.attempted)
 	clear(s.tx.attempted)
 	s.tx.endSpans("")
@@ -129,7 +140,7 @@ func (s *session) complete(ctx context.Context) error {
 			continue
 		}
 		if err := t.op.FinishTransaction(&s.tx.out); err != nil {
-			return &fatalError{err}
+			return stepError(err)
 		}
 		s.tx.send(t)
 		if err := t.store.Err(); err != nil {

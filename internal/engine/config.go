@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/lookup"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/secret"
@@ -63,6 +64,8 @@ type Config struct {
 	OnCommit func(Commit)      // called after each commit, concurrently by the workers; must be quick
 	Status   *Status           // kept up to date during the run; default one without readers
 	Metrics  *Metrics          // default none
+	Lookups  lookup.Open       // opens the tables of lookup joins; required if the program has any
+	LookedUp *lookup.Metrics   // of lookup joins; default none
 	Schemas  *registry.Metrics // of the clients of schema registries; default none
 	Secrets  secret.Source     // to which the options of formats refer; default: the environment
 	Now      func() time.Time  // default time.Now

@@ -46,7 +46,7 @@ func (s *session) emitDue() error {
 		}
 		t.touched = true
 		if err := t.op.Resume(s.tx.at, &s.tx.out); err != nil {
-			return &fatalError{err}
+			return stepError(err)
 		}
 		s.tx.send(t)
 	}

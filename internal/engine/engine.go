@@ -17,6 +17,7 @@
 //	bounded.go      the end of bounded inputs; idle inputs
 //	schemas.go      schemas: looked up before tasks see records, registered before results are
 //	                written
+//	lookups.go      lookups in databases: a transaction that gets no answer is aborted, and waits
 //	status.go       what the workers do, for readers outside; metrics.go the same for Prometheus
 //	topics.go       the topics of a pipeline, created and checked
 //	manifest.go     what the state of a pipeline consists of, and whether new SQL fits it
@@ -78,6 +79,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	cfg.Logger = cfg.Logger.With("pipeline", cfg.Program.Name)
 	p := newPipeline(cfg)
 	defer p.closeSchemas()
+	defer p.closeLookups()
 	results := make([]Result, len(cfg.Instances))
 	for {
 		if err := p.prepare(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/lookup"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
 )
@@ -40,11 +41,12 @@ type pipeline struct {
 	adopted       bool                     // a version without positions started it: see manifest.Adopted
 	tombstones    map[string]time.Duration // how long changelogs keep them
 	schemas       *schemas
-	ends          ends         // of bounded sources
-	until         ends         // with UntilEnd, what is to be processed
-	due           atomic.Int32 // number of sessions with windows that are due
-	copies        copies       // local copies of the state, of this process
-	attempts      *attempts    // records at which processes may have died
+	lookups       *lookup.Tables // nil if it has no lookup joins
+	ends          ends           // of bounded sources
+	until         ends           // with UntilEnd, what is to be processed
+	due           atomic.Int32   // number of sessions with windows that are due
+	copies        copies         // local copies of the state, of this process
+	attempts      *attempts      // records at which processes may have died
 
 	mu     sync.Mutex
 	healed map[topicPartition]bool // assigned to a worker of this process, and the group's offset equals the position in the state
@@ -114,6 +116,9 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 		return err
 	}
 	if err := p.prepareSchemas(ctx); err != nil {
+		return err
+	}
+	if err := p.prepareLookups(ctx); err != nil {
 		return err
 	}
 	if len(p.moving) > 0 {

@@ -54,6 +54,9 @@ func (s *session) full() bool {
 // bytes returns the approximate memory of the open transaction: see Config.MaxBytes.
 func (s *session) bytes() int64 {
 	n := s.tx.bytes
+	if s.lookups != nil && s.tx.open {
+		n += s.lookups.Bytes()
+	}
 	for _, t := range s.tasks {
 		n += t.op.Bytes() + t.store.Uncommitted()
 	}

@@ -130,7 +130,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 			s.p.attempts.computing(at, true)
 			s.cfg.onStep(records)
 			if err := t.op.Step(tp.Topic, records, s.tx.at, &s.tx.out); err != nil {
-				return &fatalError{err}
+				return stepError(err)
 			}
 			s.p.attempts.computing(at, false)
 		}

@@ -115,11 +115,15 @@ func (s *session) restoreStage(ctx context.Context, stage *plan.Stage, tasks []*
 			return records, fmt.Errorf("restore state of %s: %w", stage.Name, err)
 		}
 	}
+	var lookups operator.Lookups
+	if s.lookups != nil {
+		lookups = s.lookups
+	}
 	for _, t := range tasks {
 		t.op, err = operator.New(operator.Config{
 			Program: s.cfg.Program, Stage: stage, Partition: t.partition, Peers: s.p.tasksOf(stage),
 			Partitions: func(topic string) int32 { return max(1, s.p.partitions[topic]) }, MaxBytes: s.limits.Record, Store: t.store, Schemas: s.p.schemas.formats,
-			Traced: s.tx.tracer != nil, Seed: newSeed(),
+			Traced: s.tx.tracer != nil, Seed: newSeed(), Lookups: lookups,
 		})
 		if err != nil {
 			return records, &fatalError{err}

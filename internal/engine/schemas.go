@@ -42,7 +42,7 @@ type schemas struct {
 	resolving sync.WaitGroup
 
 	mu      sync.Mutex
-	lookups map[lookupID]*lookup
+	lookups map[lookupID]*schemaLookup
 }
 
 // reader is a key or value of a table that is decoded with schemas of a registry.
@@ -58,8 +58,8 @@ type lookupID struct {
 
 func (l lookupID) String() string { return fmt.Sprintf("schema %d of %s", l.id, l.url) }
 
-// lookup is a request to a registry.
-type lookup struct {
+// schemaLookup is a request to a registry.
+type schemaLookup struct {
 	began   time.Time
 	done    chan struct{}
 	refused time.Time // when the registry answered that there is no such schema; zero otherwise
@@ -71,7 +71,7 @@ type lookup struct {
 func (p *pipeline) prepareSchemas(ctx context.Context) error {
 	p.closeSchemas()
 	ctx, stop := context.WithCancel(ctx)
-	s := &schemas{formats: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*lookup)}
+	s := &schemas{formats: format.NewSchemas(), pipeline: p, ctx: ctx, stop: stop, clients: make(map[string]*registry.Client), readers: make(map[string][]reader), lookups: make(map[lookupID]*schemaLookup)}
 	p.schemas = s
 	for _, t := range p.sources() {
 		for _, r := range []reader{{&t.Kafka.Key, true}, {&t.Kafka.Value, false}} {
@@ -192,12 +192,12 @@ func (s *schemas) unknownIDs(tp *kgo.FetchTopicPartition) map[lookupID]bool {
 }
 
 // lookUp starts the lookup of an id, unless there is one.
-func (s *schemas) lookUp(id lookupID, r reader) *lookup {
+func (s *schemas) lookUp(id lookupID, r reader) *schemaLookup {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lookups[id]
 	if l == nil {
-		l = &lookup{began: time.Now(), done: make(chan struct{})}
+		l = &schemaLookup{began: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
 		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
@@ -210,14 +210,14 @@ func (s *schemas) recheck(id lookupID, r reader) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.lookups[id]; l != nil && !l.refused.IsZero() && time.Since(l.refused) > schemaRecheck {
-		l = &lookup{began: time.Now(), done: make(chan struct{})}
+		l = &schemaLookup{began: time.Now(), done: make(chan struct{})}
 		s.lookups[id] = l
 		s.resolving.Go(func() { s.resolve(id, r, l) })
 	}
 }
 
 // resolve queries the registry until it answers.
-func (s *schemas) resolve(id lookupID, r reader, l *lookup) {
+func (s *schemas) resolve(id lookupID, r reader, l *schemaLookup) {
 	defer close(l.done)
 	client := s.clients[id.url]
 	schema, err := client.Await(s.ctx, id.id)

@@ -7,11 +7,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/lookup"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/transact"
 )
 
@@ -52,6 +55,9 @@ type session struct {
 
 	rolledBack bool // by an abort, since endEmpty
 
+	lookups    *lookup.Worker              // nil if the pipeline has no lookup joins
+	unanswered *backoff.ExponentialBackOff // pauses after lookups without an answer; a commit resets them
+
 	tx    *transaction // set by connect
 	polls polls
 }
@@ -62,7 +68,11 @@ func (w *worker) session(ctx context.Context) error {
 		w: w, p: w.p, cfg: &w.p.cfg, stages: w.p.stageTopics(), tasks: make(map[taskID]*task),
 		changed: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 		ledgers: make(map[int32]*ledger), assigned: make(map[topicPartition]*assignment),
-		polls: newPolls(&w.p.cfg),
+		polls: newPolls(&w.p.cfg), unanswered: retry.Backoff(),
+	}
+	if w.p.lookups != nil {
+		s.lookups = w.p.lookups.Worker()
+		defer s.lookups.Close()
 	}
 	s.cfg.Status.phase(s.w.instance, Starting, "")
 	if err := s.connect(ctx); err != nil {
@@ -71,7 +81,11 @@ func (w *worker) session(ctx context.Context) error {
 	defer s.close()
 	for {
 		if ctx.Err() != nil {
-			return s.end(kgo.TryCommit)
+			err := s.end(kgo.TryCommit)
+			if noAnswer(err) {
+				return nil // it is aborted
+			}
+			return err
 		}
 		wait := s.cfg.CommitInterval
 		if s.tx.open {
@@ -94,15 +108,18 @@ func (w *worker) session(ctx context.Context) error {
 		if err == nil {
 			err = s.emitDue()
 		}
+		if err == nil {
+			s.polls.adapt(fetches.NumRecords(), time.Since(began), s.bytes()-before)
+			if s.full() {
+				err = s.end(kgo.TryCommit)
+			}
+		}
+		if noAnswer(err) {
+			err = s.awaitDatabase(ctx, err)
+		}
 		if err != nil {
 			s.giveUp()
 			return err
-		}
-		s.polls.adapt(fetches.NumRecords(), time.Since(began), s.bytes()-before)
-		if s.full() {
-			if err := s.end(kgo.TryCommit); err != nil {
-				return err
-			}
 		}
 		if s.tx.open || fetches.NumRecords() > 0 || !s.p.bounded() {
 			continue

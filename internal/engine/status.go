@@ -57,7 +57,7 @@ const (
 	Starting  Phase = "starting"  // acquires its transactional id, joins the group
 	Restoring Phase = "restoring" // reads the state of its tasks
 	Running   Phase = "running"
-	Waiting   Phase = "waiting"  // for something external, such as a schema registry: see Reason
+	Waiting   Phase = "waiting"  // for something external, such as a schema registry or a database: see Reason
 	Retrying  Phase = "retrying" // its session failed with Reason; a new one follows
 	Stopped   Phase = "stopped"
 	Failed    Phase = "failed" // permanently, with Reason: it has to be fixed and started again
@@ -68,11 +68,12 @@ const (
 	AbortRebalance = "rebalance" // partitions moved: their new owners read the records again
 	AbortWrite     = "write"     // a record could not be written
 	AbortSchema    = "schema"    // a schema is not known yet: its partition waits, and the others are read again
+	AbortLookup    = "lookup"    // the database of a lookup join has not answered: the records are read again
 	AbortProcess   = "process"   // processing, reading or the state failed, and the session with it
 	AbortUnknown   = "unknown"   // the commit has no answer: the next session finds out from the log
 )
 
-var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortProcess, AbortUnknown}
+var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortLookup, AbortProcess, AbortUnknown}
 
 // Snapshot is the status of a pipeline at one moment.
 type Snapshot struct {

@@ -26,6 +26,7 @@ import (
 	"weir.example/weir/internal/engine"
 	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/guard"
+	"weir.example/weir/internal/lookup"
 	"weir.example/weir/internal/monitor"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/produce"
@@ -52,6 +53,7 @@ type Admin struct {
 	produce    *produce.Metrics
 	alerts     *alert.Metrics
 	delivering *sink.Metrics
+	lookups    *lookup.Metrics
 	registries *registry.Metrics // of the clients
 	served     *embedded.Metrics // of the registry that this process serves
 
@@ -91,7 +93,7 @@ func NewAdmin() *Admin {
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return &Admin{
 		Outputs:  Outputs{os.Stdout, os.Stderr},
-		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r), delivering: sink.NewMetrics(r),
+		Registry: r, engine: engine.NewMetrics(r), produce: produce.NewMetrics(r), alerts: alert.NewMetrics(r), delivering: sink.NewMetrics(r), lookups: lookup.NewMetrics(r),
 		sinks:      make(map[*engine.Status][]*sink.Status),
 		registries: registry.NewMetrics(r), served: embedded.NewMetrics(r), checked: make(map[string]*registry.Client),
 	}
@@ -124,7 +126,7 @@ func (a *Admin) Pipeline(c engine.Config) engine.Config {
 	if c.Status == nil {
 		c.Status = engine.NewStatus(c.Program)
 	}
-	c.Metrics, c.Schemas, c.Secrets = a.engine, a.registries, a.Secrets
+	c.Metrics, c.LookedUp, c.Schemas, c.Secrets = a.engine, a.lookups, a.registries, a.Secrets
 	for _, t := range c.Program.Tables {
 		for _, f := range []plan.Format{t.Kafka.Key, t.Kafka.Value} {
 			if !format.HasRegistry(f.Name) {

@@ -21,7 +21,7 @@ import (
 	"weir.example/weir/internal/sink/sqlite"
 )
 
-// RunPipeline runs a pipeline and, beside it, the sinks of its tables outside of Kafka. A sink that
+// RunPipeline runs a pipeline, whose lookup joins read tables of PostgreSQL, and, beside it, the sinks of its tables outside of Kafka. A sink that
 // fails retries by itself and never stops the pipeline. A run that comes to its end waits until its
 // rows are delivered. status are those of SinkStatus.
 func RunPipeline(ctx context.Context, c engine.Config, status []*sink.Status) (engine.Result, error) {
@@ -35,6 +35,9 @@ func runPipeline(ctx context.Context, c engine.Config, status []*sink.Status, ou
 	sinks, err := sinksOf(c, status, out)
 	if err != nil {
 		return engine.Result{}, err
+	}
+	if c.Lookups == nil {
+		c.Lookups = postgres.OpenLookups(c.Secrets)
 	}
 	delivering, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -1,6 +1,7 @@
 // Package operator runs one stage of a plan on one partition: it passes rows through the operators
-// of the stage. It does no I/O and has no clock: equal records in equal order give equal results,
-// and a task restored from its changelog continues as if nothing had happened.
+// of the stage. It does no I/O and has no clock: equal records in equal order, with equal times of
+// the transactions and equal answers of lookups, give equal results, and a task restored from its
+// changelog continues as if nothing had happened.
 //
 //	operator.go          row batches, the node interface, the watermark merger
 //	operators.go         which operator runs which relation of a plan
@@ -37,6 +38,7 @@
 //	limit.go             the first rows that arrive
 //	temporal_join.go     temporal join
 //	join.go              what joins of two inputs have in common: their rows in the state
+//	lookup_join.go       joins with tables of databases; what answers their lookups
 //	values_join.go       joins with constant rows
 //	window_join.go       joins of equal windows
 //	interval_join.go     joins of rows with close times

@@ -29,6 +29,7 @@ var implementations = map[string]implementation{
 	(*plan.Rank)(nil).Name():         {builds(newRank), entriesOf(rankEntries)},
 	(*plan.RegularJoin)(nil).Name():  {builds(newRegularJoin), entriesOf(regularJoinEntries)},
 	(*plan.Scan)(nil).Name():         {builds(newScan), nil},
+	(*plan.LookupJoin)(nil).Name():   {builds(newLookupJoin), nil},
 	(*plan.Limit)(nil).Name():        {builds(newLimit), entriesOf(limitEntries)},
 	(*plan.TemporalSort)(nil).Name(): {builds(newTemporalSort), entriesOf(temporalSortEntries)},
 	(*plan.TemporalJoin)(nil).Name(): {builds(newTemporalJoin), entriesOf(temporalJoinEntries)},

@@ -66,6 +66,7 @@ type Config struct {
 	Store      *state.Store             // already restored
 	Schemas    *format.Schemas          // of schema registries; nil if no table uses one
 	Traced     bool                     // records may carry a Context, which is passed on to results: see lineage
+	Lookups    Lookups                  // nil if no stage has a lookup join
 	MaxFired   int                      // approximate limit of window rows and slices that one transaction emits; default 100,000
 	Ledger     *Ledger                  // in tests, accounts for rows in windows; otherwise nil
 	// Seed makes the random values of this task differ from those of all others, also of itself
@@ -89,6 +90,7 @@ type Task struct {
 	store     *state.Store
 	schemas   *format.Schemas
 	traced    bool
+	lookups   Lookups
 	now       time.Time // of the transaction
 	begun     bool      // the transaction has had a call
 	moment    expr.Transaction
@@ -117,7 +119,7 @@ type Task struct {
 // New creates a task over a restored store.
 func New(c Config) (*Task, error) {
 	t := &Task{
-		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger, seed: c.Seed,
+		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, lookups: c.Lookups, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger, seed: c.Seed,
 		sources: make(map[string][]source), out: &Output{}, deadLettered: make(map[*kgo.Record]bool),
 	}
 	built := make(map[*plan.Relation]node)
@@ -184,7 +186,8 @@ func (t *Task) begin(now time.Time, out *Output) {
 func (t *Task) compile(e expr.Node) *expr.Compiled { return expr.MustCompile(expr.In(e, &t.moment)) }
 
 // Step processes records of one input topic in offset order. now is the transaction's time. An
-// error concerns the pipeline's own topics or state and is permanent.
+// error is a *LookupError, after which the transaction must be aborted, or it concerns the
+// pipeline's own topics or state and is permanent. The same holds for the other methods.
 func (t *Task) Step(topic string, records []*kgo.Record, now time.Time, out *Output) error {
 	t.begin(now, out)
 	clear(t.deadLettered)

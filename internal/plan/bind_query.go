@@ -412,10 +412,13 @@ func (p *planner) aliased(r *Relation, a sql.Alias, name string, where sql.Node)
 // named returns the relation of a common table expression, a view or a table.
 func (p *planner) named(t *sql.TableName) (*Relation, error) {
 	r, table, err := p.resolve(t)
-	if table != nil {
-		return p.rows(table), nil
+	if table == nil || err != nil {
+		return r, err
 	}
-	return r, err
+	if err := checkRead(t, table); err != nil {
+		return nil, err
+	}
+	return p.rows(table), nil
 }
 
 // resolve finds the common table expression, view or table of a name: the relation of the first
@@ -441,11 +444,21 @@ func (p *planner) resolve(t *sql.TableName) (*Relation, *Table, error) {
 		return nil, nil, p.notFound(t, name)
 	}
 	table, err := p.withHints(name, hints)
-	if err == nil && table.Delivery != nil {
-		what, hint := readRefusal(table.Delivery)
-		return nil, nil, sql.Errorf(t, "table %s can only be written: reading %s is not supported", name, what).WithHint("%s", hint)
-	}
 	return nil, table, err
+}
+
+// checkRead refuses tables whose rows are not in topics, where they can be read from a position on.
+func checkRead(where sql.Node, t *Table) error {
+	switch t.Delivery.(type) {
+	case nil:
+		return nil
+	case *JDBC:
+		return sql.Errorf(where, "table %s of a database can be read only by a lookup join", t.Name).
+			WithHint("write … JOIN %s FOR SYSTEM_TIME AS OF r.proc_time AS d ON r.k = d.k, where the left table r declares proc_time AS PROCTIME(); "+
+				"or send its rows to a topic, and read that", sql.Quote(t.Name))
+	}
+	what, hint := readRefusal(t.Delivery)
+	return sql.Errorf(where, "table %s can only be written: reading %s is not supported", t.Name, what).WithHint("%s", hint)
 }
 
 // notFound returns the error for a table or view that does not exist.

@@ -17,8 +17,8 @@ import (
 	"weir.example/weir/internal/suggest"
 )
 
-// jdbc is the connector jdbc: a table of a PostgreSQL or SQLite database that INSERTs write. With a
-// primary key, a row replaces the previous one with its key.
+// jdbc is the connector jdbc: a table of a PostgreSQL or SQLite database that INSERTs write, and in
+// which lookup joins read. With a primary key, a row replaces the previous one with its key.
 type jdbc struct{}
 
 // JDBC is the table of a database. URL, User and Password may refer to secrets.
@@ -26,6 +26,7 @@ type JDBC struct {
 	URL, User, Password string
 	Table               string // 'table-name': schema and name, quoted where they would have to be in SQL
 	Flush
+	Cache *LookupCache // of lookups; nil keeps nothing beyond a transaction
 }
 
 // Flush says when rows are written.
@@ -42,7 +43,7 @@ const jdbcPrefix = "jdbc:postgresql://"
 
 const postgresDriver = "org.postgresql.Driver"
 
-// options implements connector. Options about reading, retries and parallelism have no effect.
+// options implements connector. Options about scans, retries and parallelism have no effect.
 func (jdbc) options() []string {
 	return []string{
 		"connector", "url", "table-name", "driver", "username", "password", "connection.max-retry-timeout",
@@ -79,6 +80,9 @@ func (jdbc) bind(t *Table, o *options) error {
 		}
 	}
 	if err := j.bind(o); err != nil {
+		return err
+	}
+	if err := j.bindLookup(t, o); err != nil {
 		return err
 	}
 	return t.deliverTo(j, o.name)

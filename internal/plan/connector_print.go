@@ -97,5 +97,5 @@ func readRefusal(d Delivery) (what, hint string) {
 	if OnlyInWeir(d) != "" {
 		return "what is sent elsewhere", produce
 	}
-	return "the tables of a database", produce
+	return "the tables of a SQLite database", "send its rows to a topic, and read that; lookup joins read tables of PostgreSQL"
 }

@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -96,9 +96,14 @@ func (p *planner) differDatabase(where sql.Node, t *Table) {
 	} else {
 		p.differ(where, "database-guarantee", "each row of %s is written exactly once; Flink's jdbc connector writes at least once: without a primary key, rows are doubled after a failure", t.Name)
 	}
+	p.differTypes(where, t, "write")
+}
+
+// differTypes records columns of a database that Flink's connector does not have.
+func (p *planner) differTypes(where sql.Node, t *Table, do string) {
 	for _, c := range t.Columns {
 		if k := c.Type.Kind; c.Physical() && (k == column.Array || k == column.Map || k == column.Row || k == column.TimestampLTZ) {
-			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't write such columns to PostgreSQL", c.Name, t.Name, c.Type.Nullable(true))
+			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't %s such columns of PostgreSQL", c.Name, t.Name, c.Type.Nullable(true), do)
 		}
 	}
 }

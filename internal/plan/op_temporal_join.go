@@ -71,16 +71,24 @@ func (*TemporalJoin) matchesNulls() bool      { return false }
 func (j *TemporalJoin) dropsNulls(input int) bool { return input == 1 || !j.Outer }
 
 // lookup binds left JOIN right FOR SYSTEM_TIME AS OF left.time ON left.k = right.k: each left row
-// is joined with the version of the right row that was valid at its time.
+// is joined with the version of the right row that was valid at its time; with a table of a
+// database, at the time of the transaction.
 func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *scope, error) {
 	right := t.Right.(*sql.TableName)
 	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
-		return nil, nil, sql.Errorf(t, "a lookup in a versioned table must be a JOIN or LEFT JOIN with ON").WithHint("exchange the sides of the join; Flink does not support this either")
+		return nil, nil, sql.Errorf(t, "a lookup (FOR SYSTEM_TIME AS OF) must be a JOIN or LEFT JOIN with ON").WithHint("exchange the sides of the join; Flink does not support this either")
 	}
 	if left.Updating {
 		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))
 	}
-	versions, pk, rightScope, err := p.versionsOf(right)
+	found, table, err := p.resolve(right)
+	if err != nil {
+		return nil, nil, err
+	}
+	if table != nil && table.Delivery != nil {
+		return p.lookupJoin(t, table, left, sc)
+	}
+	versions, pk, rightScope, err := p.versionsOf(right, found, table)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,13 +135,9 @@ func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *sc
 
 // versionsOf returns the versions of a table or view, one a row, and the columns of its key. The
 // upserts of a table are its versions, and those of a view that keeps the last row of each key by
-// time are the rows that it reads.
-func (p *planner) versionsOf(right *sql.TableName) (versions *Relation, key []int, sc *scope, err error) {
+// time are the rows that it reads. found is the relation of the view, or table is set.
+func (p *planner) versionsOf(right *sql.TableName, found *Relation, table *Table) (versions *Relation, key []int, sc *scope, err error) {
 	name := right.Name[len(right.Name)-1].Name
-	found, table, err := p.resolve(right)
-	if err != nil {
-		return nil, nil, nil, err
-	}
 	if table != nil {
 		found = p.scan(table)
 		p.differ(right, "lookup-deletes", "a tombstone of %s takes effect at its own time; in Flink it removes the previous version as well", name)
@@ -250,7 +254,7 @@ func (j *TemporalJoin) times(right *sql.TableName, left *Relation, sc *scope, ve
 		return err
 	}
 	if left.Cols[i].Proctime {
-		return sql.Errorf(right.AsOf, "a join FOR SYSTEM_TIME AS OF PROCTIME() is not supported").WithHint("join as of the rows' own time; or write JOIN without FOR SYSTEM_TIME, which updates its rows when the other table changes")
+		return sql.Errorf(right.AsOf, "a join FOR SYSTEM_TIME AS OF PROCTIME() is supported only with a table of a database ('connector' = 'jdbc')").WithHint("join as of the rows' own time; or write JOIN without FOR SYSTEM_TIME, which updates its rows when the other table changes")
 	}
 	if !left.Cols[i].Rowtime {
 		return sql.Errorf(right.AsOf, "%s has no watermark, so no version would ever be final", left.Cols[i].Name).WithHint("declare WATERMARK FOR it in its CREATE TABLE; Flink does not support this either")

@@ -9,6 +9,8 @@
 //	                     filesystem: a directory of files
 //	connector_web.go     options of connectors over HTTP; connector_influxdb.go: the line protocol
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database; connector_sqlite.go: of SQLite
+//	connector_jdbc_lookup.go
+//	                     options of lookups in it
 //	connector_print.go   the connectors print and blackhole
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values
@@ -26,6 +28,7 @@
 //	op_limit.go          Limit: LIMIT of rows that are not updated
 //	op_over.go           Over: aggregates OVER preceding rows
 //	op_temporal_join.go  TemporalJoin: lookup in a versioned table
+//	op_lookup_join.go    LookupJoin: lookup in a table of a database
 //	op_join.go           what joins of two inputs have in common
 //	op_window_join.go    WindowJoin: rows of equal windows
 //	op_interval_join.go  IntervalJoin: rows with close times
@@ -177,6 +180,9 @@ func (p *planner) finish() (*Program, error) {
 	}
 	p.rewrite()
 	if err := p.checkVolatile(); err != nil {
+		return nil, err
+	}
+	if err := p.checkLookups(); err != nil {
 		return nil, err
 	}
 	if err := p.cut(); err != nil {

@@ -145,7 +145,7 @@ func ownWatermarks(r *Relation) bool {
 	switch r.Op.(type) {
 	case *Scan:
 		return true
-	case *Filter, *Project, *Exchange, *Union, *Window, *Unnest:
+	case *Filter, *Project, *Exchange, *Union, *Window, *Unnest, *LookupJoin:
 		return !slices.ContainsFunc(r.Inputs, func(in *Relation) bool { return !ownWatermarks(in) })
 	}
 	return false
@@ -180,6 +180,8 @@ func onlyWritten(r *Relation, c int, readers map[*Relation][]*Relation) bool {
 func joinCondition(r *Relation) expr.Node {
 	switch op := r.Op.(type) {
 	case *TemporalJoin:
+		return op.Cond
+	case *LookupJoin:
 		return op.Cond
 	case *ValuesJoin:
 		return op.Cond

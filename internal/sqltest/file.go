@@ -18,6 +18,7 @@ import (
 // rows; lines that start with # are comments.
 //
 //	send TOPIC [timestamp=2026-01-01T00:00:00Z] [key=K] [partition=0]   input rows, as JSON
+//	table NAME     the rows of a table that lookup joins read, as JSON, from here on
 //	clock 30s      time passes without records
 //	end            all inputs end
 //	expect TOPIC   output rows at the end of the file, in any order; besides topics, .late and
@@ -73,7 +74,7 @@ func parseFile(text string) (*file, error) {
 		}
 		if line[0] == '{' || line[0] == '[' || line == "null" || line[0] == '"' || !isCommand(line) {
 			if len(f.steps) == 0 || !f.steps[len(f.steps)-1].takesRows() {
-				return nil, fmt.Errorf("line %d: row without a send or expect before it", n+1)
+				return nil, fmt.Errorf("line %d: row without a send, table or expect before it", n+1)
 			}
 			last := &f.steps[len(f.steps)-1]
 			last.rows = append(last.rows, line)
@@ -92,10 +93,12 @@ func parseFile(text string) (*file, error) {
 
 func isCommand(line string) bool {
 	word, _, _ := strings.Cut(line, " ")
-	return slices.Contains([]string{"send", "clock", "end", "expect"}, word)
+	return slices.Contains([]string{"send", "table", "clock", "end", "expect"}, word)
 }
 
-func (st *step) takesRows() bool { return st.command == "send" || st.command == "expect" }
+func (st *step) takesRows() bool {
+	return st.command == "send" || st.command == "table" || st.command == "expect"
+}
 
 func parseStep(line string) (step, error) {
 	words := strings.Fields(line)
@@ -106,13 +109,16 @@ func parseStep(line string) (step, error) {
 	case len(words) < 2 && s.command == "clock":
 		return s, fmt.Errorf("%s needs a duration", s.command)
 	case len(words) < 2:
-		return s, fmt.Errorf("%s needs a topic", s.command)
+		return s, fmt.Errorf("%s needs a %s", s.command, map[bool]string{true: "name", false: "topic"}[s.command == "table"])
 	case s.command == "clock":
 		d, err := time.ParseDuration(strings.TrimPrefix(words[1], "+"))
 		s.wait = d
 		return s, err
 	}
 	s.topic = words[1]
+	if s.command == "table" && len(words) > 2 {
+		return s, fmt.Errorf("unknown argument %s: table takes a name only", words[2])
+	}
 	for _, w := range words[2:] {
 		name, value, _ := strings.Cut(w, "=")
 		switch name {
@@ -176,6 +182,8 @@ func (f *file) play(s *dryrun.Simulation) (map[string][]string, error) {
 			if err := st.send(s); err != nil {
 				return nil, err
 			}
+		case "table":
+			err = s.SetTable(st.topic, st.rows)
 		case "clock":
 			err = s.Wait(st.wait)
 		case "end":

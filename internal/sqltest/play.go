@@ -54,6 +54,10 @@ func Play(p *plan.Program, test string, o dryrun.Options) (map[string][]*kgo.Rec
 		switch st.command {
 		case "clock":
 			s.Advance(st.wait)
+		case "table":
+			if err := s.SetTable(st.topic, st.rows); err != nil {
+				return nil, fmt.Errorf("%s, line %d: %w", test, st.line, err)
+			}
 		case "send":
 			if err := st.send(s); err != nil {
 				return nil, fmt.Errorf("%s, %w", test, err)

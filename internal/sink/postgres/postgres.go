@@ -1,5 +1,6 @@
-// Package postgres delivers rows to tables of PostgreSQL and databases that speak its protocol.
-// Rows and the offsets of the result topic are written in one transaction of the database.
+// Package postgres delivers rows to tables of PostgreSQL and databases that speak its protocol, and
+// looks rows up in them. Rows and the offsets of the result topic are written in one transaction of
+// the database.
 //
 //	postgres.go  Target: connecting; positions
 //	session.go   claims of partitions, and deliveries
@@ -9,6 +10,7 @@
 //	encode.go    values in PostgreSQL's binary format
 //	array.go     arrays as text
 //	ddl.go       CREATE TABLE and ALTER TABLE
+//	lookup.go    rows of keys, for lookup joins; lookup_types.go: their types and values
 //	errors.go    what an error of the database means
 //
 // The table weir_offsets has a row for each partition: the next offset to deliver, and the epoch of
