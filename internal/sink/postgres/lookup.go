@@ -33,6 +33,7 @@ type source struct {
 	query string
 	keys  []*keyColumn // by column of table.Keys
 	read  []*readColumn
+	limit int // maxAnswer, except in tests
 }
 
 // OpenLookups returns how tables are opened in which a pipeline looks rows up.
@@ -55,7 +56,7 @@ func openLookup(ctx context.Context, pipeline string, t *lookup.Table, secrets s
 	if err != nil {
 		return nil, err
 	}
-	s := &source{conn: conn, table: t}
+	s := &source{conn: conn, table: t, limit: maxAnswer}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -150,7 +151,7 @@ func (s *source) Rows(ctx context.Context, keys []operator.LookupKey) ([][]opera
 		return found, err
 	}
 	if len(keys) == 1 {
-		return [][]operator.LookupRow{{{Err: fmt.Errorf("table %s has more than %d MiB of rows for the key", s.table.Name, maxAnswer>>20)}}}, nil
+		return [][]operator.LookupRow{{{Err: fmt.Errorf("table %s has more than %d MiB of rows for the key", s.table.Name, s.limit>>20)}}}, nil
 	}
 	first, err := s.Rows(ctx, keys[:len(keys)/2])
 	if err != nil {
@@ -221,6 +222,7 @@ func (s *source) parameters(keys []operator.LookupKey) (params [][]byte, places 
 func (s *source) collect(r *pgconn.ResultReader, places []int, all [][]operator.LookupRow) error {
 	for i, f := range r.FieldDescriptions()[1:] {
 		if f.DataTypeOID != s.read[i].oid {
+			_, _ = r.Close() // reads the rest
 			return fmt.Errorf("column %s of table %s has another type than when the connection was opened", s.read[i].name, s.table.Name)
 		}
 	}
@@ -230,13 +232,13 @@ func (s *source) collect(r *pgconn.ResultReader, places []int, all [][]operator.
 		for _, v := range values {
 			size += len(v) + 24
 		}
-		if size > maxAnswer {
+		if size > s.limit {
 			continue // the rest has to be read
 		}
 		place := places[binary.BigEndian.Uint32(values[0])-1]
 		all[place] = append(all[place], s.row(values[1:]))
 	}
-	if size > maxAnswer {
+	if size > s.limit {
 		return errLargeAnswer
 	}
 	return nil

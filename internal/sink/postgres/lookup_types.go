@@ -147,7 +147,7 @@ func (c *readColumn) decode(v []byte) (any, error) {
 		return v[0] != 0, nil
 	case pgInt2.oid:
 		n := int64(int16(binary.BigEndian.Uint16(v))) //nolint:gosec // two's complement
-		if !column.Fits(n, c.typ.Kind) {
+		if column.Wrap(n, c.typ.Kind) != n {
 			return nil, fmt.Errorf("%s does not hold %d", c.typ.Nullable(true), n)
 		}
 		return n, nil
