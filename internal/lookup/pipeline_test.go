@@ -249,7 +249,7 @@ func TestChangesAndCrashes(t *testing.T) {
 	changing.Go(func() { h.change(ctx, server) })
 	defer changing.Wait()
 	defer stop()
-	s.send(150, random)
+	s.send(300, random)
 	const crashes = 6
 	for n := 1; n <= crashes; n++ {
 		var restarting sync.WaitGroup
@@ -258,8 +258,9 @@ func TestChangesAndCrashes(t *testing.T) {
 		}
 		s.run(n, random.IntN(2) == 0)
 		restarting.Wait()
-		s.send(30, random)
+		s.send(60, random)
 	}
+	s.send(400, random) // many transactions of a session
 	s.run(0, false)
 	stop()
 	changing.Wait()
@@ -464,4 +465,3 @@ func TestSlowDatabase(t *testing.T) {
 		t.Errorf("%d transactions were aborted", aborted)
 	}
 }
-
