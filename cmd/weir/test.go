@@ -24,6 +24,8 @@ func newTest() *cobra.Command {
   {"device_id":"a","sensor":"t","value":1,"ts":"2026-01-01T00:00:01Z"}
   send sensor_data_tx partition=1 key=b timestamp=2026-01-01T00:00:02Z
   {"device_id":"b","sensor":"t","value":2,"ts":"2026-01-01T00:00:02Z"}
+  table devices             the rows of a table that lookup joins read, from here on
+  {"id":"a","name":"pump"}
   clock 30s                 time passes without a record
   end                       the inputs have ended: all windows close
   expect per_minute

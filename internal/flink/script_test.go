@@ -299,7 +299,10 @@ func TestScriptWithDatabase(t *testing.T) {
 	const text = `CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
 CREATE TABLE a (d STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'a', 'username' = 'u', 'password' = 'hunter2');
 CREATE TABLE k (d STRING, n BIGINT, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'k', 'username' = 'u', 'password' = 'hunter2');
-INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY d;`
+CREATE TABLE timed (d STRING, p AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');
+CREATE TABLE devices (d STRING, n BIGINT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'devices', 'lookup.cache' = 'PARTIAL', 'lookup.partial-cache.max-rows' = '5');
+INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY d;
+INSERT INTO a SELECT t.d FROM timed AS t JOIN devices FOR SYSTEM_TIME AS OF t.p AS x ON t.d = x.d;`
 	s, err := NewScript(text, testEnvironment(), Options{Fallback: "file"})
 	if err != nil {
 		t.Fatal(err)
@@ -308,6 +311,7 @@ INSERT INTO a SELECT d FROM r; INSERT INTO k SELECT d, COUNT(*) FROM r GROUP BY 
 	for _, want := range []string{
 		`'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'a', 'username' = 'u', 'password' = 'hunter2')`,
 		`'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'k', 'username' = 'u', 'password' = 'hunter2')`,
+		`'connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'devices', 'lookup.cache' = 'PARTIAL', 'lookup.partial-cache.max-rows' = '5')`,
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%s is not in\n%s", want, all)

@@ -21,9 +21,10 @@ import (
 	"weir.example/weir/internal/sink/sqlite"
 )
 
-// RunPipeline runs a pipeline, whose lookup joins read tables of PostgreSQL, and, beside it, the sinks of its tables outside of Kafka. A sink that
-// fails retries by itself and never stops the pipeline. A run that comes to its end waits until its
-// rows are delivered. status are those of SinkStatus.
+// RunPipeline runs a pipeline, whose lookup joins read tables of PostgreSQL, and, beside it, the
+// sinks of its tables outside of Kafka. A sink that fails retries by itself and never stops the
+// pipeline. A run that comes to its end waits until its rows are delivered. status are those of
+// SinkStatus.
 func RunPipeline(ctx context.Context, c engine.Config, status []*sink.Status) (engine.Result, error) {
 	return runPipeline(ctx, c, status, Outputs{os.Stdout, os.Stderr})
 }
