@@ -18,7 +18,7 @@ func refused(err error) bool { return errors.As(err, new(*RefusedError)) }
 // counts are those of a table.
 type counts struct {
 	again, cached, asked atomic.Int64 // keys, by where their answer came from
-	rows, errors         atomic.Int64
+	rows, failures       atomic.Int64
 	seconds              prometheus.Observer // nil without metrics
 }
 
@@ -37,7 +37,7 @@ func (c *counts) queried(keys int, rows [][]operator.LookupRow, took time.Durati
 	}
 }
 
-func (c *counts) failed() { c.errors.Add(1) }
+func (c *counts) failed() { c.failures.Add(1) }
 
 // Metrics are the metrics of a process's lookups. They are read from the counters when scraped.
 type Metrics struct {
@@ -119,6 +119,6 @@ type sum struct {
 
 func (s *sum) add(g *group) {
 	s.again, s.cached, s.asked = s.again+g.again.Load(), s.cached+g.cached.Load(), s.asked+g.asked.Load()
-	s.rows, s.errors = s.rows+g.rows.Load(), s.errors+g.counts.errors.Load()
+	s.rows, s.errors = s.rows+g.rows.Load(), s.errors+g.failures.Load()
 	s.kept += g.cache.size()
 }

@@ -75,8 +75,12 @@ func (j *TemporalJoin) dropsNulls(input int) bool { return input == 1 || !j.Oute
 // database, at the time of the transaction.
 func (p *planner) lookup(t *sql.Join, left *Relation, sc *scope) (*Relation, *scope, error) {
 	right := t.Right.(*sql.TableName)
-	if t.Kind != "INNER" && t.Kind != "LEFT" || t.On == nil {
-		return nil, nil, sql.Errorf(t, "a lookup (FOR SYSTEM_TIME AS OF) must be a JOIN or LEFT JOIN with ON").WithHint("exchange the sides of the join; Flink does not support this either")
+	const form = "a lookup (FOR SYSTEM_TIME AS OF) must be a JOIN or LEFT JOIN with ON"
+	if t.Kind != "INNER" && t.Kind != "LEFT" {
+		return nil, nil, sql.Errorf(t, form).WithHint("exchange the sides of the join; Flink does not support this either")
+	}
+	if t.On == nil {
+		return nil, nil, sql.Errorf(t, form).WithHint("write ON l.k = r.k instead of USING (k)")
 	}
 	if left.Updating {
 		return nil, nil, sql.Errorf(t, "a lookup for updating rows is not supported").WithHint("%s", updatingHint(left, "join first, and group the joined rows"))

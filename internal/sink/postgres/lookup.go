@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -75,6 +76,10 @@ func openLookup(ctx context.Context, pipeline string, t *lookup.Table, secrets s
 // Close implements lookup.Source.
 func (s *source) Close() { closeConn(s.conn) }
 
+// readableKinds are those of pg_class.relkind: tables, partitioned tables, views, materialized
+// views and foreign tables.
+var readableKinds = []string{"r", "p", "v", "m", "f"}
+
 // describe finds the table and checks that SQL can represent its values.
 func (s *source) describe(ctx context.Context, name string) error {
 	found := &target{}
@@ -86,7 +91,7 @@ func (s *source) describe(ctx context.Context, name string) error {
 		return sink.Refuse("table %s does not exist in the database. Create it:\n%s", name, CreateTable(s.table.Table, s.table.Delivery.(*plan.JDBC))) //nolint:forcetypeassert // by contract
 	case err != nil:
 		return explain(err, "look up table %s", name)
-	case !strings.Contains("rpvmf", kind):
+	case !slices.Contains(readableKinds, kind):
 		return sink.Refuse("%s is not a table or a view of the database (kind %q). Name one in 'table-name'", name, kind)
 	}
 	all, err := columnsOf(ctx, s.conn, found.oid)
@@ -291,7 +296,7 @@ func (k *keyColumn) encode(values []any) []byte {
 	dst := appendArrayHeader(nil, k.sent.oid, len(values))
 	if k.sent == pgUUID {
 		for _, v := range values {
-			id, _ := parseUUID(v.(string)) //nolint:errcheck,forcetypeassert // possible has checked it
+			id, _ := parseUUID(v.(string)) //nolint:forcetypeassert // possible has checked it
 			dst = append(binary.BigEndian.AppendUint32(dst, uint32(len(id))), id[:]...)
 		}
 		return dst

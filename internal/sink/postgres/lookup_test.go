@@ -221,7 +221,7 @@ func TestLookupsOnlyRead(t *testing.T) {
 	run(t, conn, "CREATE TABLE t (k int, v text); CREATE ROLE reader LOGIN PASSWORD 'not-a-secret'; CREATE FUNCTION sly() RETURNS text LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t VALUES (1, 'x'); RETURN 'x'; END $$")
 	of := lookupTable(t, server, db, "k INT, v STRING", []string{"k"}, []string{"v"})
 	of.Delivery.(*plan.JDBC).User = "reader"
-	s, err := OpenLookups(secret.Source{})(t.Context(), "test", of)
+	_, err := OpenLookups(secret.Source{})(t.Context(), "test", of)
 	if !errors.As(err, new(*lookup.RefusedError)) || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("error %v", err)
 	}
@@ -230,7 +230,8 @@ func TestLookupsOnlyRead(t *testing.T) {
 	of.Delivery.(*plan.JDBC).User = stack.PostgresUser
 	of.Delivery.(*plan.JDBC).Table = "w"
 	run(t, conn, "INSERT INTO t VALUES (2, 'y'); CREATE VIEW w AS SELECT k, sly() AS v FROM t")
-	if s, err = OpenLookups(secret.Source{})(t.Context(), "test", of); err == nil {
+	s, err := OpenLookups(secret.Source{})(t.Context(), "test", of)
+	if err == nil {
 		_, err = s.Rows(t.Context(), []operator.LookupKey{{Values: []any{int64(2)}}})
 		s.Close()
 	}
