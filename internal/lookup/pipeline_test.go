@@ -254,7 +254,8 @@ func TestChangesAndCrashes(t *testing.T) {
 	for n := 1; n <= crashes; n++ {
 		var restarting sync.WaitGroup
 		if n%3 == 0 {
-			restarting.Go(func() { restart(t, server, time.Duration(random.IntN(100))*time.Millisecond) })
+			after := time.Duration(random.IntN(100)) * time.Millisecond
+			restarting.Go(func() { restart(t, server, after) })
 		}
 		s.run(n, random.IntN(2) == 0)
 		restarting.Wait()
@@ -390,6 +391,7 @@ func TestDatabaseIsDown(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("it can't be stopped while it waits")
 	}
+	s.config.Status = engine.NewStatus(s.config.Program)
 	var starting sync.WaitGroup
 	starting.Go(func() {
 		waiting()
@@ -397,7 +399,6 @@ func TestDatabaseIsDown(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s.config.Status = engine.NewStatus(s.config.Program)
 	s.run(0, false)
 	starting.Wait()
 	w = s.config.Status.Snapshot().Workers[0]
