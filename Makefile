@@ -18,7 +18,7 @@ LONG := ^(TestKill|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestM
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -174,6 +174,9 @@ bench-sync: ## measure how many records and transactions the embedded broker ack
 
 bench-front: ## measure what the checks of the embedded broker's port cost in CPU, against none
 	cd bench && go run ./front
+
+bench-ingest: check-deps ## compare weir ingest with Telegraf on one mosquitto and one real broker: throughput, CPU, memory, delays, losses after kills
+	cd bench && go run ./ingest
 
 bench-flink: check-deps ## run the same pipelines with weir run and on Flink, on one real broker, and compare throughput
 	cd bench && go run ./engine -sides weir,flink -latency-seconds 0

@@ -189,7 +189,8 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	if err := os.WriteFile(file, []byte("subscribe: [{ url: \"mqtt://127.0.0.1:1\", client_id: weir, topics: [a] }]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	devices, err := ingest.ReadWith(file, ingest.Override{HTTP: "127.0.0.1:0", MQTT: "127.0.0.1:0"})
+	devicesAt := promtest.FreeAddr(t)
+	devices, err := ingest.ReadWith(file, ingest.Override{HTTP: devicesAt, MQTT: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,6 +215,11 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	case <-done:
 		t.Fatal("it ended before it was ready")
 	}
+	answer, err := http.Post("http://"+devicesAt+"/v1/readings", "application/json", strings.NewReader(`{"device_id":"d","sensor":"s","value":1}`)) //nolint:noctx // loopback
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatal(answer, err)
+	}
+	_ = answer.Body.Close()
 	runWindows(t, running, admin, at)
 	return addr, at
 }

@@ -77,6 +77,34 @@ export const weir = dashboard(
     timeseries('Workers, by phase', 'short', ['{{pipeline}} {{phase}}', 'sum by (pipeline, phase) (weir_engine_workers{pipeline=~"$pipeline"})']),
   ),
   row(
+    'Devices',
+    timeseries('Messages and requests, by protocol', 'ops', ['{{protocol}}', 'sum by (protocol) (rate(weir_ingest_messages_total[1m]))']),
+    timeseries('Readings in them', 'recps', ['{{protocol}}', 'sum by (protocol) (rate(weir_ingest_readings_total[1m]))']),
+    timeseries(
+      'What is no reading', 'recps',
+      ['{{protocol}} dead letters', 'sum by (protocol) (rate(weir_ingest_rejected_total[1m]))'],
+      ['{{protocol}} refused points', 'sum by (protocol) (rate(weir_ingest_refused_points_total[1m]))'],
+      ['{{protocol}} without a number', 'sum by (protocol) (rate(weir_ingest_skipped_fields_total[1m]))'],
+    ),
+    timeseries(
+      'On the disk, not yet in Kafka', 'short',
+      ['{{instance}}', 'sum by (instance) (weir_spool_items)'],
+      ['{{instance}} unacknowledged', 'sum by (instance) (weir_spool_unacknowledged)'],
+    ),
+    timeseries('Age of the oldest', 's', ['{{instance}}', 'max by (instance) (weir_spool_oldest_item_age_seconds)']),
+    timeseries('Spool', 'bytes', ['{{instance}}', 'sum by (instance) (weir_spool_bytes)'], ['{{instance}} limit', 'sum by (instance) (weir_spool_max_bytes)']),
+    timeseries(
+      'Refused for lack of room, and repeats', 'ops',
+      ['refused', 'sum(rate(weir_spool_refused_total[1m]))'],
+      ['repeats', 'sum(rate(weir_spool_repeated_total[1m]))'],
+    ),
+    timeseries('MQTT clients', 'short', ['connected', 'sum(weir_mqtt_connections)'], ['sessions', 'sum(weir_mqtt_sessions)']),
+    timeseries(
+      'Dropped by other MQTT brokers, in an hour', 'short',
+      ['{{url}}', 'sum by (url) (increase(weir_mqtt_source_broker_dropped_total[1h]))'],
+    ),
+  ),
+  row(
     'State and process',
     timeseries('Entries of state', 'short', ['{{pipeline}}', 'sum by (pipeline) (weir_engine_state_entries{pipeline=~"$pipeline"})']),
     timeseries(
