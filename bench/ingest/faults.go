@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -14,12 +15,11 @@ import (
 
 	"weir.example/weir/bench/command"
 	"weir.example/weir/internal/retry"
-	"weir.example/weir/internal/stack"
 )
 
 // losses shows what mosquitto with its default limits loses before Weir, at several rates and delays
 // of Kafka, and what Weir says about it.
-func (b *bench) losses(ctx context.Context, kafka *stack.Kafka) error {
+func (b *bench) losses(ctx context.Context, kafka brokers) error {
 	b.defaults = true
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "publishers\tKafka\tack\tmessages/s\tmessages\tlost\tdropped, says Weir\trepeated\t")
@@ -64,7 +64,7 @@ func (b *bench) losses(ctx context.Context, kafka *stack.Kafka) error {
 }
 
 // stalls stops Kafka for a second again and again.
-func stalls(ctx context.Context, kafka *stack.Kafka) error {
+func stalls(ctx context.Context, kafka brokers) error {
 	for ctx.Err() == nil {
 		if err := kafka.Pause(0); err != nil {
 			return err
@@ -79,7 +79,7 @@ func stalls(ctx context.Context, kafka *stack.Kafka) error {
 }
 
 // away kills Kafka for a while, during which devices publish to Weir's MQTT broker.
-func (b *bench) away(ctx context.Context, kafka *stack.Kafka) error {
+func (b *bench) away(ctx context.Context, kafka brokers) error {
 	t, err := b.start(ctx, sides[2])
 	if err != nil {
 		return err
@@ -122,6 +122,25 @@ func (b *bench) away(ctx context.Context, kafka *stack.Kafka) error {
 		b.outage, l.messages, r.offered, r.lost, r.repeated, quantile(r.acks, .5).Round(100*time.Microsecond), quantile(r.acks, .99).Round(100*time.Microsecond),
 		peak/1e6, left, bytes/1e6, (r.took - time.Duration(float64(l.messages)/r.offered*1e9)).Round(100*time.Millisecond))
 	return err
+}
+
+// profile writes a CPU profile of some seconds.
+func (t *trial) profile(ctx context.Context) (err error) {
+	ctx = context.WithoutCancel(ctx) // also if the load ends earlier
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.admin+"/debug/pprof/profile?seconds=5", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(t.profiles, t.name+".pprof"), text, 0o600)
 }
 
 // metric returns the sum of a metric of Weir.

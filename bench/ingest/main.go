@@ -7,6 +7,7 @@
 // which is sent again until it is acknowledged. A message is JSON with a number.
 //
 //	main.go      flags, the sequence of measurements, the report
+//	broker.go    Kafka, or Weir's own broker in its place
 //	side.go      what is measured: configurations and processes
 //	mosquitto.go the MQTT broker between, and Telegraf's program
 //	publish.go   publishers by MQTT and HTTP
@@ -27,7 +28,6 @@ import (
 
 	"weir.example/weir/bench/binary"
 	"weir.example/weir/bench/command"
-	"weir.example/weir/internal/stack"
 )
 
 // settings are the flags.
@@ -36,6 +36,8 @@ type settings struct {
 	rate     int           // messages per second of a latency measurement
 	length   time.Duration // of a latency measurement
 	only     string        // names of sides; "": all
+	own      bool          // Weir's broker instead of Kafka
+	profiles string        // directory for CPU profiles of Weir; "": none
 	table    bool          // only losses
 	outage   time.Duration // only an outage of Kafka
 	telegraf string        // program; "": built, none: left out
@@ -48,8 +50,17 @@ func main() {
 	flag.DurationVar(&s.length, "length", 20*time.Second, "length of the measurement of latency")
 	flag.StringVar(&s.only, "only", "", "sides to measure, separated by commas (default: all)")
 	flag.StringVar(&s.telegraf, "telegraf", "", "Telegraf's program; none leaves it out (default: built in the cache of the user)")
+	flag.StringVar(&s.profiles, "profiles", "", "directory for a CPU profile of each measurement of Weir's throughput, which then uses more CPU (default: none)")
 	flag.BoolVar(&s.table, "losses", false, "measure instead what mosquitto with its default limits loses at several rates")
 	flag.DurationVar(&s.outage, "outage", 0, "measure instead what happens while Kafka is away for this long, such as 5m")
+	flag.BoolVar(&s.own, "embedded", false, "Weir's own broker instead of Kafka")
+	if len(os.Args) == 4 && os.Args[1] == serveCommand {
+		if err := serve(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: broker:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	command.Main(func(ctx context.Context) error { return run(ctx, &s) })
 }
@@ -93,8 +104,7 @@ func run(ctx context.Context, s *settings) (err error) {
 			return err
 		}
 	}
-	command.Progress("start Kafka %s", stack.KafkaVersion)
-	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})
+	kafka, err := startBrokers(ctx, s.own, filepath.Join(b.dir, "broker"))
 	if err != nil {
 		return err
 	}
@@ -128,7 +138,11 @@ func (b *bench) measure(ctx context.Context, s *side) (*figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.publish(ctx, load{messages: b.messages, window: 20})
+	l := load{messages: b.messages, window: 20}
+	if b.profiles != "" && !s.telegraf {
+		l.during = t.profile
+	}
+	r, err := t.publish(ctx, l)
 	if err == nil {
 		err = t.stop()
 	}

@@ -142,7 +142,7 @@ func (t *trial) begin(ctx context.Context) error {
 	if t.telegraf {
 		t.cmd = exec.CommandContext(ctx, t.bench.telegraf, "--config", t.file) //nolint:gosec // the program under test
 	} else {
-		t.cmd = exec.CommandContext(ctx, t.weir, "ingest", t.file, "--brokers", t.brokers[0], "--data-dir", t.dir, "--topic", t.topic, "--admin-listen", t.admin) //nolint:gosec // likewise
+		t.cmd = exec.CommandContext(ctx, t.weir, "ingest", t.file, "--brokers", t.brokers[0], "--data-dir", t.dir, "--topic", t.topic, "--admin-listen", t.admin, "--pprof") //nolint:gosec // likewise
 	}
 	t.cmd.Stdout, t.cmd.Stderr = t.log, t.log
 	return t.cmd.Start()
