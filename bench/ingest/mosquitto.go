@@ -58,7 +58,8 @@ func startMosquitto(ctx context.Context, dir string, defaults bool) (*mosquitto,
 			return m, c.Close()
 		}
 		if time.Now().After(end) {
-			return nil, errors.Join(fmt.Errorf("mosquitto does not listen: %s", m.log.String()), m.stop())
+			m.stop()
+			return nil, fmt.Errorf("mosquitto does not listen: %s", m.log.String())
 		}
 		if err := retry.Sleep(ctx, 5*time.Millisecond); err != nil {
 			return nil, err
@@ -69,10 +70,9 @@ func startMosquitto(ctx context.Context, dir string, defaults bool) (*mosquitto,
 // subscribed reports whether the log has a subscription.
 func (m *mosquitto) subscribed() bool { return strings.Contains(m.log.String(), "site/#") }
 
-func (m *mosquitto) stop() error {
+func (m *mosquitto) stop() {
 	_ = m.cmd.Process.Kill()
 	_ = m.cmd.Wait() // it was killed
-	return nil
 }
 
 const telegrafVersion = "v1.37.2"

@@ -112,10 +112,9 @@ func (t *trial) publish(ctx context.Context, l load) (*result, error) {
 	}
 	for i, times := range all {
 		for n := range each {
-			switch seen := r.seen[i][n]; {
-			case seen == 0:
+			if seen := r.seen[i][n]; seen == 0 {
 				out.lost++
-			default:
+			} else {
 				out.repeated += int(seen) - 1
 				out.commits = append(out.commits, time.Duration(r.first[i][n]-times.sent[n].Load()))
 			}
