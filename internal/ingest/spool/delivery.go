@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,8 +25,22 @@ type Delivery struct {
 // acknowledgement can have the oldest of them stored twice.
 const (
 	maxDeliveries    = 1024      // of a session
+	maxFromBroker    = 65_536    // of a session with a broker: all packet identifiers
 	maxAllDeliveries = 1_000_000 // of all: silent sessions are forgotten
 )
+
+// FromBroker begins the names of sessions with a broker, which sends as many messages without an
+// acknowledgement as its connection takes, and forgets the acknowledgements that it has not read
+// when the connection breaks.
+const FromBroker = "mqtt-source/"
+
+// most returns how many deliveries of a session are remembered.
+func most(session string) int {
+	if strings.HasPrefix(session, FromBroker) {
+		return maxFromBroker
+	}
+	return maxDeliveries
+}
 
 // sent is a delivery in the window of its session.
 type sent struct {
@@ -94,9 +109,9 @@ func (w *windows) add(session string, s sent, at time.Time) {
 	known.at = at
 	known.sent = append(known.sent, s)
 	w.count++
-	if len(known.sent) >= 2*maxDeliveries {
-		w.count -= len(known.sent) - maxDeliveries
-		known.sent = slices.Clone(known.sent[len(known.sent)-maxDeliveries:])
+	if limit := most(session); len(known.sent) >= 2*limit {
+		w.count -= len(known.sent) - limit
+		known.sent = slices.Clone(known.sent[len(known.sent)-limit:])
 	}
 	if w.count > maxAllDeliveries {
 		w.forgetSilent()
@@ -149,7 +164,7 @@ func (w *windows) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(w.of)))
 	for session, known := range w.of {
 		b = binary.AppendVarint(appendText(b, session), known.at.UnixMilli())
-		last := known.sent[max(0, len(known.sent)-maxDeliveries):]
+		last := known.sent[max(0, len(known.sent)-most(session)):]
 		b = binary.AppendUvarint(b, uint64(len(last)))
 		for _, s := range last {
 			b = appendSent(b, s)

@@ -77,7 +77,7 @@ func New(cfg *Config, in *intake.Intake, log *slog.Logger) *Subscriber {
 	address, _, _ := cfg.address() // it was checked
 	return &Subscriber{
 		cfg: cfg, intake: in, spool: in.Spool(), log: log.With("broker", address, "client_id", cfg.ClientID),
-		name: "mqtt-source/" + address + "/" + cfg.ClientID, now: time.Now,
+		name: spool.FromBroker + address + "/" + cfg.ClientID, now: time.Now,
 	}
 }
 
