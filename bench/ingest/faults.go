@@ -17,8 +17,8 @@ import (
 	"weir.example/weir/internal/retry"
 )
 
-// losses shows what mosquitto with its default limits loses before Weir, at several rates and delays
-// of Kafka, and what Weir says about it.
+// losses shows what mosquitto with its default limits loses before Weir, at several rates and
+// delays of Kafka, and what Weir says about it.
 func (b *bench) losses(ctx context.Context, kafka brokers) error {
 	b.defaults = true
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)

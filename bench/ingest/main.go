@@ -1,6 +1,6 @@
-// Command ingest measures how messages of devices get into Kafka, with Weir and with Telegraf, on one
-// real broker and one mosquitto: messages per second and per CPU second, memory, what is lost and
-// repeated when the process is killed twice (kill -9), and how long devices wait for their
+// Command ingest measures how messages of devices get into Kafka, with Weir and with Telegraf, on
+// one real broker and one mosquitto: messages per second and per CPU second, memory, what is lost
+// and repeated when the process is killed twice (kill -9), and how long devices wait for their
 // acknowledgement and readers for the committed reading.
 //
 // The publishers are 50 connections in this process, with QoS 1 and 20 messages in flight, each of
