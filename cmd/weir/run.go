@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -148,6 +149,7 @@ func (r *runFlags) run(cmd *cobra.Command, programs []*plan.Program, named site.
 			return usage(err)
 		}
 	}
+	r.kafka.create = !slices.ContainsFunc(programs, func(p *plan.Program) bool { return !p.OnlyGenerated() })
 	if err := r.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 		return err
 	}

@@ -73,6 +73,7 @@ CREATE TABLE f (d STRING) WITH ('connector' = 'filesystem', 'path' = '/f', 'form
 CREATE TABLE x (d STRING) WITH ('connector' = 'print'); INSERT INTO x SELECT d FROM r;
 CREATE TABLE i (v DOUBLE, ts TIMESTAMP_LTZ(3)) WITH ('connector' = 'influxdb', 'url' = 'http://h', 'measurement' = 'm'); INSERT INTO i SELECT v, ts FROM r;
 CREATE TABLE z (d STRING, p AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' = 'z', 'format' = 'json'); CREATE TABLE y (d STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'y'); INSERT INTO u SELECT z.d FROM z JOIN y FOR SYSTEM_TIME AS OF z.p AS y ON z.d = y.d;
+CREATE TABLE g (d STRING) WITH ('connector' = 'datagen'); INSERT INTO x SELECT d FROM g;
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -84,7 +85,7 @@ CREATE TABLE z (d STRING, p AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' 
 		"key-partitioning": 14, "local-times": 19,
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24,
-		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29, "lookup-time": 30,
+		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29, "lookup-time": 30, "datagen": 31,
 	}
 	var names []string
 	for _, d := range p.Differences {

@@ -17,7 +17,7 @@ func (s *session) endEmpty() error {
 			continue
 		}
 		for _, topic := range t.stage.Topics() {
-			end, bounded := s.p.ends[topic][id.partition]
+			end, bounded := s.p.endOf(topic, id.partition)
 			if !bounded {
 				// A topic may have fewer partitions than the stage has tasks.
 				if _, source := s.p.ends[topic]; !source || id.partition < s.p.partitions[topic] {

@@ -60,6 +60,8 @@ type Config struct {
 	// Windows stay open, and a later run continues.
 	UntilEnd bool
 
+	Generated *Generated // of the program's generated tables; nil if it has none
+
 	Logger   *slog.Logger      // default: discard
 	OnCommit func(Commit)      // called after each commit, concurrently by the workers; must be quick
 	Status   *Status           // kept up to date during the run; default one without readers

@@ -31,6 +31,7 @@
 //	repartition.go  topics that got partitions; move.go moves state to the partitions of its keys
 //	refusal.go      errors of state and cluster that do not match, and the flags that accept them
 //	end.go          UntilEnd: when everything that the sources had at the start is processed
+//	generated.go    the ends of tables that are generated while the pipeline runs
 //	offsets.go      lists of offsets: of topics, and of the group
 //	slot.go         transactional ids that are stable for each process of a group
 //	settings.go     settings of the topics that hold state, checked and corrected

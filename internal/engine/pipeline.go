@@ -139,6 +139,11 @@ func (p *pipeline) prepareOnce(ctx context.Context) error {
 			return err
 		}
 		p.ends[t.Kafka.Topic] = found[t.Kafka.Topic]
+		if t.Generator != nil {
+			for partition := range p.ends[t.Kafka.Topic] {
+				p.ends[t.Kafka.Topic][partition] = unknownEnd
+			}
+		}
 	}
 	if p.cfg.UntilEnd {
 		if p.until, err = p.untilEnds(ctx, admin); err != nil {

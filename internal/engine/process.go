@@ -24,7 +24,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if err := s.checkGaps(ctx, fetches); err != nil {
 		return err
 	}
-	if resumed := s.takeResumed(); resumed || s.rolledBack {
+	known := s.cfg.Generated.known()
+	if resumed := s.takeResumed(); resumed || s.rolledBack || known != s.generated {
+		s.generated = known
 		if err := s.endEmpty(); err != nil {
 			return err
 		}
@@ -95,7 +97,7 @@ func (s *session) step(tp kgo.FetchTopicPartition) error {
 		s.tx.sourced += len(records)
 		s.tx.measure(records)
 	}
-	end, bounded := s.p.ends[tp.Topic][tp.Partition]
+	end, bounded := s.p.endOf(tp.Topic, tp.Partition)
 	read := int64(len(records))
 	if bounded && len(records) > 0 && records[len(records)-1].Offset >= end {
 		records = slices.DeleteFunc(records, func(r *kgo.Record) bool { return r.Offset >= end })

@@ -29,9 +29,10 @@ type ResetReport struct {
 // Empty reports whether nothing was deleted.
 func (r *ResetReport) Empty() bool { return r.Group == "" && len(r.Topics) == 0 && r.Folder == "" }
 
-// memoryTopic matches the suffixes of the topics that a reset deletes. It keeps what the pipeline
-// has written for readers: results, late rows and dead letters.
-var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|repartition\d+)$`)
+// memoryTopic matches the suffixes of the topics that a reset deletes: state, and rows that were
+// generated for the pipeline. It keeps what the pipeline has written for readers: results, late
+// rows and dead letters.
+var memoryTopic = regexp.MustCompile(`^\.(plan|positions|stage\d+\.changelog|repartition\d+|[A-Za-z0-9_-]+\.generated(\.position)?)$`)
 
 // Reset deletes what a pipeline remembers: its group, plan, state and local copies, so that its
 // next start is its first. It fails while the pipeline is running. It deletes in an order in which

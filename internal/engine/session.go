@@ -54,6 +54,7 @@ type session struct {
 	due bool // windows are due that did not fit into a transaction
 
 	rolledBack bool // by an abort, since endEmpty
+	generated  int  // number of generated tables whose end was known then
 
 	lookups    *lookup.Worker              // nil if the pipeline has no lookup joins
 	unanswered *backoff.ExponentialBackOff // pauses after lookups without an answer; a commit resets them

@@ -5,6 +5,7 @@
 //	brokers.go     the brokers that tables name
 //	pipelines.go   pipelines with workers, alerts and metrics, for weir run and weir up
 //	sinks.go       sinks of tables outside of Kafka, beside their pipelines
+//	generated.go   tables whose rows are generated beside their pipeline
 //	devicestats.go the main job's pipeline, for each format of readings
 //	slots.go       worker names for transactional ids
 //	registry.go    the schema registry that runs with the embedded broker

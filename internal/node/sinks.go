@@ -47,7 +47,7 @@ func runPipeline(ctx context.Context, c engine.Config, status []*sink.Status, ou
 	}
 	defer running.Wait()
 	defer stop()
-	result, err := engine.Run(ctx, c)
+	result, err := runGenerated(ctx, c)
 	if err != nil || ctx.Err() != nil {
 		return result, err
 	}

@@ -27,6 +27,9 @@ type Table struct {
 
 	Partitioned []int // columns of PARTITIONED BY
 
+	// Generator generates the rows; nil if producers write them.
+	Generator *Generator
+
 	Bounded     bool // the source ends
 	IdleTimeout time.Duration
 
@@ -189,8 +192,15 @@ func (p *planner) bindTable(name string, s *sql.CreateTable) (*Table, error) {
 		}
 		t.Columns = append(t.Columns, bound)
 	}
+	differences, volatile := slices.Clone(p.program.Differences), slices.Clone(p.program.Volatile)
 	if err := p.bindComputed(t, s); err != nil {
 		return nil, err
+	}
+	if _, ok := c.(datagen); ok {
+		t.Generator = &Generator{Zone: p.program.Zone}
+		if t.Generator.readClock(t) {
+			p.program.Differences, p.program.Volatile = differences, volatile
+		}
 	}
 	if err := p.bindWatermark(t, s.Watermark); err != nil {
 		return nil, err
@@ -302,9 +312,13 @@ func (p *planner) bindWatermark(t *Table, w *sql.Watermark) error {
 	if !n.Type().Instant() {
 		return sql.Errorf(w.Expr, "the watermark must be a timestamp, got %s", n.Type().Nullable(true)).WithHint("for example %s - INTERVAL '5' SECOND", sql.Quote(name))
 	}
+	hint := usesProctime
+	if t.Generator != nil {
+		hint = "declare a column that is the clock alone, such as ts AS LOCALTIMESTAMP with WATERMARK FOR ts AS ts: it has the time at which the row was generated"
+	}
 	for _, e := range []expr.Node{n, t.Columns[t.Rowtime].Computed} {
 		if call := expr.FindVolatile(e); call != nil {
-			return sql.Errorf(w, "a watermark can't depend on %s, whose value is another one when the records are read again", call.F.SQLName()).WithHint(usesProctime)
+			return sql.Errorf(w, "a watermark can't depend on %s, whose value is another one when the records are read again", call.F.SQLName()).WithHint("%s", hint)
 		}
 	}
 	t.Watermark = expr.Fold(n)

@@ -35,17 +35,13 @@ type metadata struct {
 // connectors maps the values of the option 'connector' to implementations.
 var connectors = map[string]connector{
 	"blackhole":    blackhole{},
+	"datagen":      datagen{},
 	"filesystem":   filesystem{},
 	"influxdb":     influxdb{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},
 	"print":        printed{},
 	"upsert-kafka": kafka{upsert: true},
-}
-
-// otherWays are hints for connectors of Flink that Weir does not have.
-var otherWays = map[string]string{
-	"datagen": "send generated readings to a topic with weir produce, or the rows of a file with weir produce --file, and read that topic",
 }
 
 // options holds the options of a CREATE TABLE and records which keys have been read.
@@ -71,7 +67,7 @@ func readOptions(s *sql.CreateTable, table string) (*options, connector, error) 
 	o.name = o.get("connector")
 	c := connectors[o.name]
 	if c == nil {
-		return nil, nil, o.bad("connector", orElse(otherWays[o.name], orElse(suggest.DidYouMean(o.name, names), "use one of "+strings.Join(names, ", "))))
+		return nil, nil, o.bad("connector", orElse(suggest.DidYouMean(o.name, names), "use one of "+strings.Join(names, ", ")))
 	}
 	return o, c, nil
 }

@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -49,6 +49,10 @@ func (p *planner) differLocal(where sql.Node, rule string) {
 
 // differScan records the treatment of records that can't be decoded or have no key.
 func (p *planner) differScan(t *Table) {
+	if t.Generator != nil {
+		p.differ(t, "datagen", "the rows of %s pass through a topic, so that each is there once; after a failure, Flink generates others in place of those since the last checkpoint", t.Name)
+		return
+	}
 	if strings.EqualFold(t.Kafka.Value.Options["ignore-parse-errors"], "true") {
 		p.differ(t, "misplaced-values", "if a record of %s has an array or object instead of a number, only that value is NULL; Flink's parser loses its position and continues inside it", t.Name)
 	} else {

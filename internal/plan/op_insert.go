@@ -81,6 +81,9 @@ func (p *planner) insertRows(s *sql.Insert, t *Table, r *Relation) error {
 		return sql.Errorf(s.Table[0], "table %s has several topics, and can't be written", t.Name).
 			WithHint("write to a table with one topic; with CREATE TABLE … WITH ('topic' = '…') LIKE %s, it is declared in a line", sql.Quote(t.Name))
 	}
+	if t.Generator != nil {
+		return sql.Errorf(s.Table[0], "table %s is generated, and can't be written", t.Name).WithHint("the connector datagen is a source: write to a table with another connector")
+	}
 	targets, err := t.targets(s)
 	if err != nil {
 		return err

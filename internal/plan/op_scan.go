@@ -23,6 +23,9 @@ func (*Scan) Name() string { return "Scan" }
 // Describe implements Op.
 func (s *Scan) Describe(r *Relation) string {
 	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Kafka.Topic)
+	if g := s.Table.Generator; g != nil {
+		text += fmt.Sprintf(", generated with %d rows/s", g.Rate)
+	}
 	if s.Filter != nil {
 		text += " where " + s.Filter.String()
 	}

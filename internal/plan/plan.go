@@ -11,6 +11,7 @@
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database; connector_sqlite.go: of SQLite
 //	connector_jdbc_lookup.go
 //	                     options of lookups in it
+//	connector_datagen.go datagen: tables whose rows are generated
 //	connector_print.go   the connectors print and blackhole
 //	connector_kafka.go   kafka and upsert-kafka: topic, key and value, startup
 //	table_format.go      formats of keys and values

@@ -17,6 +17,31 @@ func (p *Program) PositionsTopic() string { return p.Name + ".positions" }
 // of Kafka.
 func (p *Program) ResultTopic(table string) string { return p.Name + "." + table + ".out" }
 
+// GeneratedTopic is the topic into which the rows of a table are generated. With the hint OPTIONS,
+// a table has a number sign in its name.
+func (p *Program) GeneratedTopic(table string) string {
+	return p.Name + "." + strings.ReplaceAll(table, "#", "-") + ".generated"
+}
+
+// PositionTopic is the topic in which the position of a table's generator is kept.
+func (p *Program) PositionTopic(t *Table) string { return t.Kafka.Topic + ".position" }
+
+// Generated returns the tables with a generator that are read, each once.
+func (p *Program) Generated() (all []*Table) {
+	for _, t := range p.read() {
+		if t.Generator != nil && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// OnlyGenerated reports whether the pipeline reads generated tables alone, so that it needs no
+// topic that exists.
+func (p *Program) OnlyGenerated() bool {
+	return !slices.ContainsFunc(p.read(), func(t *Table) bool { return t.Generator == nil })
+}
+
 // Deliveries returns the written tables whose rows are delivered to a target outside of Kafka, each
 // once.
 func (p *Program) Deliveries() (all []*Table) {
@@ -36,6 +61,20 @@ func (p *planner) nameResults() error {
 		if t.Delivery != nil {
 			t.Kafka.Topic = p.program.ResultTopic(t.Name)
 		}
+		if t.Generator != nil {
+			t.Kafka.Topic = p.program.GeneratedTopic(t.Name)
+		}
+	}
+	for _, t := range p.program.Generated() {
+		topic := t.Kafka.Topic
+		if len(p.program.PositionTopic(t)) > maxTopicName {
+			return sql.Errorf(t, "the topic %s of the rows of table %s would have a name of more than %d characters", topic, t.Name, maxTopicName).
+				WithHint("give the table or the pipeline a shorter name")
+		}
+		if owners[topic] != nil {
+			return sql.Errorf(t, "table %s is read with different options", t.Name).WithHint("declare a table for each of them: CREATE TABLE … LIKE %s", sql.Quote(t.Name))
+		}
+		owners[topic] = t
 	}
 	for _, t := range p.program.Deliveries() {
 		topic := t.Kafka.Topic
@@ -50,6 +89,10 @@ func (p *planner) nameResults() error {
 	}
 	for _, t := range append(p.program.written(), p.program.read()...) {
 		if owner := owners[t.Kafka.Topic]; owner != nil && owner != t {
+			if owner.Generator != nil {
+				return sql.Errorf(t, "topic %s holds the generated rows of table %s, and can't be that of table %s", t.Kafka.Topic, owner.Name, t.Name).
+					WithHint("give the table another topic")
+			}
 			return sql.Errorf(t, "topic %s holds the rows of table %s until they are delivered, and can't be that of table %s", t.Kafka.Topic, owner.Name, t.Name).
 				WithHint("give the table another topic")
 		}
