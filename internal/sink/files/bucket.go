@@ -218,7 +218,9 @@ func (b *bucket) place(ctx context.Context, f pending) error {
 	case err == nil:
 		return occupied(b, f.File)
 	case objectstore.IsMissing(err) && objectstore.IsMissing(completing):
-		return missing(b, f.File)
+		return sink.Refuse("%s has rows of offsets before those of %s, but neither the object nor its upload is there: a rule of the bucket or somebody has removed it. "+
+			"To write its rows again, stop the pipeline, remove the entries of partition %d under \"files\" there, with their objects if there are any, and set its \"next\" to what it has under \"from\"; "+
+			"to go on without the rows, remove the entry of this file alone", b.fileName(f.File), b.stateName(), partitionOf(f.File))
 	}
 	return fmt.Errorf("complete %s: %w", b.URL(f.File), completing)
 }

@@ -266,6 +266,56 @@ func TestBucketSessions(t *testing.T) {
 	}
 }
 
+// An upload that a rule of the bucket has removed after its commit is not forgotten, and its rows
+// can be written again as the message says.
+func TestCommittedUploadIsMissing(t *testing.T) {
+	o := sinktest.NewObjects(t, "bucket")
+	target := bucketTarget(t, o, "n BIGINT", "", "'format' = 'csv'")
+	s, _ := open(t, target, 0)
+	o.SetFault(func(r *http.Request) sinktest.Fault {
+		if r.Method == http.MethodPost && r.URL.Query().Has("uploadId") {
+			return http.StatusForbidden
+		}
+		return sinktest.None
+	})
+	rows := batch(target.table, 0, 0, []any{int64(1)})
+	if err := s.Deliver(t.Context(), rows, none); err == nil {
+		t.Fatal("delivered")
+	}
+	o.SetFault(nil)
+	at, err := target.store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, _, err := at.load(t.Context())
+	if err != nil || len(now.Files) != 1 {
+		t.Fatal(now, err)
+	}
+	at.discard(now.Files[0])
+	again, err := target.Open(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Claim(t.Context(), []int32{0}); !errors.As(err, new(*sink.RefusedError)) || !strings.Contains(err.Error(), "To write its rows again") {
+		t.Error(err)
+	}
+	now, version, err := at.load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.Files, now.Next = nil, now.From
+	if err := at.replace(t.Context(), version, now); err != nil {
+		t.Fatal(err)
+	}
+	again, next := open(t, target, 0)
+	if err := again.Deliver(t.Context(), rows, none); err != nil || next[0] != 0 {
+		t.Fatal(next, err)
+	}
+	if files, uploads := objects(t, target); files[target.fileName(0, 0)] != "1\n" || uploads != 0 {
+		t.Error(files, uploads)
+	}
+}
+
 // A file that is larger than a part has the bytes that were written.
 func TestLargeObject(t *testing.T) {
 	o := sinktest.NewObjects(t, "bucket")
