@@ -14,7 +14,7 @@ KILLS := ./cmd/weir ./internal/broker/embedded
 JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKill|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestACLTableOfKafka)$$
+LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestACLTableOfKafka)$$
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
 .DEFAULT_GOAL := help
@@ -133,8 +133,8 @@ rename: ## change the module path: make rename MODULE=example.org/team/weir
 reference: ## regenerate the generated parts of docs/reference
 	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr -update
 
-conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows
-	go test ./internal/conformance -timeout 10m -count=1 -v -run 'TestConformance' -datadriven-quiet
+conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows (make test runs a quarter)
+	go test ./internal/conformance -timeout 60m -count=1 -v -run 'TestConformance' -datadriven-quiet -all
 
 conformance-golden: check-deps ## record Flink's rows for new and changed pipelines in internal/conformance/golden
 	go test -timeout 20m -count=1 -v -run 'TestConformance/pipelines' ./internal/conformance -golden -missing
