@@ -39,7 +39,7 @@ type Options struct {
 	Instance string
 
 	Workers            int           // consumers of this process, 1 to 256; default 1
-	CommitInterval     time.Duration // length of a transaction, less than TransactionTimeout; default 100 ms
+	CommitInterval     time.Duration // longest transaction; one with few rows ends sooner; default 100 ms
 	TransactionTimeout time.Duration // after which the broker aborts the transaction of a dead process; default 15 s
 	SessionTimeout     time.Duration // after which the partitions of a dead process are reassigned; default 10 s
 	StopTimeout        time.Duration // to end the open transaction once the context is done; default 20 s

@@ -57,7 +57,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.stateDir, "state-dir", "", "directory for local state, so that a restart replays only the tail of the changelog; none keeps state in memory (default: state in --data-dir)")
 	f.Int64Var(&r.cacheMB, "state-cache", 64, "memory in MiB for caching each task's local state")
 	f.Int64Var(&r.sizeMB, "transaction-size", 16, "memory in MiB for the rows and state changes of a worker's transaction, which ends when it has more; half of it is fetched ahead from each broker")
-	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
+	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "longest transaction; one with few rows ends sooner, after a tenth of it at the earliest")
 	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "time after which the partitions of a dead process are reassigned")
 	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead process")
 	f.StringVar(&r.cfg.Compression, "compression", "lz4", "compression of output records: none, gzip, snappy, lz4 or zstd")

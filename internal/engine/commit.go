@@ -35,6 +35,7 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 	}
 	ctx, cancel := context.WithTimeout(s.w.sessions.Work, s.cfg.TransactionTimeout)
 	defer cancel()
+	began := time.Now()
 	var failed error
 	if try == kgo.TryCommit {
 		if failed = s.complete(ctx); failed != nil {
@@ -63,7 +64,9 @@ func (s *session) end(try kgo.TransactionEndTry) error {
 		return errors.Join(failed, s.aborted(failed))
 	}
 	s.w.pace.committed(read, done.Took)
-	return s.committed(done)
+	err = s.committed(done)
+	s.commits.committed(time.Since(began))
+	return err
 }
 
 // aborted rolls the session back after an abort. failed is the error that caused it, if any.

@@ -27,7 +27,7 @@ type Config struct {
 	// must be stable over restarts and unique among the live workers of the pipeline. At least one.
 	Instances []string
 
-	CommitInterval time.Duration // length of a transaction; default 100 ms
+	CommitInterval time.Duration // longest transaction; one with few rows ends sooner, see commits; default 100 ms
 	MaxRecords     int           // per transaction of a worker; default 50,000
 
 	// MaxBytes is the approximate memory of the rows that a worker's transaction reads and writes,

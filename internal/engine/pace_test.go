@@ -71,3 +71,31 @@ func TestPace(t *testing.T) {
 	}
 	want(1)
 }
+
+func TestCommits(t *testing.T) {
+	c := newCommits(&Config{CommitInterval: 100 * time.Millisecond})
+	want := func(read int, interval time.Duration) {
+		t.Helper()
+		if got := c.interval(read).Round(time.Millisecond); got != interval*time.Millisecond {
+			t.Errorf("after %d records, at %s for each commit: %s, want %d ms", read, c.took, got, interval)
+		}
+	}
+	take := func(took time.Duration) {
+		for range 50 {
+			c.committed(took)
+		}
+	}
+	want(0, 10)
+	want(leastPoll-1, 10)
+	want(leastPoll, 100) // a backlog
+	take(500 * time.Microsecond)
+	want(1, 10)
+	take(5 * time.Millisecond)
+	want(1, 50)
+	take(80 * time.Millisecond) // on a slow disk
+	want(1, 100)
+	c.committed(0)
+	want(1, 100)
+	take(time.Millisecond) // it has become faster
+	want(1, 10)
+}

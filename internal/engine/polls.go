@@ -48,7 +48,7 @@ func (p *polls) adapt(polled int, took time.Duration, bytes int64) {
 
 // full reports whether the open transaction is to end.
 func (s *session) full() bool {
-	return s.tx.open && (s.p.attempts.limit() > 0 || time.Since(s.tx.began) >= s.cfg.CommitInterval || s.tx.read >= s.w.pace.limit || s.bytes() >= s.cfg.MaxBytes)
+	return s.tx.open && (s.p.attempts.limit() > 0 || time.Since(s.tx.began) >= s.commits.interval(s.tx.read) || s.tx.read >= s.w.pace.limit || s.bytes() >= s.cfg.MaxBytes)
 }
 
 // bytes returns the approximate memory of the open transaction: see Config.MaxBytes.

@@ -59,8 +59,9 @@ type session struct {
 	lookups    *lookup.Worker              // nil if the pipeline has no lookup joins
 	unanswered *backoff.ExponentialBackOff // pauses after lookups without an answer; a commit resets them
 
-	tx    *transaction // set by connect
-	polls polls
+	tx      *transaction // set by connect
+	polls   polls
+	commits commits
 }
 
 // session runs one session: until ctx is done, the pipeline is done, or an error occurs.
@@ -69,7 +70,7 @@ func (w *worker) session(ctx context.Context) error {
 		w: w, p: w.p, cfg: &w.p.cfg, stages: w.p.stageTopics(), tasks: make(map[taskID]*task),
 		changed: make(map[taskID]bool), held: make(map[topicPartition]map[lookupID]bool),
 		ledgers: make(map[int32]*ledger), assigned: make(map[topicPartition]*assignment),
-		polls: newPolls(&w.p.cfg), unanswered: retry.Backoff(),
+		polls: newPolls(&w.p.cfg), commits: newCommits(&w.p.cfg), unanswered: retry.Backoff(),
 	}
 	if w.p.lookups != nil {
 		s.lookups = w.p.lookups.Worker()
@@ -90,7 +91,7 @@ func (w *worker) session(ctx context.Context) error {
 		}
 		wait := s.cfg.CommitInterval
 		if s.tx.open {
-			wait = max(time.Millisecond, wait-time.Since(s.tx.began))
+			wait = max(time.Millisecond, s.commits.interval(s.tx.read)-time.Since(s.tx.began))
 		}
 		if s.due {
 			wait = time.Millisecond

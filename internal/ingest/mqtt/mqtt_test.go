@@ -488,7 +488,7 @@ func TestCovers(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	w := newWorld(t, Config{MaxClients: 2, MaxPacket: 64 << 10, connectTimeout: 200 * time.Millisecond})
+	w := newWorld(t, Config{MaxClients: 2, MaxPacket: 64 << 10, connectTimeout: time.Second})
 	if _, ack := w.dial(options{id: strings.Repeat("x", maxClientID+1), version: 5}); ack.ReasonCode != packets.ErrClientIdentifierNotValid.Code {
 		t.Errorf("a long client id: CONNACK %#x", ack.ReasonCode)
 	}
