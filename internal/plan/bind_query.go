@@ -318,7 +318,7 @@ func (p *planner) items(s *sql.Select, b *binder) ([]item, error) {
 			}
 			for _, i := range positions {
 				c := b.scope.cols[i]
-				var n expr.Node = &expr.Col{Index: i, Name: c.Name, T: c.Type}
+				n := b.scope.col(i)
 				if len(star.Table) == 0 {
 					if n, err = b.scope.value(i, p.program.Zone); err != nil {
 						return nil, at(star, err)

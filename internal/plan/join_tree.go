@@ -105,8 +105,11 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 		return nil, err
 	}
 	for _, part := range conjuncts(cond) {
-		if tree.table != nil { // a LATERAL Top-N, which is not a join
+		if tree.table != nil || tree.kind != joinKinds[j.Kind] { // LATERAL: a Top-N is no join, aggregates are a left join
 			tree.addFilter(part)
+			continue
+		}
+		if k, ok := part.(*expr.Const); ok && k.Value == true {
 			continue
 		}
 		tree.addOn(part)

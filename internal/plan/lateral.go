@@ -9,8 +9,9 @@ import (
 )
 
 // A LATERAL query in FROM may use columns of the tables before it. Weir supports the forms that
-// Flink does: the conditions of a SELECT of rows become those of a join; a Top-N for each of the
-// distinct keys of the same table becomes a Top-N of each group.
+// Flink does: the conditions of a SELECT of rows become those of a join; an aggregate of the rows
+// that correspond to each row becomes a join with the groups; a Top-N for each of the distinct keys
+// of the same table becomes a Top-N of each group.
 
 // lateral joins a tree with a LATERAL query. before is the table of FROM that precedes it, nil if
 // several do.
@@ -24,9 +25,15 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 	}
 	s, plain := plainSelect(&sql.Query{Pos: d.Query.Pos, With: d.Query.With, Body: d.Query.Body})
 	switch {
+	case aggregatesAll(d.Query):
+		tree, refused := p.lateralAggregates(where, kind, left, d)
+		if tree == nil && refused == nil {
+			refused = err
+		}
+		return tree, refused
 	case !plain || s.Distinct:
 		if ref := p.correlated(left, d.Query); ref != nil {
-			return nil, sql.Errorf(ref, "a LATERAL query with aggregates, groups, DISTINCT or OVER can't use columns of the tables before it").
+			return nil, sql.Errorf(ref, "a LATERAL query with groups, DISTINCT or OVER can't use columns of the tables before it").
 				WithHint("group by the column in a subquery, and join it: LEFT JOIN (SELECT k, COUNT(*) AS n FROM u GROUP BY k) AS l ON l.k = t.k")
 		}
 		return nil, err
@@ -40,6 +47,74 @@ func (p *planner) lateral(where sql.Node, kind JoinKind, left *joinTree, before 
 	tree := joined(where, kind, left, right)
 	for _, cond := range on {
 		tree.addOn(cond)
+	}
+	return tree, nil
+}
+
+// aggregatesAll reports whether a query is an aggregate of all rows, without groups.
+func aggregatesAll(q *sql.Query) bool {
+	s, ok := q.Body.(*sql.Select)
+	return ok && len(q.With) == 0 && !arranges(q) && len(s.From) > 0 && len(s.GroupBy) == 0 && !s.Distinct && s.Qualify == nil && selectsAggregate(s)
+}
+
+// lateralAggregates binds a LATERAL query that aggregates the rows that correspond to each row
+// before it. Its one row is there also if none correspond, so that all kinds of joins are the same
+// without a further condition. The tree is nil if the query uses no columns of the tables before it.
+func (p *planner) lateralAggregates(where sql.Node, kind JoinKind, left *joinTree, d *sql.Derived) (*joinTree, error) {
+	s := d.Query.Body.(*sql.Select) //nolint:forcetypeassert // see aggregatesAll
+	keys, rest, outer, err := p.correlations(s, left.sc, false)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	if j, ok := where.(*sql.Join); ok && kind == LeftJoin && j.On != nil && sql.FormatExpr(j.On) != "TRUE" {
+		return nil, sql.Errorf(j.On, "LEFT JOIN with a LATERAL query that aggregates can have no condition").WithHint("write ON TRUE, and the condition into the WHERE of the LATERAL query, or a CASE around its columns")
+	}
+	if s.Having != nil {
+		return nil, sql.Errorf(s.Having, "HAVING is not supported in a query that uses columns of the query around it").WithHint("write a WHERE around the join")
+	}
+	r, err := p.query(&sql.Query{Pos: d.Query.Pos, Body: withKeys(s, keys, rest, true)})
+	if err != nil {
+		return nil, err
+	}
+	first := len(r.Cols) - len(keys) // of the keys
+	named := r
+	if len(d.Alias.Columns) > 0 {
+		all := names(r.Cols)
+		if err := renameAll(all[:first], d); err != nil {
+			return nil, err
+		}
+		named = p.project(r, all, r.first(len(r.Cols)))
+	}
+	own := scopeOf(d.Alias.Name.Name, named)
+	own.tables[0].end = first
+	for i := first; i < len(named.Cols); i++ {
+		own.hide(i, true)
+	}
+	tree := joined(where, LeftJoin, left, &joinTree{where: d, sc: own, table: named})
+	border := len(left.sc.cols)
+	col := func(i int) *expr.Col {
+		return &expr.Col{Index: border + i, Name: named.Cols[i].Name, T: named.Cols[i].Type.Nullable(true)}
+	}
+	for i, n := range outer {
+		equal, err := expr.Bind("=", p.program.Zone, n, col(first+i))
+		if err != nil {
+			return nil, at(d, err)
+		}
+		tree.addOn(equal)
+	}
+	for i := range first {
+		empty, err := emptyValue(d, r, i, len(keys))
+		if err != nil {
+			return nil, err
+		}
+		if empty == nil {
+			continue
+		}
+		n, err := valueOr(col(i), empty, col(first), p.program.Zone)
+		if err != nil {
+			return nil, at(d, err)
+		}
+		tree.sc.compute(border+i, n)
 	}
 	return tree, nil
 }

@@ -34,7 +34,7 @@ func (p *planner) scalar(q *sql.Subquery, sc *scope) (*scalar, error) {
 		}
 		if len(keys) > 0 {
 			if aggregated && s.Having != nil {
-				return nil, sql.Errorf(s.Having, "HAVING is not supported in a query as a value that uses columns of the query around it").WithHint("write a CASE in its SELECT")
+				return nil, sql.Errorf(s.Having, "HAVING is not supported in a query that uses columns of the query around it").WithHint("write a CASE in its SELECT")
 			}
 			query = &sql.Query{Pos: query.Pos, Body: withKeys(s, keys, rest, aggregated)}
 		}
@@ -56,21 +56,21 @@ func (p *planner) scalar(q *sql.Subquery, sc *scope) (*scalar, error) {
 	}
 	v.table = r
 	if aggregated && len(keys) > 0 {
-		v.empty, err = emptyValue(q, r, len(keys))
+		v.empty, err = emptyValue(q, r, 0, len(keys))
 	}
 	return v, err
 }
 
-// emptyValue returns the value of an aggregate over no rows, whose first columns are keys; nil for
-// NULL.
-func emptyValue(where sql.Node, r *Relation, keys int) (expr.Node, error) {
+// emptyValue returns the value that a column of a query has if none of the rows that it aggregates
+// correspond; nil for NULL. The first columns of its groups are keys.
+func emptyValue(where sql.Node, r *Relation, col, keys int) (expr.Node, error) {
 	project, aggregate := r.Op.(*Project), r.Inputs[0]
-	for c := range expr.Columns(project.Exprs[0]) {
+	for c := range expr.Columns(project.Exprs[col]) {
 		if c < keys {
-			return nil, sql.Errorf(where, "a query as a value that aggregates can use other columns only in aggregates")
+			return nil, sql.Errorf(where, "a correlated query that aggregates can use other columns only in aggregates")
 		}
 	}
-	n := expr.Fold(replaceColumns(project.Exprs[0], func(c *expr.Col) expr.Node {
+	n := expr.Fold(replaceColumns(project.Exprs[col], func(c *expr.Col) expr.Node {
 		if aggregate.Op.(*Aggregate).Aggs[c.Index-keys].Name == "COUNT" { //nolint:forcetypeassert // below the projection of a GROUP BY
 			return &expr.Const{Value: int64(0), T: c.T}
 		}
@@ -122,7 +122,7 @@ func (p *planner) correlations(s *sql.Select, sc *scope, constants bool) (keys, 
 			}
 			keys, outer = append(keys, key), append(outer, around)
 		case sideOf(n, border)&onlyLeft != 0:
-			return nil, nil, nil, sql.Errorf(part, "a query as a value can use columns of the query around it only in equalities").
+			return nil, nil, nil, sql.Errorf(part, "a query that is a value, or aggregates, can use columns of the query around it only in equalities").
 				WithHint("write WHERE column = outer_column, or join the tables in FROM")
 		default:
 			rest = append(rest, part)
@@ -165,7 +165,7 @@ func (p *planner) comparable(where sql.Node, around, own expr.Node, border int) 
 		}
 	}
 	if _, _, ok := equalSides(equal, max(border, 1)); !ok {
-		return sql.Errorf(where, "a query as a value can't compare %s with %s", around.Type().Nullable(true), own.Type().Nullable(true)).WithHint("both must have the same type: write a CAST")
+		return sql.Errorf(where, "a correlated query can't compare %s with %s", around.Type().Nullable(true), own.Type().Nullable(true)).WithHint("both must have the same type: write a CAST")
 	}
 	return nil
 }
@@ -337,15 +337,20 @@ func (v *scalar) col(i, first int) *expr.Col {
 
 // value returns the value over the join with the query.
 func (v *scalar) value(first int, zone expr.Zone) (expr.Node, error) {
-	n := v.col(0, first)
 	if v.empty == nil {
-		return n, nil
+		return v.col(0, first), nil
 	}
-	missing, err := expr.Bind("IS NULL", zone, v.col(1, first))
+	return valueOr(v.col(0, first), v.empty, v.col(1, first), zone)
+}
+
+// valueOr returns the value of a column of a query over the left join with it: empty if no row
+// corresponds, so that its key is NULL.
+func valueOr(n *expr.Col, empty expr.Node, key *expr.Col, zone expr.Zone) (expr.Node, error) {
+	missing, err := expr.Bind("IS NULL", zone, key)
 	if err != nil {
 		return nil, err
 	}
-	return expr.Bind("CASE", zone, missing, v.empty, n)
+	return expr.Bind("CASE", zone, missing, empty, n)
 }
 
 // walkValues calls fn with the queries that are values in an expression.

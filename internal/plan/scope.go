@@ -14,13 +14,14 @@ import (
 
 // scope resolves names against the columns of all relations in FROM.
 type scope struct {
-	cols   []Column
-	tables []scopeTable
-	hidden map[int]bool
-	using  []int         // columns that a join with USING has merged, which * lists first
-	merged map[int]bool  // their counterparts, which only a qualified name means
-	full   map[int][]int // counterparts by merged column of a FULL JOIN: its value is the first that is not NULL
-	outer  *scope        // of the query around this one, whose columns come first; nil without one
+	cols     []Column
+	tables   []scopeTable
+	hidden   map[int]bool
+	using    []int             // columns that a join with USING has merged, which * lists first
+	merged   map[int]bool      // their counterparts, which only a qualified name means
+	full     map[int][]int     // counterparts by merged column of a FULL JOIN: its value is the first that is not NULL
+	computed map[int]expr.Node // values of columns, over all columns, if they are not the columns themselves
+	outer    *scope            // of the query around this one, whose columns come first; nil without one
 }
 
 // own returns the position of the first column that is not one of the query around.
@@ -57,6 +58,9 @@ func (s *scope) inherit(from *scope, first int) {
 	for i, others := range from.full {
 		s.coalesce(i+first, after(others, first)...)
 	}
+	for i, n := range from.computed {
+		s.compute(i+first, shifted(n, first))
+	}
 }
 
 // merge makes a column that has the values of another one unavailable without its table's name.
@@ -75,15 +79,30 @@ func (s *scope) coalesce(i int, others ...int) {
 	s.full[i] = append(s.full[i], others...)
 }
 
+// compute sets the value of a column.
+func (s *scope) compute(i int, n expr.Node) {
+	if s.computed == nil {
+		s.computed = make(map[int]expr.Node)
+	}
+	s.computed[i] = n
+}
+
+// col returns the value of a column that is referred to with its table's name.
+func (s *scope) col(i int) expr.Node {
+	if n, ok := s.computed[i]; ok {
+		return n
+	}
+	return &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type}
+}
+
 // value returns the value of a column that is referred to without its table's name.
 func (s *scope) value(i int, zone expr.Zone) (expr.Node, error) {
-	col := func(i int) expr.Node { return &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type} }
 	if len(s.full[i]) == 0 {
-		return col(i), nil
+		return s.col(i), nil
 	}
-	all := []expr.Node{col(i)}
+	all := []expr.Node{s.col(i)}
 	for _, other := range s.full[i] {
-		all = append(all, col(other))
+		all = append(all, s.col(other))
 	}
 	return expr.Bind("COALESCE", zone, all...)
 }
@@ -206,7 +225,7 @@ func (s *scope) resolve(ref *sql.ColumnRef, zone expr.Zone) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	var n expr.Node = &expr.Col{Index: i, Name: s.cols[i].Name, T: s.cols[i].Type}
+	n := s.col(i)
 	if parts == 1 {
 		if n, err = s.value(i, zone); err != nil {
 			return nil, at(ref, err)
