@@ -45,7 +45,7 @@ func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 // polled: the transaction can't be committed without them, because its offsets would skip them.
 func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
-		s.two(func(c *Config) { c.CommitInterval = time.Second })
+		s.two(func(c *Config) { c.CommitInterval = 10 * time.Second }) // at least one second
 		begin := s.pauseAtBegin("a")
 		s.send(4, 0)
 		begin.await(s)
