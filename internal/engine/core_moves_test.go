@@ -45,7 +45,7 @@ func TestScriptRevokeBetweenPollAndBegin(t *testing.T) {
 // polled: the transaction can't be committed without them, because its offsets would skip them.
 func TestScriptPartitionComesMidTransaction(t *testing.T) {
 	inMemory(t, func(s *script) {
-		s.two(func(c *Config) { c.CommitInterval = 10 * time.Second }) // at least one second
+		s.two(func(c *Config) { c.CommitInterval = 3 * time.Second }) // at least 300 ms
 		begin := s.pauseAtBegin("a")
 		s.send(4, 0)
 		begin.await(s)
