@@ -102,6 +102,7 @@ func (p *planner) lateralAggregates(where sql.Node, kind JoinKind, left *joinTre
 		}
 		tree.addOn(equal)
 	}
+	same := kind == LeftJoin // as in Flink
 	for i := range first {
 		empty, err := emptyValue(d, r, i, len(keys))
 		if err != nil {
@@ -110,11 +111,15 @@ func (p *planner) lateralAggregates(where sql.Node, kind JoinKind, left *joinTre
 		if empty == nil {
 			continue
 		}
+		same = false
 		n, err := valueOr(col(i), empty, col(first), p.program.Zone)
 		if err != nil {
 			return nil, at(d, err)
 		}
 		tree.sc.compute(border+i, n)
+	}
+	if !same {
+		p.differ(d, "lateral-aggregates", "where no rows correspond, %s has one row all the same, with a COUNT of 0; Flink has none, or NULL after LEFT JOIN", d.Alias.Name.Name)
 	}
 	return tree, nil
 }
