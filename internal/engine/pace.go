@@ -37,9 +37,9 @@ func (p *pace) committed(read int, took time.Duration) {
 // commitShare is the most of a worker's time that it spends on committing a few rows at once.
 const commitShare = 0.1
 
-// commits decides when a transaction ends. Rows should not wait, so one with few rows ends early; but
-// commits cost the same for one row as for thousands, so they take a share of the time at most, and
-// one with a backlog lasts for Config.CommitInterval.
+// commits decides when a transaction ends. Rows should not wait, so one with few rows ends early;
+// but commits cost the same for one row as for thousands, so they take a share of the time at most,
+// and one with a backlog lasts for Config.CommitInterval.
 type commits struct {
 	least, most time.Duration
 	took        time.Duration // by recent commits, on average

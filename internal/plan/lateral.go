@@ -59,7 +59,8 @@ func aggregatesAll(q *sql.Query) bool {
 
 // lateralAggregates binds a LATERAL query that aggregates the rows that correspond to each row
 // before it. Its one row is there also if none correspond, so that all kinds of joins are the same
-// without a further condition. The tree is nil if the query uses no columns of the tables before it.
+// without a further condition. The tree is nil if the query uses no columns of the tables before
+// it.
 func (p *planner) lateralAggregates(where sql.Node, kind JoinKind, left *joinTree, d *sql.Derived) (*joinTree, error) {
 	s := d.Query.Body.(*sql.Select) //nolint:forcetypeassert // see aggregatesAll
 	keys, rest, outer, err := p.correlations(s, left.sc, false)
