@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/influx"
+	"weir.example/weir/internal/sink/post"
 	"weir.example/weir/internal/sink/postgres"
 	"weir.example/weir/internal/sink/printer"
 	"weir.example/weir/internal/sink/sqlite"
@@ -110,6 +112,8 @@ func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Co
 			}
 		case *plan.SQLite:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
+		case *plan.Webhook:
+			s.MaxRows, s.Interval = cmp.Or(d.MaxRows, post.MaxRows), d.Interval
 		case *plan.LineProtocol:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		}
@@ -137,6 +141,8 @@ func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (si
 		return files.New(pipeline, t, c.Secrets), nil
 	case *plan.SQLite:
 		return sqlite.New(pipeline, t), nil
+	case *plan.Webhook:
+		return post.New(c.Broker, pipeline, t, c.Secrets), nil
 	case *plan.LineProtocol:
 		return influx.New(c.Broker, pipeline, t, c.Secrets), nil
 	default:

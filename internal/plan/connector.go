@@ -37,6 +37,7 @@ var connectors = map[string]connector{
 	"blackhole":    blackhole{},
 	"datagen":      datagen{},
 	"filesystem":   filesystem{},
+	"http":         httpRequests{},
 	"influxdb":     influxdb{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},

@@ -35,6 +35,8 @@ func OnlyInWeir(d Delivery) string {
 	switch d.(type) {
 	case *LineProtocol:
 		return "influxdb"
+	case *Webhook:
+		return "http"
 	}
 	return ""
 }

@@ -7,7 +7,8 @@
 //	connector.go         what a connector implements; options of CREATE TABLE
 //	connector_filesystem.go
 //	                     filesystem: a directory of files
-//	connector_web.go     options of connectors over HTTP; connector_influxdb.go: the line protocol
+//	connector_web.go     options of connectors over HTTP; connector_http.go: webhooks;
+//	                     connector_influxdb.go: the line protocol
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database; connector_sqlite.go: of SQLite
 //	connector_jdbc_lookup.go
 //	                     options of lookups in it

@@ -34,6 +34,21 @@ func (s Source) Expand(text string) (string, error) {
 	return s.expand(text, func(secret string) string { return secret })
 }
 
+// Expander is a Source that remembers the secrets that it has inserted, so that they can be kept
+// out of texts.
+type Expander struct {
+	Source
+	Used []string
+}
+
+// Expand is Source.Expand.
+func (e *Expander) Expand(text string) (string, error) {
+	return e.expand(text, func(secret string) string {
+		e.Used = append(e.Used, secret)
+		return secret
+	})
+}
+
 // ExpandSQL replaces the references in string literals of a statement.
 func (s Source) ExpandSQL(statement string) (string, error) {
 	return s.expand(statement, func(secret string) string { return strings.ReplaceAll(secret, "'", "''") })

@@ -1,6 +1,9 @@
 // Package webhook sends requests to other servers over HTTP.
 //
-//	webhook.go  Client: requests whose errors show no secrets, and their answers
+//	webhook.go   Client: requests whose errors show no secrets, and their answers
+//	template.go  bodies from templates, whose values can't break out of JSON
+//	preset.go    bodies for Slack, Teams, PagerDuty and ntfy
+//	sign.go      signatures as in Standard Webhooks
 package webhook
 
 import (

@@ -74,14 +74,11 @@ type sending struct {
 func (s *Sender) Open(context.Context) (sink.Sending, error) {
 	l := s.lines
 	open := &sending{Sender: s, headers: make(http.Header)}
-	var hidden []string
+	secrets := &secret.Expander{Source: s.secrets}
 	expand := func(option, value string) (string, error) {
-		text, err := s.secrets.Expand(value)
+		text, err := secrets.Expand(value)
 		if err != nil {
 			return "", sink.Refuse("table %s, option '%s': %w", s.table.Name, option, err)
-		}
-		if secret.Refers(value) {
-			hidden = append(hidden, text)
 		}
 		return text, nil
 	}
@@ -106,7 +103,6 @@ func (s *Sender) Open(context.Context) (sink.Sending, error) {
 			return nil, err
 		}
 		open.headers.Set("Authorization", "Token "+token)
-		hidden = append(hidden, token)
 	}
 	if l.User != "" {
 		user, err := expand("username", l.User)
@@ -118,13 +114,12 @@ func (s *Sender) Open(context.Context) (sink.Sending, error) {
 			return nil, err
 		}
 		open.headers.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
-		hidden = append(hidden, password)
 	}
 	trust, err := tlsconf.Client(l.CA, l.Cert, l.Key)
 	if err != nil {
 		return nil, sink.Refuse("table %s: %w", s.table.Name, err)
 	}
-	open.client = webhook.NewClient(trust, l.Timeout, hidden...)
+	open.client = webhook.NewClient(trust, l.Timeout, append(secrets.Used, l.Token, l.Password)...)
 	return open, nil
 }
 
