@@ -262,7 +262,7 @@ func (w *writer) warn(format string, args ...any) {
 }
 
 // onlyInWeir are connectors that Flink does not have.
-var onlyInWeir = []string{"http", "influxdb"}
+var onlyInWeir = []string{"http", "influxdb", "mqtt"}
 
 // withoutStore takes the options of an object store out of a table: Flink has them in the
 // configuration of the cluster.

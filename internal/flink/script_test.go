@@ -365,7 +365,7 @@ INSERT INTO f SELECT d, 1 FROM r;`
 // Tables of connectors that Flink does not have are refused by name, with a way forward.
 func TestConnectorsOnlyInWeir(t *testing.T) {
 	for _, connector := range onlyInWeir {
-		text := "CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json');\nCREATE TABLE p (d STRING) WITH ('connector' = '" + connector + "', 'url' = 'http://h');\nINSERT INTO p SELECT d FROM r;"
+		text := "CREATE TABLE r (d STRING) WITH ('connector' = 'kafka', 'topic' = 'r', 'properties.bootstrap.servers' = 'b:9092', 'format' = 'json');\nCREATE TABLE p (d STRING) WITH ('connector' = '" + connector + "', 'url' = 'http://h');\nINSERT INTO p SELECT d FROM r;"
 		_, err := NewScript(text, Environment{}, Options{Fallback: "p"})
 		if err == nil || !strings.Contains(err.Error(), "table p: Flink has no connector "+connector) || !strings.Contains(err.Error(), "weir run") {
 			t.Errorf("%s: %v", connector, err)

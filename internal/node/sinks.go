@@ -17,6 +17,7 @@ import (
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/files"
 	"weir.example/weir/internal/sink/influx"
+	"weir.example/weir/internal/sink/mqtt"
 	"weir.example/weir/internal/sink/post"
 	"weir.example/weir/internal/sink/postgres"
 	"weir.example/weir/internal/sink/printer"
@@ -114,6 +115,8 @@ func sinksOf(c engine.Config, status []*sink.Status, out Outputs) (all []sink.Co
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.Webhook:
 			s.MaxRows, s.Interval = cmp.Or(d.MaxRows, post.MaxRows), d.Interval
+		case *plan.MQTT:
+			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		case *plan.LineProtocol:
 			s.MaxRows, s.Interval = d.MaxRows, d.Interval
 		}
@@ -143,6 +146,8 @@ func targetOf(c engine.Config, t *plan.Table, out Outputs, log *slog.Logger) (si
 		return sqlite.New(pipeline, t), nil
 	case *plan.Webhook:
 		return post.New(c.Broker, pipeline, t, c.Secrets), nil
+	case *plan.MQTT:
+		return mqtt.New(c.Broker, pipeline, t, c.Secrets), nil
 	case *plan.LineProtocol:
 		return influx.New(c.Broker, pipeline, t, c.Secrets), nil
 	default:

@@ -41,6 +41,7 @@ var connectors = map[string]connector{
 	"influxdb":     influxdb{},
 	"jdbc":         jdbc{},
 	"kafka":        kafka{},
+	"mqtt":         mqtt{},
 	"print":        printed{},
 	"upsert-kafka": kafka{upsert: true},
 }

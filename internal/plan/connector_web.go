@@ -37,6 +37,8 @@ func OnlyInWeir(d Delivery) string {
 		return "influxdb"
 	case *Webhook:
 		return "http"
+	case *MQTT:
+		return "mqtt"
 	}
 	return ""
 }

@@ -8,7 +8,7 @@
 //	connector_filesystem.go
 //	                     filesystem: a directory of files
 //	connector_web.go     options of connectors over HTTP; connector_http.go: webhooks;
-//	                     connector_influxdb.go: the line protocol
+//	                     connector_influxdb.go: the line protocol; connector_mqtt.go: MQTT
 //	connector_jdbc.go    jdbc: a table of a PostgreSQL database; connector_sqlite.go: of SQLite
 //	connector_jdbc_lookup.go
 //	                     options of lookups in it

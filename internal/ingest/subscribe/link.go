@@ -40,6 +40,8 @@ type link struct {
 	version byte
 	ping    time.Duration // between two of our packets, at most
 
+	receive int  // unacknowledged messages that the broker takes
+	largest int  // bytes of a packet that it takes; 0 for any
 	present bool // the broker had a session
 	session time.Duration
 
@@ -192,6 +194,7 @@ func (l *link) handshake(c *Config, username, password string, clean bool) error
 		return &refusedError{answer.ProtocolVersion, answer.ReasonCode, answer.Properties.ReasonString}
 	}
 	l.present = answer.SessionPresent
+	l.receive, l.largest = int(answer.Properties.ReceiveMaximum), int(answer.Properties.MaximumPacketSize)
 	l.session = c.Session
 	if answer.Properties.SessionExpiryIntervalFlag {
 		l.session = time.Duration(answer.Properties.SessionExpiryInterval) * time.Second
@@ -263,6 +266,8 @@ func decode(p *packets.Packet, body []byte) error {
 		}
 		p.PacketID = uint16(body[0])<<8 | uint16(body[1])
 		return nil
+	case packets.Puback:
+		return p.PubackDecode(body)
 	case packets.Pingresp:
 		return nil
 	case packets.Disconnect:

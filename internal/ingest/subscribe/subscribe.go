@@ -8,6 +8,7 @@
 //	acks.go       acknowledgements in order
 //	loss.go       losses that can be proven
 //	listen.go     messages of a broker for a while, to look at
+//	publish.go    Publisher: messages to a broker, for sinks
 //	metrics.go    Prometheus metrics
 //
 // # What is lost and what is repeated
