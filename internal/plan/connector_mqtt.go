@@ -75,7 +75,7 @@ func (mqtt) bind(t *Table, o *options) (err error) {
 	if u.Scheme == "mqtt" && m.CA+m.Cert != "" {
 		return sql.Errorf(t, "table %s: the options 'tls.…' need a URL that begins with mqtts://", t.Name)
 	}
-	if err := m.Flush.bind(o); err != nil {
+	if err := m.bind(o); err != nil {
 		return err
 	}
 	if err := t.deliverTo(m, o.name); err != nil {

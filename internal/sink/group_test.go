@@ -163,8 +163,9 @@ func TestAtLeastOnce(t *testing.T) {
 	for key := range m.requests { // no two requests have a row in common, unless they are equal
 		for other := range m.requests {
 			var p, a, b, q, c, d int64
-			fmt.Sscanf(key, "%d-%d-%d", &p, &a, &b)
-			fmt.Sscanf(other, "%d-%d-%d", &q, &c, &d)
+			if _, err := fmt.Sscanf(key+" "+other, "%d-%d-%d %d-%d-%d", &p, &a, &b, &q, &c, &d); err != nil {
+				t.Fatal(err)
+			}
 			if key != other && p == q && a <= d && c <= b {
 				t.Errorf("the rows of request %s came again in %s", key, other)
 			}

@@ -1,7 +1,6 @@
 package subscribe
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -125,7 +124,7 @@ func (p *Publisher) Publish(ctx context.Context, all []Message, done func(i int,
 				FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: all[sent].Retain}, ProtocolVersion: p.link.version,
 				TopicName: all[sent].Topic, Payload: all[sent].Payload, PacketID: p.id,
 			}
-			if err := p.link.send(func(b *bytes.Buffer) error { return m.PublishEncode(b) }); err != nil {
+			if err := p.link.send(m.PublishEncode); err != nil {
 				return err
 			}
 		}
