@@ -20,7 +20,7 @@ func TestTableOptions(t *testing.T) {
 		at            string // position of the error: the first occurrence of this text
 		message, hint string
 	}{
-		{"unknown connector", "'connector' = 'hive', 'topic' = 't'", "'hive'", "'hive' is not supported as 'connector'", "use one of blackhole, datagen, filesystem, influxdb, jdbc, kafka, print, upsert-kafka"},
+		{"unknown connector", "'connector' = 'hive', 'topic' = 't'", "'hive'", "'hive' is not supported as 'connector'", "use one of blackhole, datagen, filesystem, http, influxdb, jdbc, kafka, mqtt, print, upsert-kafka"},
 		{"misspelt option", good + ", 'scan.startup.mod' = 'latest-offset'", "'scan.startup.mod'", "option 'scan.startup.mod' is not supported", "did you mean scan.startup.mode?"},
 		{"option twice", good + ", 'topic' = 'u'", "'topic' = 'u'", "option 'topic' is listed twice", ""},
 		{"startup mode", good + ", 'scan.startup.mode' = 'begin'", "'begin'", "'begin' is not supported as 'scan.startup.mode'", "use earliest-offset, latest-offset, group-offsets or timestamp"},
