@@ -14,11 +14,11 @@ KILLS := ./cmd/weir ./internal/broker/embedded
 JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestACLTableOfKafka)$$
+LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestCrowd|TestACLTableOfKafka)$$
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps compose-env test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,13 +29,13 @@ build: ## build bin/weir
 # Shell code that sets missing to the Debian packages whose commands are not found.
 MISSING = missing=""; \
 	need() { command -v $$1 >/dev/null || { shift; missing="$$missing $$*"; }; }; \
-	need java openjdk-17-jdk-headless; need mvn maven; need pip3 python3-pip; need kcat kcat; \
+	need java openjdk-17-jdk-headless; need mvn maven; need pip3 python3-pip; need kcat kcat; need openssl openssl; \
 	need npm nodejs npm; need chromium chromium; need prometheus prometheus; \
 	need prometheus-alertmanager prometheus-alertmanager; need buildah buildah; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	[ -x /usr/sbin/mosquitto ] || need mosquitto mosquitto; need mosquitto_pub mosquitto-clients
 
-deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL, mosquitto and its clients
+deps: ## install the tools that the tests need (Debian, root): JDK, Maven, pip, kcat, npm, Chromium, Prometheus, Buildah, PostgreSQL, mosquitto and its clients, OpenSSL
 	@$(MISSING); \
 	[ -z "$$missing" ] && exit 0; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
@@ -44,6 +44,14 @@ check-deps: # names the tools that are missing
 	@$(MISSING); \
 	[ -z "$$missing" ] && exit 0; \
 	echo "Missing tools. Install these Debian packages:$$missing (sudo make deps does it), then run make again." >&2; exit 1
+
+COMPOSE_ENV ?= deploy/.env
+compose-env: $(COMPOSE_ENV) ## generate the passwords of deploy/compose.yaml, once
+
+$(COMPOSE_ENV):
+	@umask 077; for name in WEIR_CONSOLE_TOKEN POSTGRES_PASSWORD; do \
+		echo "$$name=$$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')"; \
+	done > $@
 
 console: internal/console/web/node_modules ## build the console's page into internal/console/dist, which is committed
 	cd internal/console/web && node build.mjs

@@ -20,7 +20,7 @@ import (
 // compose loads the compose file with the given profiles, as docker compose does.
 func compose(t *testing.T, profiles ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{"compose.yaml"}, cli.WithProfiles(profiles))
+	options, err := cli.NewProjectOptions([]string{"compose.yaml"}, cli.WithProfiles(profiles), cli.WithEnv([]string{"WEIR_CONSOLE_TOKEN=a", "POSTGRES_PASSWORD=b"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +29,43 @@ func compose(t *testing.T, profiles ...string) *types.Project {
 		t.Fatal(err)
 	}
 	return project
+}
+
+// No service has a password that others know: without those that make compose-env generates,
+// nothing starts.
+func TestComposeHasNoPasswords(t *testing.T) {
+	for _, missing := range []string{"WEIR_CONSOLE_TOKEN", "POSTGRES_PASSWORD"} {
+		env := slices.DeleteFunc([]string{"WEIR_CONSOLE_TOKEN=a", "POSTGRES_PASSWORD=b"}, func(v string) bool { return strings.HasPrefix(v, missing) })
+		options, err := cli.NewProjectOptions([]string{"compose.yaml"}, cli.WithProfiles([]string{"all"}), cli.WithEnv(env))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := options.LoadProject(t.Context()); err == nil || !strings.Contains(err.Error(), "make compose-env") {
+			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+	for name, s := range compose(t, "all").Services {
+		for variable, value := range s.Environment {
+			if secret := regexp.MustCompile(`PASSWORD|TOKEN|SECRET`).MatchString(variable); secret && value != nil && *value != "a" && *value != "b" {
+				t.Errorf("%s has %s in the file", name, variable)
+			}
+		}
+	}
+	file := filepath.Join(t.TempDir(), ".env")
+	make := exec.CommandContext(t.Context(), "make", "-C", "..", "-f", "Makefile", "compose-env", "COMPOSE_ENV="+file)
+	if out, err := make.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`^WEIR_CONSOLE_TOKEN=[\w-]{32}\nPOSTGRES_PASSWORD=[\w-]{32}\n$`).Match(text) {
+		t.Errorf("make compose-env writes %q", text)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("its mode is %v, %v", info.Mode(), err)
+	}
 }
 
 // The default services start without the others, each profile includes its dependencies, and every

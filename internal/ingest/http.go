@@ -25,6 +25,8 @@ import (
 // Limits of the HTTP server. They bound what slow clients and many of them can occupy.
 const (
 	maxHeader    = 16 << 10
+	maxConns     = 10_000    // connections; further ones are closed at once
+	maxConnsFrom = 9_000     // of one address, such as a gateway
 	maxRequests  = 1024      // in progress; further ones get 429
 	maxHeld      = 256 << 20 // bytes of their bodies, decompressed
 	readTimeout  = 30 * time.Second
@@ -98,7 +100,7 @@ func (h *Server) Run(ctx context.Context) error {
 			_ = h.server.Close()
 		}
 	})
-	err := h.server.Serve(h.listener)
+	err := h.server.Serve(guard.LimitConns(h.listener, maxConns, maxConnsFrom))
 	if !stop() {
 		<-stopped
 	}

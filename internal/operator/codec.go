@@ -192,7 +192,12 @@ func (r *reader) boxed(t column.Type) any {
 		return v
 	case column.Array, column.Row:
 		all := make([]any, 0, 4)
-		for i := range r.count() {
+		n := r.count()
+		if t.Kind == column.Row && n != len(t.Fields) {
+			r.fail()
+			return nil
+		}
+		for i := range n {
 			et := t.Elem
 			if t.Kind == column.Row {
 				et = &t.Fields[i].Type

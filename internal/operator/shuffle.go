@@ -251,7 +251,7 @@ func (r *shuffleReader) consume(all []*kgo.Record) {
 			}
 		case watermarkRecord:
 			partition, count, watermark, idle := in.int64(), in.int64(), in.int64(), in.byte() == 1
-			if in.err != nil {
+			if in.err != nil || partition < 0 || partition >= count { // a false count would hold the watermark back forever
 				r.task.fail(fmt.Errorf("%s-%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, errRepartition))
 				return
 			}

@@ -14,6 +14,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -112,8 +114,8 @@ func (a *Authority) Issue(dir string, r Request, now time.Time) (certFile, keyFi
 	if r.Days == 0 {
 		r.Days = DefaultDays
 	}
-	if r.Name == "" || r.Name != filepath.Base(r.Name) || r.Name == "ca" {
-		return "", "", fmt.Errorf("invalid name of a certificate %q: it becomes the name of files next to those of the authority", r.Name)
+	if r.Name == "" || r.Name != filepath.Base(r.Name) || slices.Contains([]string{".", "..", "ca"}, r.Name) || strings.HasSuffix(r.Name, "-key") {
+		return "", "", fmt.Errorf("invalid name of a certificate %q: it becomes the name of files next to those of the authority, NAME.pem and NAME-key.pem", r.Name)
 	}
 	if r.Days < 1 || r.Days > authorityDays {
 		return "", "", fmt.Errorf("a certificate is valid for 1 to %d days, not %d", authorityDays, r.Days)

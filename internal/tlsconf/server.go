@@ -73,7 +73,7 @@ func (s *Server) filesVersion() string {
 	version := ""
 	for _, file := range []string{s.certFile, s.keyFile, s.clientCA} {
 		if info, err := os.Stat(file); err == nil {
-			version += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
+			version += fmt.Sprintln(info.ModTime().UnixNano(), info.Size(), info.Mode())
 		}
 	}
 	return version

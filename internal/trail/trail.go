@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -70,7 +71,8 @@ const (
 	fullBytes  = 8 << 20 // of a file
 	keptFiles  = 8       // full ones
 	maxText    = 512     // bytes of a name or an error
-	bufferSize = 1024    // deeds that wait to be written
+	maxLine    = 64 << 10
+	bufferSize = 1024 // deeds that wait to be written
 )
 
 // Append writes deeds to the trail of a data directory. Several processes may do so at a time.
@@ -179,11 +181,21 @@ func readFile(path string, filter Filter, fn func(Deed) error) (unreadable int, 
 		return 0, err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 64<<10)
-	for lines.Scan() {
+	lines := bufio.NewReaderSize(f, maxLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull) // such as the zeros that a power failure leaves
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = lines.ReadSlice('\n')
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return unreadable, fmt.Errorf("read %s: %w", path, err)
+		}
+		if len(line) == 0 {
+			return unreadable, nil
+		}
 		var d Deed
-		if json.Unmarshal(lines.Bytes(), &d) != nil {
+		if long || json.Unmarshal(line, &d) != nil {
 			unreadable++
 			continue
 		}
@@ -194,10 +206,6 @@ func readFile(path string, filter Filter, fn func(Deed) error) (unreadable int, 
 			return unreadable, err
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return unreadable, fmt.Errorf("read %s: %w", path, err)
-	}
-	return unreadable, nil
 }
 
 // Log writes deeds in the background, so that it never blocks those who report them. If they come

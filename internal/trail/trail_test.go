@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,5 +133,33 @@ func TestLogNeverBlocks(t *testing.T) {
 	broken.Close()
 	if len(failures) != 1 || !errors.Is(failures[0], os.ErrNotExist) || broken.Dropped() != 1 {
 		t.Errorf("%v, %d dropped", failures, broken.Dropped())
+	}
+}
+
+// Damage hides no entry but its own: neither zeros that a power failure has left, nor a line
+// without an end.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	deed := func(who string) Deed { return Deed{At: time.Now().UTC(), Who: who, What: Login} }
+	if err := Append(dir, deed("before")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(append(make([]byte, 3*maxLine), "\n\n{\"at\":\n"...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Append(dir, deed("after")); err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	unreadable, err := Read(dir, Filter{}, func(d Deed) error { found = append(found, d.Who); return nil })
+	if err != nil || unreadable != 3 || !slices.Equal(found, []string{"before", "after"}) {
+		t.Errorf("found %q, %d unreadable, %v", found, unreadable, err)
 	}
 }
