@@ -116,6 +116,28 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// TestClientsSecured runs the same programs through a listener that has TLS and requires a login by
+// SCRAM: all of it works as without.
+func TestClientsSecured(t *testing.T) {
+	needsTools(t)
+	page := readPage(t)
+	broker := serveSecured(t)
+	for _, c := range theClients {
+		t.Run(strings.Fields(c.name)[0], func(t *testing.T) {
+			if c.name != "kcat 1.7 (librdkafka 2.0)" {
+				needsAll(t)
+			}
+			needsTools(t, c.tools...)
+			results := runChecks(t, c, broker)
+			for _, check := range checks {
+				if have, want := cell(results[check.name]), page.results[c.name][check.name]; have != want {
+					t.Errorf("%s, %s: %q with TLS and SCRAM, %q without", c.name, check.name, have, want)
+				}
+			}
+		})
+	}
+}
+
 // TestClientsOfKafka is the control: all checks must pass on real Kafka.
 func TestClientsOfKafka(t *testing.T) {
 	needsAll(t)
@@ -140,6 +162,9 @@ func runChecks(t *testing.T, c client, broker cluster) map[string]string {
 	cmd, err := c.command(ctx, broker.Address())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s, ok := broker.(*served); ok {
+		cmd.Env = append(cmd.Environ(), s.environment()...)
 	}
 	out, err := run(t, cmd)
 	if err != nil {

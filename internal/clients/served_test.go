@@ -18,16 +18,22 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/embedded"
+	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/stack"
+	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/tlsconf/tlstest"
 )
 
 // Environment variables.
 const (
 	serveEnv = "WEIR_TEST_SERVE"   // "host:port directory": makes the test binary serve a data directory, so that a test can kill it
+	tlsEnv   = "WEIR_TEST_TLS"     // directory with the certificate that the served broker has
 	autoEnv  = "WEIR_TEST_AUTO"    // any value: the served broker creates topics that clients request
 	allEnv   = "WEIR_TEST_CLIENTS" // any value: run everything, as make clients does, not only the sample of make test
 )
@@ -42,7 +48,15 @@ func TestMain(m *testing.M) {
 func serve(at string) {
 	addr, dir, _ := strings.Cut(at, " ")
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if _, err := embedded.Open(embedded.Config{Dir: dir, Addr: addr, AutoCreateTopics: os.Getenv(autoEnv) != "", Logger: log}); err != nil {
+	cfg := embedded.Config{Dir: dir, Addr: addr, AutoCreateTopics: os.Getenv(autoEnv) != "", Logger: log}
+	if certs := os.Getenv(tlsEnv); certs != "" {
+		var err error
+		if cfg.TLS, err = tlsconf.NewServer(filepath.Join(certs, "server.pem"), filepath.Join(certs, "server-key.pem"), "", log); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+	}
+	if _, err := embedded.Open(cfg); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
@@ -65,16 +79,72 @@ type served struct {
 	addr string
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+
+	certs    string // directory of its certificate; "": no TLS
+	password string // of the user client, an admin; "": no logins
 }
 
 // serveEmbedded starts an embedded broker, which the end of the test stops.
 func serveEmbedded(t *testing.T) *served {
 	t.Helper()
+	return serveWith(t, &served{t: t, dir: t.TempDir()})
+}
+
+// serveSecured starts one that serves TLS and requires a login.
+func serveSecured(t *testing.T) *served {
+	t.Helper()
+	s := &served{t: t, dir: t.TempDir(), certs: t.TempDir(), password: guard.NewPassword()}
+	tlstest.Server(t, s.certs, false)
+	data := filepath.Join(s.dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	users, err := guard.OpenUsers(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := guard.BothKeys(s.password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := users.Change(func(all map[string]guard.User) error {
+		all[clientName] = guard.User{Name: clientName, Role: guard.Admin, SCRAM: keys}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	serveWith(t, s)
+	req := kmsg.NewPtrCreateACLsRequest()
+	for _, a := range guard.Admin.ACLs("") {
+		c := kmsg.NewCreateACLsRequestCreation()
+		c.Principal, c.Host, c.PermissionType = "User:"+clientName, "*", kmsg.ACLPermissionTypeAllow
+		c.ResourceType, c.ResourcePatternType, c.ResourceName, c.Operation = a.Type, a.Pattern, a.Name, a.Operation
+		req.Creations = append(req.Creations, c)
+	}
+	if _, err := req.RequestWith(t.Context(), connect(t, s)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// clientName is the user as which clients log in.
+const clientName = "client"
+
+// environment is what tells programs how to connect.
+func (s *served) environment() []string {
+	if s.password == "" {
+		return nil
+	}
+	return []string{"CLIENT_CA=" + filepath.Join(s.certs, "ca.pem"), "CLIENT_USER=" + clientName, "CLIENT_PASSWORD=" + s.password}
+}
+
+func serveWith(t *testing.T, s *served) *served {
+	t.Helper()
 	ports, err := stack.FreePorts(0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{t: t, dir: t.TempDir(), addr: "127.0.0.1:" + strconv.Itoa(ports[0])}
+	s.addr = "127.0.0.1:" + strconv.Itoa(ports[0])
 	if err := s.StartBroker(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +170,7 @@ func (s *served) StartBroker(context.Context) error {
 	}
 	defer log.Close()                               // the child has its own descriptor
 	cmd := exec.Command(os.Args[0], "-test.run=^$") //nolint:gosec,noctx // this test's own binary, killed below
-	cmd.Env = append(os.Environ(), serveEnv+"="+s.addr+" "+filepath.Join(s.dir, "data"))
+	cmd.Env = append(os.Environ(), serveEnv+"="+s.addr+" "+filepath.Join(s.dir, "data"), tlsEnv+"="+s.certs)
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -154,12 +224,22 @@ func realKafka(t *testing.T) kafka {
 // adminOf returns an admin client of a cluster.
 func adminOf(t *testing.T, c cluster) *kadm.Client {
 	t.Helper()
-	client, err := broker.Connect(t.Context(), broker.Config{Brokers: []string{c.Address()}})
+	return kadm.NewClient(connect(t, c))
+}
+
+// connect returns a client of a cluster that may do everything.
+func connect(t *testing.T, c cluster) *kgo.Client {
+	t.Helper()
+	at := broker.Config{Brokers: []string{c.Address()}}
+	if s, ok := c.(*served); ok && s.password != "" {
+		at.DataDir = filepath.Join(s.dir, "data")
+	}
+	client, err := broker.Connect(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return kadm.NewClient(client)
+	return client
 }
 
 // createTopics creates topics with the same number of partitions.

@@ -1,9 +1,13 @@
 package guard
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +146,64 @@ func TestInternalFirst(t *testing.T) {
 		_, _, _ = c.Step([]byte(first))
 		if got := c.Internal([]byte("c=biws")); got != want {
 			t.Errorf("second message of %s: internal %t", user, got)
+		}
+	}
+}
+
+// The last message of SCRAM must have the server's nonce, or as librdkafka before 2.10 sends it, the
+// client's twice; and everything that it says is part of the proof.
+func TestSCRAMFinal(t *testing.T) {
+	g, _ := open(t)
+	add(t, g, "alice", "one", Reader)
+	_, keys, _ := g.keysOf("alice", SCRAM256)
+	salted, err := saltedPassword(SCRAM256, "one", keys.Salt, keys.Iterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, first string
+		nonce       func(server string) string
+		header      string
+		spoil       func(string) string
+		ok          bool
+	}{
+		{"as it should be", "n,,n=alice,r=mine", func(s string) string { return s }, "n,,", nil, true},
+		{"as its own name", "n,a=alice,n=alice,r=mine", func(s string) string { return s }, "n,a=alice,", nil, true},
+		{"librdkafka", "n,,n=alice,r=mine", func(s string) string { return "mine" + s }, "n,,", nil, true},
+		{"its own nonce alone", "n,,n=alice,r=mine", func(string) string { return "mine" }, "n,,", nil, false},
+		{"another beginning", "n,,n=alice,r=mine", func(s string) string { return "other" + s[4:] }, "n,,", nil, false},
+		{"no nonce", "n,,n=alice,r=mine", func(string) string { return "" }, "n,,", nil, false},
+		{"another header", "n,,n=alice,r=mine", func(s string) string { return s }, "y,,", nil, false},
+		{"as somebody else", "n,a=bob,n=alice,r=mine", func(s string) string { return s }, "n,a=bob,", nil, false},
+		{"changed after the proof", "n,,n=alice,r=mine", func(s string) string { return s }, "n,,", func(m string) string { return strings.Replace(m, ",p=", ",x=y,p=", 1) }, false},
+		{"no proof", "n,,n=alice,r=mine", func(s string) string { return s }, "n,,", func(m string) string { m, _, _ = strings.Cut(m, ",p="); return m + ",p=" }, false},
+	} {
+		conversation, err := g.newSCRAM(SCRAM256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, who, err := conversation.Step([]byte(c.first))
+		if err != nil || who != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		server, _, _ := strings.Cut(strings.TrimPrefix(string(answer), "r="), ",")
+		unproved := "c=" + base64.StdEncoding.EncodeToString([]byte(c.header)) + ",r=" + c.nonce(server)
+		bare := strings.SplitN(c.first, ",", 3)[2]
+		hash := func(key []byte, text string) []byte {
+			mac := hmac.New(sha256.New, key)
+			mac.Write([]byte(text))
+			return mac.Sum(nil)
+		}
+		key := hash(salted, "Client Key")
+		stored := sha256.Sum256(key)
+		subtle.XORBytes(key, key, hash(stored[:], bare+","+string(answer)+","+unproved))
+		message := unproved + ",p=" + base64.StdEncoding.EncodeToString(key)
+		if c.spoil != nil {
+			message = c.spoil(message)
+		}
+		_, who, err = conversation.Step([]byte(message))
+		if (err == nil && who != nil && who.Name == "alice") != c.ok {
+			t.Errorf("%s: %v, %v", c.name, who, err)
 		}
 	}
 }

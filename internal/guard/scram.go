@@ -8,9 +8,11 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"github.com/xdg-go/scram"
 )
@@ -118,6 +120,8 @@ type scramConversation struct {
 	user User
 	keys Keys
 	*scram.ServerConversation
+
+	header, clientFirst, serverFirst string // of the first messages
 }
 
 func (g *Guard) newSCRAM(mechanism string) (*scramConversation, error) {
@@ -158,15 +162,59 @@ func (c *scramConversation) Internal(message []byte) bool {
 
 // Step takes a client's message, and returns the answer; who is set once the login is complete.
 func (c *scramConversation) Step(in []byte) (out []byte, who *Principal, err error) {
+	if c.serverFirst != "" {
+		return c.final(string(in))
+	}
 	answer, err := c.ServerConversation.Step(string(in))
 	if err != nil {
 		return nil, nil, errCredentials
 	}
-	if !c.Done() {
-		return []byte(answer), nil, nil
-	}
-	if !c.Valid() || c.user.Name == "" || c.AuthzID() != "" && c.AuthzID() != c.Username() {
+	parts := strings.SplitN(string(in), ",", 3) // n, or y, and the name to act as; the library has parsed them
+	if len(parts) != 3 {
 		return nil, nil, errCredentials
 	}
-	return []byte(answer), c.g.principal(c.user), nil
+	c.header, c.clientFirst, c.serverFirst = parts[0]+","+parts[1]+",", parts[2], answer
+	return []byte(answer), nil, nil
 }
+
+// final takes the client's last message. The library requires that its nonce is that of the server.
+// Kafka requires that it ends with what the server has added, and librdkafka before 2.10 repeats its
+// own part.
+func (c *scramConversation) final(message string) (out []byte, who *Principal, err error) {
+	unproved, proof, ok := strings.Cut(message, ",p=")
+	fields := strings.Split(unproved, ",")
+	if !ok || len(fields) < 2 || fields[0] != "c="+base64.StdEncoding.EncodeToString([]byte(c.header)) {
+		return nil, nil, errCredentials
+	}
+	nonce, _, _ := strings.Cut(strings.TrimPrefix(c.serverFirst, "r="), ",")
+	_, mine, _ := strings.Cut(c.clientFirst, ",r=")
+	mine, _, _ = strings.Cut(mine, ",")
+	given, isNonce := strings.CutPrefix(fields[1], "r=")
+	added, begins := strings.CutPrefix(nonce, mine)
+	if !isNonce || !begins || len(added) < minNonce || given != nonce && given != mine+nonce {
+		return nil, nil, errCredentials
+	}
+	sum := func(key []byte) []byte {
+		mac := hmac.New(hashOf(c.keys.Mechanism), key)
+		mac.Write([]byte(c.clientFirst + "," + c.serverFirst + "," + unproved))
+		return mac.Sum(nil)
+	}
+	key, err := base64.StdEncoding.DecodeString(proof)
+	signature := sum(c.keys.Stored)
+	if err != nil || len(key) != len(signature) {
+		return nil, nil, errCredentials
+	}
+	subtle.XORBytes(key, key, signature)
+	stored := hashOf(c.keys.Mechanism)()
+	stored.Write(key)
+	if subtle.ConstantTimeCompare(stored.Sum(nil), c.keys.Stored) != 1 {
+		return nil, nil, errCredentials
+	}
+	if c.user.Name == "" || c.AuthzID() != "" && c.AuthzID() != c.Username() {
+		return nil, nil, errCredentials
+	}
+	return []byte("v=" + base64.StdEncoding.EncodeToString(sum(c.keys.Server))), c.g.principal(c.user), nil
+}
+
+// minNonce is the least that the server adds to a nonce, in bytes.
+const minNonce = 16

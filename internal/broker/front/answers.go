@@ -74,8 +74,11 @@ func announceServed(r *kmsg.ApiVersionsResponse) {
 	for _, k := range r.ApiKeys {
 		if api := served()[k.ApiKey]; api != nil {
 			k.MinVersion, k.MaxVersion = max(k.MinVersion, api.from), min(k.MaxVersion, api.to)
-			if k.ApiKey == int16(kmsg.Produce) {
-				k.MinVersion = 0 // as Kafka announces, for old versions of librdkafka (KAFKA-18659)
+			switch kmsg.Key(k.ApiKey) {
+			case kmsg.Produce: // as Kafka announces, for old versions of librdkafka (KAFKA-18659)
+				k.MinVersion = 0
+			case kmsg.SASLHandshake: // likewise: librdkafka 2.0 logs in with version 1, but only if there is version 0
+				k.MinVersion = 0
 			}
 			keys = append(keys, k)
 		}

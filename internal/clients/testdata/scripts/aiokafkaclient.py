@@ -1,6 +1,8 @@
 """aiokafka. Argument: the bootstrap address."""
 
 import asyncio
+import os
+import ssl
 import sys
 import time
 
@@ -11,6 +13,9 @@ from aiokafka.errors import KafkaError
 from checks import PARTITIONS, VALUES, Unsupported, expect, run
 
 AT = {"bootstrap_servers": sys.argv[1]}
+if "CLIENT_USER" in os.environ:
+    AT |= {"security_protocol": "SASL_SSL", "ssl_context": ssl.create_default_context(cafile=os.environ["CLIENT_CA"]), "sasl_mechanism": "SCRAM-SHA-512",
+           "sasl_plain_username": os.environ["CLIENT_USER"], "sasl_plain_password": os.environ["CLIENT_PASSWORD"]}
 
 
 async def topic(name, partitions=PARTITIONS, configs=None):

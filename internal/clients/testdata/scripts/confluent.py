@@ -1,5 +1,6 @@
 """confluent-kafka for Python, which is librdkafka. Argument: the bootstrap address."""
 
+import os
 import sys
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
@@ -9,6 +10,9 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from checks import PARTITIONS, VALUES, expect, run, until
 
 AT = {"bootstrap.servers": sys.argv[1]}
+if "CLIENT_USER" in os.environ:
+    AT |= {"security.protocol": "SASL_SSL", "ssl.ca.location": os.environ["CLIENT_CA"], "sasl.mechanism": "SCRAM-SHA-512",
+           "sasl.username": os.environ["CLIENT_USER"], "sasl.password": os.environ["CLIENT_PASSWORD"]}
 admin = AdminClient(AT)
 
 

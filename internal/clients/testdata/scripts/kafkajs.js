@@ -5,7 +5,9 @@ const { Kafka, logLevel } = require('kafkajs');
 const PARTITIONS = 3;
 const VALUES = Array.from({ length: 60 }, (_, i) => `v${i}`);
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1';
-const kafka = new Kafka({ brokers: [process.argv[2]], clientId: 'kafkajs', logLevel: logLevel.NOTHING, retry: { retries: 3 } });
+const { CLIENT_CA, CLIENT_USER, CLIENT_PASSWORD } = process.env;
+const secured = CLIENT_USER ? { ssl: { ca: [require('node:fs').readFileSync(CLIENT_CA)] }, sasl: { mechanism: 'scram-sha-512', username: CLIENT_USER, password: CLIENT_PASSWORD } } : {};
+const kafka = new Kafka({ ...secured, brokers: [process.argv[2]], clientId: 'kafkajs', logLevel: logLevel.NOTHING, retry: { retries: 3 } });
 const admin = kafka.admin();
 
 class Unsupported extends Error {}

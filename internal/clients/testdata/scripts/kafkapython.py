@@ -1,5 +1,6 @@
 """kafka-python. Argument: the bootstrap address."""
 
+import os
 import sys
 import threading
 
@@ -10,6 +11,9 @@ from kafka.errors import KafkaError
 from checks import PARTITIONS, VALUES, Unsupported, expect, run, until
 
 AT = {"bootstrap_servers": sys.argv[1]}
+if "CLIENT_USER" in os.environ:
+    AT |= {"security_protocol": "SASL_SSL", "ssl_cafile": os.environ["CLIENT_CA"], "sasl_mechanism": "SCRAM-SHA-256",
+           "sasl_plain_username": os.environ["CLIENT_USER"], "sasl_plain_password": os.environ["CLIENT_PASSWORD"]}
 admin = KafkaAdminClient(**AT)
 
 

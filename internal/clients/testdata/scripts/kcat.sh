@@ -1,6 +1,18 @@
 #!/bin/sh
 # kcat. Argument: the bootstrap address. kcat can't create topics: kcat-NAME exist already.
 at=$1
+if [ -n "$CLIENT_USER" ]; then
+	KCAT_CONFIG=$(mktemp)
+	export KCAT_CONFIG
+	trap 'rm -f "$KCAT_CONFIG"' EXIT
+	cat >"$KCAT_CONFIG" <<END
+security.protocol=SASL_SSL
+ssl.ca.location=$CLIENT_CA
+sasl.mechanism=SCRAM-SHA-256
+sasl.username=$CLIENT_USER
+sasl.password=$CLIENT_PASSWORD
+END
+fi
 
 check() { # name, function
 	if error=$($2 2>&1); then

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -55,6 +57,16 @@ func main() {
 func config() *sarama.Config {
 	c := sarama.NewConfig()
 	c.Version = sarama.MaxVersion
+	if user := os.Getenv("CLIENT_USER"); user != "" { // by PLAIN: Sarama has no SCRAM of its own
+		pem, err := os.ReadFile(os.Getenv("CLIENT_CA"))
+		roots := x509.NewCertPool()
+		if err != nil || !roots.AppendCertsFromPEM(pem) {
+			fmt.Fprintln(os.Stderr, "no certificate:", err)
+			os.Exit(1)
+		}
+		c.Net.TLS.Enable, c.Net.TLS.Config = true, &tls.Config{RootCAs: roots}
+		c.Net.SASL.Enable, c.Net.SASL.User, c.Net.SASL.Password = true, user, os.Getenv("CLIENT_PASSWORD")
+	}
 	c.Producer.Return.Successes = true
 	c.Producer.Partitioner = sarama.NewManualPartitioner
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
