@@ -73,10 +73,10 @@ func Serving(l net.Listener, certificate *tlsconf.Server) (serving net.Listener,
 	return tls.NewListener(serving, certificate.Config("http/1.1")), "https"
 }
 
-// LimitConns returns a listener that closes connections beyond a number, and beyond another one
-// those from the same address.
+// LimitConns returns a listener that closes connections beyond a number from the same address. If
+// there are too many in all, the address that has most of them loses one for each new client.
 func LimitConns(l net.Listener, all, from int) net.Listener {
-	return &limited{Listener: l, all: all, from: from, open: make(map[netip.Prefix]int)}
+	return &limited{Listener: l, all: all, from: from, open: make(map[netip.Prefix]map[*limitedConn]bool)}
 }
 
 type limited struct {
@@ -84,7 +84,7 @@ type limited struct {
 	all, from int
 
 	mu    sync.Mutex
-	open  map[netip.Prefix]int
+	open  map[netip.Prefix]map[*limitedConn]bool
 	total int
 }
 
@@ -96,43 +96,67 @@ func (l *limited) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		at, _ := netip.ParseAddrPort(c.RemoteAddr().String())
-		from := network(at.Addr().Unmap())
-		if l.take(from) {
-			return &limitedConn{Conn: c, free: func() { l.free(from) }}, nil
+		conn := &limitedConn{Conn: c, of: l, from: network(at.Addr().Unmap())}
+		ok, loser := l.take(conn)
+		if loser != nil {
+			_ = loser.Close()
+		}
+		if ok {
+			return conn, nil
 		}
 		_ = c.Close()
 	}
 }
 
-func (l *limited) take(from netip.Prefix) bool {
+// take counts a connection, unless there are too many. loser has to make room for it.
+func (l *limited) take(c *limitedConn) (ok bool, loser *limitedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.total >= l.all || l.open[from] >= l.from {
-		return false
+	own := l.open[c.from]
+	if len(own) >= l.from {
+		return false, nil
 	}
+	if l.total >= l.all {
+		most := own
+		for _, others := range l.open {
+			if len(others) > len(most) {
+				most = others
+			}
+		}
+		if len(most) <= len(own)+1 {
+			return false, nil
+		}
+		for loser = range most {
+			break
+		}
+	}
+	if own == nil {
+		own = make(map[*limitedConn]bool)
+		l.open[c.from] = own
+	}
+	own[c] = true
 	l.total++
-	l.open[from]++
-	return true
-}
-
-func (l *limited) free(from netip.Prefix) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.open[from]--; l.open[from] == 0 {
-		delete(l.open, from)
-	}
+	return true, loser
 }
 
 type limitedConn struct {
 	net.Conn
+	of   *limited
+	from netip.Prefix
 	once sync.Once
-	free func()
 }
 
 // Close implements net.Conn.
 func (c *limitedConn) Close() error {
-	c.once.Do(c.free)
+	c.once.Do(func() {
+		c.of.mu.Lock()
+		defer c.of.mu.Unlock()
+		c.of.total--
+		delete(c.of.open[c.from], c)
+		if len(c.of.open[c.from]) == 0 {
+			delete(c.of.open, c.from)
+		}
+	})
 	return c.Conn.Close()
 }
 
