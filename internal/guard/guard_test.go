@@ -150,8 +150,8 @@ func TestInternalFirst(t *testing.T) {
 	}
 }
 
-// The last message of SCRAM must have the server's nonce, or as librdkafka before 2.10 sends it, the
-// client's twice; and everything that it says is part of the proof.
+// The last message of SCRAM must have the server's nonce, or as librdkafka before 2.10 sends it,
+// the client's twice; and everything that it says is part of the proof.
 func TestSCRAMFinal(t *testing.T) {
 	g, _ := open(t)
 	add(t, g, "alice", "one", Reader)

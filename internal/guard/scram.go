@@ -178,8 +178,8 @@ func (c *scramConversation) Step(in []byte) (out []byte, who *Principal, err err
 }
 
 // final takes the client's last message. The library requires that its nonce is that of the server.
-// Kafka requires that it ends with what the server has added, and librdkafka before 2.10 repeats its
-// own part.
+// Kafka requires that it ends with what the server has added, and librdkafka before 2.10 repeats
+// its own part.
 func (c *scramConversation) final(message string) (out []byte, who *Principal, err error) {
 	unproved, proof, ok := strings.Cut(message, ",p=")
 	fields := strings.Split(unproved, ",")

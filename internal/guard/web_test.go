@@ -23,8 +23,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// A crowd from a few addresses keeps nobody else out: the limits are those of an address, and of all
-// of them together, where the one with most connections loses one.
+// A crowd from a few addresses keeps nobody else out: the limits are those of an address, and of
+// all of them together, where the one with most connections loses one.
 func TestLimitConns(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
