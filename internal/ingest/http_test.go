@@ -364,6 +364,8 @@ func TestConfig(t *testing.T) {
 		`http: { listen: "nonsense" }`:        "http.listen",
 		`http: { max_body: 5 bananas }`:       "http.max_body",
 		`spool: { max: -1 }`:                  "spool.max",
+		`ack: disk`:                           "neither spool nor kafka",
+		`metrics: { devices: [a] }`:           "unknown field",
 		`topics: { "a/+device": { x: 1 } }`:   "unknown field",
 		`topics: { "a": { value: payload } }`: "device is missing",
 	} {
