@@ -81,7 +81,7 @@ func TestLimitConns(t *testing.T) {
 		t.Errorf("a client beside a crowd: open %t; %d and %d of the crowd", alive(third), count(first), count(second))
 	}
 	for range 4 {
-		(<-accepted).Close()
+		_ = (<-accepted).Close()
 	}
 	if !alive(dial(4)) {
 		t.Error("closed connections are counted")
