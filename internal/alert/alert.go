@@ -15,11 +15,10 @@
 //	health.go        readiness
 //	metrics.go       Prometheus metrics
 //	receiver.go      Receiver, and test alerts
-//	webhook.go       the webhook receiver
+//	webhook.go       the webhook receiver, also for Slack, Teams, PagerDuty and ntfy
 //	alertmanager.go  the Alertmanager receiver
 //	email.go         the mail receiver: messages
 //	smtp.go          the mail receiver: protocol
-//	post.go          JSON over HTTP
 package alert
 
 import (

@@ -2,18 +2,21 @@ package alert
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"regexp"
 	"strings"
 	"time"
+
+	"weir.example/weir/internal/webhook"
 )
 
 // alertmanager posts alerts to version 2 of the API. Alertmanager identifies an alert by its labels
 // and considers it resolved once endsAt has passed, so that no alert keeps firing after Weir is
 // stopped.
 type alertmanager struct {
+	*webhook.Client
 	cfg *AlertmanagerConfig
-	*poster
 }
 
 type postableAlert struct {
@@ -36,7 +39,11 @@ func (a *alertmanager) Send(ctx context.Context, n *Notification) error {
 		}
 		alerts[i] = p
 	}
-	return a.post(ctx, strings.TrimSuffix(a.cfg.URL, "/")+"/api/v2/alerts", headersOf(a.cfg.Headers), alerts)
+	body, err := json.Marshal(alerts)
+	if err != nil {
+		return err
+	}
+	return post(ctx, a.Client, strings.TrimSuffix(a.cfg.URL, "/")+"/api/v2/alerts", headersOf(a.cfg.Headers), body)
 }
 
 // notLabel matches characters that Prometheus does not allow in label names.

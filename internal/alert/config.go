@@ -49,10 +49,16 @@ type ReceiverConfig struct {
 	CA           string              `yaml:"ca"`            // PEM file of certificate authorities to trust; default the system's
 }
 
-// WebhookConfig is a URL to which notifications are posted as JSON.
+// WebhookConfig is a URL to which notifications are posted, by default as JSON. Templates are those
+// of text/template, with the values of that JSON.
 type WebhookConfig struct {
-	URL     string            `yaml:"url"`
-	Headers map[string]string `yaml:"headers"`
+	URL           string            `yaml:"url"` // default that of the preset, if it has one
+	Headers       map[string]string `yaml:"headers"`
+	Preset        string            `yaml:"preset"`         // slack, teams, pagerduty or ntfy, whose messages are sent instead
+	RoutingKey    string            `yaml:"routing_key"`    // of PagerDuty
+	Text          string            `yaml:"text"`           // template of a preset's message; default a line for each alert
+	Body          string            `yaml:"body"`           // template of another body in JSON
+	SigningSecret string            `yaml:"signing_secret"` // for signatures as in Standard Webhooks; default none
 }
 
 // AlertmanagerConfig is a Prometheus Alertmanager, which has its own routes, repeats and silences.
@@ -179,6 +185,8 @@ func (c *Config) expand() error {
 		case r == nil:
 		case r.Webhook != nil:
 			expand(&r.Webhook.URL)
+			expand(&r.Webhook.RoutingKey)
+			expand(&r.Webhook.SigningSecret)
 			headers(r.Webhook.Headers)
 		case r.Alertmanager != nil:
 			expand(&r.Alertmanager.URL)
@@ -254,7 +262,8 @@ func (r *ReceiverConfig) validate() error {
 	}
 	switch {
 	case r.Webhook != nil:
-		return validURL(r.Webhook.URL)
+		_, err := newPoster(r.Webhook)
+		return err
 	case r.Alertmanager != nil:
 		return validURL(r.Alertmanager.URL)
 	}
@@ -272,7 +281,7 @@ func validURL(text string) error {
 // configKeys are the keys of the file, for suggestions.
 var configKeys = []string{
 	"receivers", "routes", "silences", "resolve_after", "match", "continue", "group_by", "group_wait", "group_interval", "repeat_interval", "webhook",
-	"alertmanager", "email", "send_resolved", "timeout", "ca", "url", "headers", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
+	"alertmanager", "email", "send_resolved", "timeout", "ca", "url", "headers", "preset", "routing_key", "text", "body", "signing_secret", "resend", "to", "from", "server", "user", "password", "tls", "until", "comment",
 }
 
 // explainYAML reduces a YAML error to one line, and suggests the nearest known key for an unknown

@@ -2,13 +2,13 @@ package alert
 
 import (
 	"context"
-	"crypto/x509"
-	"errors"
-	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/webhook"
 )
 
 // Receiver is a destination of notifications.
@@ -52,11 +52,15 @@ func NewReceiver(c *ReceiverConfig) (Receiver, error) {
 	if c.Email != nil {
 		return newEmail(c.Email, trust), nil
 	}
-	p := newPoster(trust)
 	if c.Webhook != nil {
-		return &webhook{c.Webhook, p}, nil
+		p, err := newPoster(c.Webhook)
+		if err != nil {
+			return nil, err
+		}
+		p.Client = webhook.NewClient(trust, 0, append(slices.Collect(maps.Values(c.Webhook.Headers)), c.Webhook.RoutingKey)...)
+		return p, nil
 	}
-	return &alertmanager{c.Alertmanager, p}, nil
+	return &alertmanager{webhook.NewClient(trust, 0, slices.Collect(maps.Values(c.Alertmanager.Headers))...), c.Alertmanager}, nil
 }
 
 // Try sends a test alert to a receiver. The alert is already resolved.
@@ -75,19 +79,4 @@ func (c *Config) Try(ctx context.Context, receiver string, now time.Time) error 
 	}
 	defer to.Close()
 	return send(ctx, r, to, n)
-}
-
-// explainTLS adds to the error of an untrusted certificate how to fix it.
-func explainTLS(err error) error {
-	var (
-		unknown x509.UnknownAuthorityError
-		other   x509.HostnameError
-	)
-	switch {
-	case errors.As(err, &unknown):
-		return fmt.Errorf("its certificate is signed by an unknown authority: set the authority's file as the receiver's ca: %w", err)
-	case errors.As(err, &other):
-		return fmt.Errorf("its certificate is for another name: use a name in the certificate: %w", err)
-	}
-	return err
 }

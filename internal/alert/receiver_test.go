@@ -178,10 +178,10 @@ func TestWebhookErrors(t *testing.T) {
 	defer secure.Close()
 	defer close(slow)
 	for _, test := range []struct{ url, settings, want string }{
-		{server.URL + "/secret", "", "response 404 Not Found: no such hook"},
+		{server.URL + "/secret", "", "the answer is 404 Not Found: no such hook"},
 		{server.URL + "/slow", "timeout: 50ms,", "no answer within 50ms"},
-		{server.URL + "/moved", "", "response 301 Moved Permanently redirects to https://hooks.example.org: set url to the new address"},
-		{secure.URL + "/ok?secret", "", "receiver's ca: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+		{server.URL + "/moved", "", "the answer is 301 Moved Permanently to https://hooks.example.org, and redirects are not followed: set the URL to the new address"},
+		{secure.URL + "/ok?secret", "", "configure the file of its authority (ca): tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{secure.URL + "/ok?secret", "ca: " + ca.file + ",", ""},
 		{"http://127.0.0.1:1/secret", "", "127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 	} {
@@ -192,6 +192,68 @@ func TestWebhookErrors(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("the error has a secret: %v", err)
+		}
+	}
+}
+
+// Known services get their own messages, and templates make others. A notification of two alerts is
+// one incident of PagerDuty, which ends with the last of them.
+func TestWebhookBodies(t *testing.T) {
+	var got []byte
+	var headers http.Header
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		got, _ = io.ReadAll(r.Body)
+		headers = r.Header
+	}))
+	defer server.Close()
+	entry := func(device string, status Status) Entry {
+		return Entry{Alert: Alert{ID: "id-" + device, Status: status, Name: "too_hot", Severity: "critical", Summary: `"` + device + `" is <hot>`, Labels: map[string]string{"device_id": device}, Since: start}, N: 1}
+	}
+	firing := &Notification{Receiver: "a", Status: Firing, group: "g", Alerts: []Entry{entry("d1", Firing), entry("d2", Resolved)}}
+	over := &Notification{Receiver: "a", Status: Resolved, group: "g", Alerts: []Entry{entry("d1", Resolved)}}
+	for _, test := range []struct {
+		name, settings string
+		n              *Notification
+		want           []string
+	}{
+		{"slack", "preset: slack", firing, []string{`{"text":"FIRING critical: \"d1\" is &lt;hot&gt;\nRESOLVED critical: \"d2\" is &lt;hot&gt;\n"}`}},
+		{"text", `preset: ntfy, text: "{{range .alerts}}{{.labels.device_id}} {{end}}"`, firing, []string{"d1 d2 "}},
+		{"text that fails", `preset: ntfy, text: "{{.alertz}}"`, firing, []string{`FIRING critical: "d1"`, "(text of the receiver: ", "alertz"}},
+		{"trigger", "preset: pagerduty, routing_key: r", firing, []string{`"event_action":"trigger"`, `"dedup_key":"weir a g"`, `"routing_key":"r"`, `"severity":"critical"`}},
+		{"resolve", "preset: pagerduty, routing_key: r", over, []string{`"event_action":"resolve"`, `"dedup_key":"weir a g"`}},
+		{"teams", "preset: teams", firing, []string{`"type":"AdaptiveCard"`}},
+		{"body", `body: '{"what": "{{(index .alerts 0).summary}}", "n": {{len .alerts}}}'`, firing, []string{`{"what": "\"d1\" is <hot>", "n": 2}`}},
+		{"signed", "signing_secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", firing, []string{`"alerts":[`}},
+	} {
+		c := config(t, fmt.Sprintf("receivers: {a: {webhook: {url: %q, %s}}}\nroutes: [{receivers: [a]}]", server.URL, test.settings))
+		r, to := receiver(t, c, "a")
+		test.n.setID()
+		if err := send(t.Context(), r, to, test.n); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(string(got), want) {
+				t.Errorf("%s: no %s in %s", test.name, want, got)
+			}
+		}
+		if headers.Get("Idempotency-Key") != test.n.ID || (headers.Get("Webhook-Signature") != "") != (test.name == "signed") {
+			t.Errorf("%s: headers %v", test.name, headers)
+		}
+	}
+	for settings, want := range map[string]string{
+		"preset: slak":                       `preset "slak": expected ntfy, pagerduty, slack, teams`,
+		"text: x":                            "text is the message of a preset",
+		"preset: slack, body: x":             "preset slack has a body of its own",
+		"preset: pagerduty":                  "routing_key belongs to preset pagerduty",
+		"routing_key: r":                     "routing_key belongs to preset pagerduty",
+		`body: "{{"`:                         "body: ",
+		`preset: slack, text: "{{.a"`:        "text: ",
+		"signing_secret: whsec_MfKQ9r8GKYqr": "signing_secret: the secret of signatures has",
+	} {
+		_, err := ParseConfig([]byte(fmt.Sprintf("receivers: {a: {webhook: {url: %q, %s}}}\nroutes: [{receivers: [a]}]", server.URL, settings)), "alerts.yaml")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", settings, err, want)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
+
+	"weir.example/weir/internal/webhook"
 )
 
 // deliver sends content to the server before ctx is done.
@@ -55,7 +57,7 @@ func (e *email) dial(ctx context.Context) (net.Conn, error) {
 		if errors.As(err, &notTLS) {
 			return nil, fmt.Errorf("the server does not use implicit TLS: use tls: starttls, as usual on port 587: %w", err)
 		}
-		return nil, explainTLS(err)
+		return nil, webhook.ExplainTLS(err)
 	}
 	return conn, nil
 }
@@ -83,7 +85,7 @@ func (e *email) converse(conn net.Conn, from string, to []string, content io.Wri
 			return errors.New("the server does not offer STARTTLS: use tls: tls, as usual on port 465, or tls: none if the mail is not confidential")
 		}
 		if err := client.StartTLS(e.trust); err != nil {
-			return fmt.Errorf("STARTTLS: %w", explainTLS(err))
+			return fmt.Errorf("STARTTLS: %w", webhook.ExplainTLS(err))
 		}
 	}
 	if e.cfg.User != "" {

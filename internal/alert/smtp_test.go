@@ -304,8 +304,8 @@ func TestEmailErrors(t *testing.T) {
 		settings, email string
 		wants           []string
 	}{
-		"unknown authority":            {&mailServer{cert: cert, mechanisms: plain}, "", user, []string{"STARTTLS", "unknown authority", "receiver's ca"}},
-		"unknown authority, TLS":       {&mailServer{cert: cert, implicit: true}, "", "tls: tls", []string{"unknown authority", "receiver's ca"}},
+		"unknown authority":            {&mailServer{cert: cert, mechanisms: plain}, "", user, []string{"STARTTLS", "unknown authority", "file of its authority (ca)"}},
+		"unknown authority, TLS":       {&mailServer{cert: cert, implicit: true}, "", "tls: tls", []string{"unknown authority", "file of its authority (ca)"}},
 		"another name":                 {&mailServer{cert: other, mechanisms: plain}, trust, user, []string{"another name", "127.0.0.1"}},
 		"expired":                      {&mailServer{cert: expired, mechanisms: plain}, trust, user, []string{"expired"}},
 		"wrong user":                   {&mailServer{cert: cert, mechanisms: plain}, trust, `user: nobody, password: "${SMTP_PASSWORD}"`, []string{"rejects the user nobody with PLAIN", "check user and password", "535"}},
