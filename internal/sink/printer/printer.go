@@ -1,8 +1,8 @@
 // Package printer delivers rows to the output of the process, as Flink's connector print does.
 //
 // An output can't be rolled back, nor asked what it has got, so rows are printed at least once. The
-// positions are offsets of a consumer group without members, committed after the rows are printed; a
-// process that dies in between leaves rows that the next one prints again. Unlike the targets of
+// positions are offsets of a consumer group without members, committed after the rows are printed;
+// a process that dies in between leaves rows that the next one prints again. Unlike the targets of
 // sink.AtLeastOnce, it goes on where rows are missing, with a warning: nobody keeps what it prints.
 package printer
 
