@@ -74,6 +74,11 @@ func New(p *plan.Program, o Options, sizes map[string]int32) (*Simulation, error
 			s.tasks = append(s.tasks, t)
 		}
 	}
+	for _, t := range s.program.Generated() {
+		for _, value := range t.Generator.Constant {
+			s.add(&kgo.Record{Topic: t.Kafka.Topic, Value: value, Timestamp: s.clock})
+		}
+	}
 	return s, nil
 }
 

@@ -68,6 +68,9 @@ func (r *rows) Next(dst []source.Item) (int, error) {
 
 // row returns a row as the value of a record.
 func (r *rows) row(n, now int64) ([]byte, error) {
+	if constant := r.generator.Constant; constant != nil {
+		return constant[n], nil
+	}
 	random := rand.New(rand.NewPCG(r.seed, uint64(n))) //nolint:gosec // not for secrets
 	for i := range r.cols {
 		r.cols[i].Truncate(0)

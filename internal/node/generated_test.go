@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -144,5 +145,86 @@ func TestGeneratedAndPrinted(t *testing.T) {
 	}
 	if got, want := out.String(), "+I[7]\n+I[8]\n+I[9]\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
+	}
+}
+
+// Rows of VALUES are there once, however often the pipeline is stopped, beside a topic with more
+// partitions; those without a match are kept. Other rows are another table, which is written anew.
+func TestRowsOfValues(t *testing.T) {
+	at := generatedCluster(t)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // test data
+	var rows []string
+	for i := range 500 {
+		rows = append(rows, fmt.Sprintf("('d%d', %d)", i, i))
+	}
+	text := `CREATE TABLE r (d STRING, n INT) WITH ('connector' = 'kafka', 'topic' = 'r', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
+		CREATE TABLE o (d STRING, v INT) WITH ('connector' = 'kafka', 'topic' = 'o', 'format' = 'json');
+		CREATE TABLE j (d STRING, n INT, v INT, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'j', 'key.format' = 'json', 'value.format' = 'json');
+		INSERT INTO o VALUES ` + strings.Join(rows, ", ") + `;
+		INSERT INTO j SELECT v.d, r.n, v.v FROM (VALUES ` + strings.Join(rows[:20], ", ") + `) AS v (d, v) LEFT JOIN r ON r.d = v.d;`
+	p, err := plan.Compile(text, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := broker.EnsureTopics(t.Context(), kadm.NewClient(client), []broker.Topic{{Name: "r", Partitions: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: "r", Partition: int32(i % 3), Value: fmt.Appendf(nil, `{"d":"d%d","n":%d}`, i, 100+i)}).FirstErr(); err != nil { //nolint:gosec // small
+			t.Fatal(err)
+		}
+	}
+	run := func(ctx context.Context, p *plan.Program) error {
+		_, err := RunPipeline(ctx, engine.Config{Broker: at, Program: p, Instances: []string{"a", "b"}, SessionTimeout: time.Second}, nil)
+		return err
+	}
+	for range 4 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+random.IntN(300))*time.Millisecond)
+		if err := run(ctx, p); err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 2 {
+		if err := run(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := values(t, at, "o")
+	slices.Sort(got)
+	if distinct := slices.Compact(slices.Clone(got)); len(got) != 500 || len(distinct) != 500 {
+		t.Errorf("seed %d: %d rows, %d of them distinct, want 500", seed, len(got), len(distinct))
+	}
+	last := make(map[string]string)
+	if err := broker.ReadAll(ctx, at, "j", nil, func(r *kgo.Record) error { last[string(r.Key)] = string(r.Value); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		n := "null"
+		if i < 10 {
+			n = fmt.Sprint(100 + i)
+		}
+		if want := fmt.Sprintf(`{"d":"d%d","n":%s,"v":%d}`, i, n, i); last[fmt.Sprintf(`{"d":"d%d"}`, i)] != want {
+			t.Errorf("seed %d: got %s, want %s", seed, last[fmt.Sprintf(`{"d":"d%d"}`, i)], want)
+		}
+	}
+	other, err := plan.Compile(strings.Replace(text, "INSERT INTO o VALUES "+strings.Join(rows, ", "), "INSERT INTO o VALUES ('new', 1)", 1), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, at, "o"); len(got) != 501 {
+		t.Errorf("%d rows, want 501", len(got))
 	}
 }

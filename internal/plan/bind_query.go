@@ -194,9 +194,25 @@ func (p *planner) distinct(where sql.Node, r *Relation) (*Relation, error) {
 	return p.aggregate(where, r, keys, nil)
 }
 
+// fromOneRow returns a SELECT without FROM as one from a single row.
+func fromOneRow(s *sql.Select) (*sql.Select, error) {
+	for _, it := range s.Items {
+		if star, ok := it.Expr.(*sql.Star); ok {
+			return nil, sql.Errorf(star, "* needs a table").WithHint("write FROM and the table")
+		}
+	}
+	row := &sql.Values{Pos: s.Pos, Rows: [][]sql.Expr{{&sql.Literal{Pos: s.Pos, Kind: sql.NumberLiteral, Text: "0"}}}}
+	from := *s
+	from.From = []sql.TableRef{&sql.Derived{Pos: s.Pos, Query: &sql.Query{Pos: s.Pos, Body: row}}}
+	return &from, nil
+}
+
 func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if len(s.From) == 0 {
-		return nil, sql.Errorf(s, "SELECT without FROM is not supported").WithHint("select from a table")
+		var err error
+		if s, err = fromOneRow(s); err != nil {
+			return nil, err
+		}
 	}
 	if s.Qualify != nil {
 		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")

@@ -26,7 +26,8 @@ type Generator struct {
 	Rate       int64 // rows per second
 	Rows       int64 // after which they end; 0 is never
 	Partitions int32
-	Values     []Generated // parallel to the columns of the table's value
+	Constant   [][]byte    // the rows of VALUES as values of records; nil for generated ones
+	Values     []Generated // otherwise, parallel to the columns of the table's value
 	Zone       expr.Zone   // of dates and times without a zone
 
 	clocks map[int]bool // columns that are the clock, see readClock

@@ -23,7 +23,10 @@ func (*Scan) Name() string { return "Scan" }
 // Describe implements Op.
 func (s *Scan) Describe(r *Relation) string {
 	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Kafka.Topic)
-	if g := s.Table.Generator; g != nil {
+	switch g := s.Table.Generator; {
+	case g != nil && g.Constant != nil:
+		text += fmt.Sprintf(", constant rows: %d", len(g.Constant))
+	case g != nil:
 		text += fmt.Sprintf(", generated with %d rows/s", g.Rate)
 	}
 	if s.Filter != nil {

@@ -1,16 +1,20 @@
 package plan
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"math"
 	"slices"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
+	"weir.example/weir/internal/format"
 	"weir.example/weir/internal/sql"
 )
 
-// Values is the rows of VALUES. It never runs: a join with it becomes a ValuesJoin, and a query
-// that uses it otherwise is refused.
+// Values is the rows of VALUES. It never runs: a join of a stream with it becomes a ValuesJoin, and
+// other queries read its rows as those of a generated table.
 type Values struct {
 	opDefaults
 	Rows  [][]any
@@ -40,7 +44,7 @@ func (p *planner) values(v *sql.Values) (*Relation, error) {
 				return nil, err
 			}
 			if n = expr.Fold(n); !isConst(n) {
-				return nil, sql.Errorf(e, "VALUES requires constants")
+				return nil, sql.Errorf(e, "VALUES requires constants").WithHint("compute other values from them: SELECT v.a, … FROM (VALUES …) AS v (a)")
 			}
 			nodes[i] = append(nodes[i], n)
 			if i == 0 {
@@ -138,15 +142,60 @@ func constantRows(r *Relation) (rows [][]any, ok bool) {
 	return nil, false
 }
 
-// checkValues refuses VALUES that are not joined to a stream.
-func (p *planner) checkValues() error {
+// generateValues makes rows of VALUES that are not joined to a stream those of a generated table,
+// which ends with the last of them.
+func (p *planner) generateValues() error {
 	var err error
 	p.program.visit(func(r *Relation) {
 		if v, ok := r.Op.(*Values); ok && err == nil {
-			err = sql.Errorf(v.where, "VALUES is supported only in a join with a stream").WithHint("a pipeline reads topics: produce the rows to a topic")
+			var t *Table
+			if t, err = v.table(r.Cols, p.program.Zone); err == nil {
+				if same, ok := p.constant[t.Name]; ok {
+					t = same
+				}
+				p.constant[t.Name] = t
+				r.Op = &Scan{Table: t}
+				p.differ(v.where, "datagen", "the rows of VALUES pass through a topic, so that each is there once; Flink starts with them again after a failure before its first checkpoint")
+			}
 		}
 	})
 	return err
+}
+
+// table returns the table of the rows. Its name depends on them: other rows are another table,
+// whose rows have not been read.
+func (v *Values) table(cols []Column, zone expr.Zone) (*Table, error) {
+	t := &Table{Pos: v.where.At(), Rowtime: -1, Bounded: true, Kafka: &Kafka{Startup: Startup{Group: true}, Reset: ResetEarliest}}
+	values := make([]*column.Column, len(cols))
+	for i, c := range cols {
+		t.Columns = append(t.Columns, TableColumn{Name: c.Name, Type: c.Type.Nullable(true)})
+		t.Kafka.Value.add(t, i)
+		values[i] = &column.Column{Type: t.Columns[i].Type}
+	}
+	t.Kafka.Value.Name, t.Kafka.Value.Options = "json", format.Options{"fail-on-missing-field": "true"}
+	encoder, err := format.NewEncoder("json", t.Kafka.Value.Fields, nil, nil)
+	if err != nil {
+		return nil, sql.Errorf(v.where, "rows of VALUES pass through a topic as JSON: %s", err)
+	}
+	t.Generator = &Generator{Rate: math.MaxInt32, Rows: int64(len(v.Rows)), Partitions: 1, Zone: zone}
+	h := sha256.New()
+	for _, row := range v.Rows {
+		for i, value := range row {
+			values[i].Truncate(0)
+			values[i].Add(value)
+		}
+		b, err := encoder.Encode(nil, values, 0)
+		if err != nil {
+			return nil, sql.Errorf(v.where, "rows of VALUES pass through a topic as JSON: %s", err)
+		}
+		t.Generator.Constant = append(t.Generator.Constant, b)
+		h.Write(append(b, '\n'))
+	}
+	for _, c := range t.Columns {
+		h.Write([]byte(c.Type.String() + "\n"))
+	}
+	t.Name = "values-" + hex.EncodeToString(h.Sum(nil)[:6])
+	return t, nil
 }
 
 // ValuesJoin joins each row of its input with constant rows, without state and without moving rows.
@@ -197,8 +246,7 @@ func (b *joinBinding) valuesJoin(on []expr.Node) (*Relation, error) {
 		kind = map[JoinKind]JoinKind{InnerJoin: InnerJoin, RightJoin: LeftJoin}[kind]
 	}
 	if kind == "" || kind.Keeps(1) {
-		return nil, sql.Errorf(b.where, "a join that keeps rows of VALUES without a match is not supported").
-			WithHint("write the rows to the topic of an upsert-kafka table, and join that")
+		return nil, nil // a row without a match is kept: the join needs a state
 	}
 	width := len(stream.Cols) + len(constant.Cols)
 	swap := func(c int) int { return (c + len(stream.Cols)) % width } // from constant, stream to stream, constant

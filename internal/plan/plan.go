@@ -140,7 +140,7 @@ func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC, Script: &sql.Script{}},
 		tables:  make(map[string]*Table), declared: make(map[string]*sql.CreateTable), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table), constant: make(map[string]*Table),
 	}
 }
 
@@ -170,14 +170,14 @@ func (p *planner) finish() (*Program, error) {
 	if p.program.Settings.LateTopic == "" {
 		p.program.Settings.LateTopic = p.program.Name + ".late"
 	}
+	if err := p.generateValues(); err != nil {
+		return nil, err
+	}
 	p.nameHinted()
 	if err := p.nameResults(); err != nil {
 		return nil, err
 	}
 	if err := p.checkTopics(); err != nil {
-		return nil, err
-	}
-	if err := p.checkValues(); err != nil {
 		return nil, err
 	}
 	p.rewrite()
@@ -228,6 +228,7 @@ type planner struct {
 	with       []map[string]*view          // visible common table expressions, innermost last
 	count      int                         // relations created
 	valueOf    map[*sql.Subquery]expr.Node // the value of each query that is used as one
+	constant   map[string]*Table           // of VALUES, by name
 	plain      bool                        // without rewrites, see CompilePlain
 	ttlHint    *sql.Option                 // the first one of STATE_TTL
 }
