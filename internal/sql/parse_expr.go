@@ -619,8 +619,8 @@ func (p *parser) jsonClauses() *JSONClauses {
 	return j
 }
 
-// jsonConstructor parses the members of an object, [KEY] name VALUE value, or the elements of an
-// array, and whether NULL is among them.
+// jsonConstructor parses the members of an object, [KEY] name VALUE value or name : value, or the
+// elements of an array, and whether NULL is among them.
 func (p *parser) jsonConstructor(c *Call, name string) {
 	if name == "JSON_ARRAYAGG" && p.words("DISTINCT") {
 		c.Distinct = true
@@ -631,7 +631,9 @@ func (p *parser) jsonConstructor(c *Call, name string) {
 				p.words("KEY")
 			}
 			c.Args = append(c.Args, p.expr())
-			p.expectWord("VALUE")
+			if !p.symbol(":") {
+				p.expectWord("VALUE")
+			}
 		}
 		c.Args = append(c.Args, p.expr())
 		if strings.HasSuffix(name, "AGG") || !p.symbol(",") {
