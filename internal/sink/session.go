@@ -35,6 +35,7 @@ type session struct {
 	bytes     int
 	since     time.Time // of the first record of the buffer
 	failed    error     // of a claim
+	ended     bool      // it leaves the group
 	delivered bool
 }
 
@@ -79,6 +80,9 @@ func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err 
 	c.Status.set(Delivering, nil)
 	for ctx.Err() == nil {
 		if err := s.step(ctx, work); err != nil {
+			s.mu.Lock()
+			s.ended = true
+			s.mu.Unlock()
 			return s.delivered, err
 		}
 	}
@@ -224,7 +228,8 @@ func (s *session) failure() error {
 	return s.failed
 }
 
-// release forgets partitions that another process gets, with their rows that are not delivered.
+// release forgets partitions that another process gets, with their rows that are not delivered. A
+// session that ends with an error leaves its partitions to the status: their rows wait.
 func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,7 +240,9 @@ func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]in
 		delete(s.repeat, p)
 	}
 	s.buffer = slices.DeleteFunc(s.buffer, func(r *kgo.Record) bool { return slices.Contains(gone, r.Partition) })
-	s.Status.owned(s.next)
+	if !s.ended {
+		s.Status.owned(s.next)
+	}
 }
 
 // pollLimit bounds the time in which the group can't move partitions.

@@ -18,6 +18,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/retry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,6 +32,7 @@ type memory struct {
 	epoch  map[int32]int64
 	most   int   // rows that it can write in time; 0 is any number
 	bad    int64 // the value that it refuses; 0 for none
+	down   int   // rows after which it accepts no connection; 0 is never
 	fails  int   // one in so many deliveries fails, before or after its commit; 0 is none
 }
 
@@ -44,6 +46,11 @@ type memorySession struct {
 }
 
 func (m *memory) Open(context.Context, Topic) (Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down > 0 && len(m.rows) >= m.down {
+		return nil, errInjected
+	}
 	return &memorySession{m, make(map[int32]int64)}, nil
 }
 
@@ -80,6 +87,9 @@ func (s *memorySession) Deliver(_ context.Context, b *Batch, refused func([]Refu
 		if s.next[p] != from || s.epoch[p] != s.epochs[p] {
 			return &FencedError{"test"}
 		}
+	}
+	if s.down > 0 && len(s.rows) >= s.down {
+		return errInjected
 	}
 	fails := s.fails > 0 && s.random.IntN(s.fails) == 0
 	if fails && s.random.IntN(2) == 0 {
@@ -224,7 +234,8 @@ func TestRefusedRow(t *testing.T) {
 	if err := broker.ReadAll(t.Context(), at, "p.dlq", nil, func(*kgo.Record) error { letters++; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if letters != 1 || status[0].Lag != 0 {
+	// After a failure, the status does not know yet what the last delivery has committed.
+	if s := status[0]; letters != 1 || s.Phase == Delivering && s.Lag != 0 {
 		t.Errorf("%d dead letters, status %+v", letters, status)
 	}
 }
@@ -252,5 +263,35 @@ func TestIsolate(t *testing.T) {
 	}
 	if err := Isolate(100, write, func(error) bool { return false }, nil); !errors.Is(err, errInjected) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// While a target refuses connections after it has taken rows, those that wait are the lag.
+func TestLagWhileTheTargetIsDown(t *testing.T) {
+	const n = 200
+	at, p := world(t, n)
+	m := newMemory(1)
+	m.down = n / 2
+	table := p.Deliveries()[0]
+	c := Config{Broker: at, Pipeline: "p", Table: table, DeadLetters: "p.dlq", Target: m, MaxRows: 10, SessionTimeout: 2 * time.Second, Status: NewStatus("p", table)}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	var running sync.WaitGroup
+	running.Go(func() { Run(ctx, c) })
+	defer running.Wait()
+	defer stop()
+	for down := 0; down < 20; { // snapshots in a row
+		s := c.Status.Snapshot()
+		if s.Phase != Waiting || s.Retries == 0 {
+			if ctx.Err() != nil {
+				t.Fatalf("the target does not fail: %+v", s)
+			}
+			down = 0
+			continue
+		}
+		if s.Lag < n/4 {
+			t.Fatalf("about %d rows wait, and the lag is %d: %+v", n/2, s.Lag, s)
+		}
+		down++
+		_ = retry.Sleep(ctx, 5*time.Millisecond)
 	}
 }
