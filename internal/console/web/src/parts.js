@@ -21,9 +21,9 @@ export function Panel({ title, note, tools, children, className = '', label }) {
 }
 
 const marks = {
-  online: ['ok', '●'], running: ['ok', '●'], ok: ['ok', '●'],
+  online: ['ok', '●'], running: ['ok', '●'], delivering: ['ok', '●'], ok: ['ok', '●'],
   late: ['warn', '◐'], rebalancing: ['warn', '◐'], restoring: ['warn', '◐'], starting: ['warn', '◐'], waiting: ['warn', '◐'], warning: ['warn', '◐'],
-  silent: ['bad', '○'], retrying: ['bad', '▲'], failed: ['bad', '✕'], critical: ['bad', '▲'], firing: ['bad', '▲'],
+  silent: ['bad', '○'], retrying: ['bad', '▲'], failed: ['bad', '✕'], refused: ['bad', '✕'], critical: ['bad', '▲'], firing: ['bad', '▲'],
   silenced: ['off', '◌'], unknown: ['off', '?'], stopped: ['off', '□'], resolved: ['off', '□'],
 };
 

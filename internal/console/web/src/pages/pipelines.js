@@ -59,6 +59,7 @@ function Pipeline({ name }) {
         <${Panel} title="Plan" note=${p.planned ? 'select a topic to see its records' + (p.partly ? '; rows between operators are those of this process only' : '') : 'SQL unknown: started by an older weir, or not a pipeline'}>
           <${Graph} graph=${p.graph} onTopic=${(t) => { setTopic(t); setTab('stream'); }} chosen=${topic} />
         </${Panel}>
+        ${p.sinks?.length ? html`<${Deliveries} of=${p.sinks} />` : null}
         <${Panel} label="Details">
           <div class="bar">
             <${Tabs} label="Details" value=${tab} onChange=${setTab} options=${[['stream', 'Stream'], ['tasks', 'Tasks'], ['sql', 'SQL']]} />
@@ -69,6 +70,20 @@ function Pipeline({ name }) {
           ${tab === 'sql' ? (answer?.sql ? html`<pre class="sql" tabindex="0" aria-label="SQL">${highlight(answer.sql)}</pre>` : html`<${Empty}>The SQL is not known to this process.</${Empty}>`) : null}
         </${Panel}>` : null}
     </${Page}>`;
+}
+
+// Deliveries lists the tables whose rows are delivered to a target outside of Kafka.
+function Deliveries({ of }) {
+  return html`
+    <${Panel} title="Delivery" note="rows wait in a topic until they are delivered; counted since start">
+      <div class="scroll" tabindex="0" role="region" aria-label="Delivery"><table>
+        <thead><tr><th>Table</th><th>Target</th><th>State</th><th class="num">Waiting</th><th class="num">Delivered</th><th class="num">Dead letters</th><th class="num">Retries</th><th class="num">Last error</th></tr></thead>
+        <tbody>${of.map((s) => html`<tr key=${s.table}><td><${Name} of=${s.table} /></td><td>${s.target}</td><td><${State} is=${s.state} title=${s.reason} /></td>
+          <td class="num">${f.count(s.lag)}</td><td class="num">${f.count(s.rows + (s.deletes ?? 0))}</td><td class="num">${f.count(s.dead_letters ?? 0)}</td><td class="num">${f.count(s.retries ?? 0)}</td>
+          <td class="num">${s.last_error ? f.stamp(s.last_error) : '–'}</td></tr>`)}</tbody>
+      </table></div>
+      ${of.filter((s) => s.reason).map((s) => html`<p key=${s.table} class="dim"><${Name} of=${s.table} />: ${s.reason}</p>`)}
+    </${Panel}>`;
 }
 
 // Skips lists the offsets that were deleted before the pipeline read them.
