@@ -377,8 +377,8 @@ func (p *planner) lowerJoin(t *joinTree) (*Relation, error) {
 		}
 	}
 	b := &joinBinding{planner: p, where: t.where, left: left, right: right, on: JoinOn{Kind: t.kind}, ttl: t.ttl}
-	if r, err := b.valuesJoin(t.on); r != nil || err != nil {
-		return r, err
+	if r := b.valuesJoin(t.on); r != nil {
+		return r, nil
 	}
 	b.split(t.on)
 	r, err := b.join()

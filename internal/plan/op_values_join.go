@@ -233,20 +233,21 @@ func (j *ValuesJoin) Reads(r *Relation, _ int, need func(int)) {
 
 func (j *ValuesJoin) copies(int) bool { return j.Kind == LeftJoin }
 
-// valuesJoin returns the join if a side is constant; nil if none is.
-func (b *joinBinding) valuesJoin(on []expr.Node) (*Relation, error) {
+// valuesJoin returns the join if a side is constant; nil if none is, or if its rows are kept without
+// a match, which takes a state.
+func (b *joinBinding) valuesJoin(on []expr.Node) *Relation {
 	rows, ok := constantRows(b.right)
 	stream, constant, kind := b.left, b.right, b.on.Kind
 	swapped := false
 	if !ok {
 		if rows, ok = constantRows(b.left); !ok {
-			return nil, nil
+			return nil
 		}
 		stream, constant, swapped = b.right, b.left, true
 		kind = map[JoinKind]JoinKind{InnerJoin: InnerJoin, RightJoin: LeftJoin}[kind]
 	}
 	if kind == "" || kind.Keeps(1) {
-		return nil, nil // a row without a match is kept: the join needs a state
+		return nil
 	}
 	width := len(stream.Cols) + len(constant.Cols)
 	swap := func(c int) int { return (c + len(stream.Cols)) % width } // from constant, stream to stream, constant
@@ -257,13 +258,13 @@ func (b *joinBinding) valuesJoin(on []expr.Node) (*Relation, error) {
 	j := &ValuesJoin{Kind: kind, Rows: rows, Cols: constant.Cols, Cond: cond}
 	r := b.valuesRelation(j, stream)
 	if !swapped {
-		return r, nil
+		return r
 	}
 	exprs, named := make([]expr.Node, width), make([]string, width)
 	for i := range width {
 		exprs[i], named[i] = r.col(swap(i)), r.Cols[swap(i)].Name
 	}
-	return b.planner.project(r, named, exprs), nil
+	return b.planner.project(r, named, exprs)
 }
 
 // valuesRelation returns the join of a stream with constant rows. As in Flink, its rows have no

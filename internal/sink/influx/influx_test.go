@@ -193,7 +193,7 @@ func TestServerMisbehaves(t *testing.T) {
 			}
 		}
 		s.mu.Lock()
-		what := random.IntN(6)
+		what := random.IntN(12)
 		s.mu.Unlock()
 		switch {
 		case n == 1:

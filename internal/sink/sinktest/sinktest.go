@@ -68,7 +68,7 @@ func Config(at broker.Config, p *plan.Program, t *plan.Table, target sink.Target
 // end.
 func Deliver(t *testing.T, c sink.Config) sink.Snapshot {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	running, stop := context.WithCancel(ctx)
 	var done sync.WaitGroup
