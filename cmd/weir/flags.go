@@ -28,6 +28,7 @@ type kafkaFlags struct {
 	profile string // of the embedded broker
 	named   bool   // dataDir was set by the user
 	create  bool   // start a broker if there is none; for commands that write
+	later   bool   // the named brokers need not answer yet
 	log     logFlag
 }
 
@@ -86,7 +87,7 @@ func (k *kafkaFlags) kafka(log *slog.Logger) (node.Kafka, error) {
 	if _, err := embedded.FindProfile(k.profile); err != nil {
 		return node.Kafka{}, usage(err)
 	}
-	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Create: k.create, Profile: k.profile, Logger: log}, nil
+	return node.Kafka{Broker: k.config, DataDir: k.dataDir, Elsewhere: !k.named, Later: k.later, Create: k.create, Profile: k.profile, Logger: log}, nil
 }
 
 // warnInsecure warns about settings that let others read a password or pose as the broker.

@@ -61,7 +61,7 @@ The spool numbers the readings of each device, so that weir verify finds what is
 			if err := c.stop.watch(cmd.Context(), cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			c.kafka.create = true
+			c.kafka.create, c.kafka.later = true, true
 			return c.kafka.attached(cmd, func(ctx context.Context, log *slog.Logger, at *node.Attachment) error {
 				return c.run(ctx, cmd, log, at)
 			})
@@ -90,9 +90,6 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err != nil {
 		return err
 	}
-	if err := node.ApplyTopics(ctx, at.Broker, where); err != nil {
-		return err
-	}
 	admin, err := c.admins.admin(ctx, at, log)
 	if err != nil {
 		return err
@@ -107,7 +104,10 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 	if err := at.Observe(admin.Registry); err != nil {
 		return err
 	}
-	devices, err := admin.Devices(ctx, &node.DevicesConfig{Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.admins.serve.insecure}, produce.Config{
+	devices, err := admin.Devices(ctx, &node.DevicesConfig{
+		Ingest: c.config, DataDir: c.kafka.dataDir, Insecure: c.admins.serve.insecure,
+		Prepare: func(ctx context.Context) error { return node.ApplyTopics(ctx, at.Broker, where) },
+	}, produce.Config{
 		Broker: admin.Broker(at.Broker), Topic: where.Readings(), DLQ: where.DeadLetters(), Progress: where.Progress(),
 		StopTimeout: c.stop.limit(), MarkTransactions: true, Logger: log,
 	}, where, log)

@@ -181,6 +181,10 @@ func TestSubscribeSurvivesKills(t *testing.T) {
 			connected()
 			m := &meters{t: t, addr: mosquitto.Addr()}
 			m.run()
+			defer func() { // also after a failure
+				m.stop.Store(true)
+				m.all.Wait()
+			}()
 			kept := m.keep()
 			waitFor(t, "a reading of each device", func() bool { return len(m.inKafka(config.Addr)) == len(m.last) })
 			for i := range longtest.Size(2, 4, 40) {

@@ -167,6 +167,49 @@ func TestIngestSurvivesKills(t *testing.T) {
 	}
 }
 
+// Devices are served while Kafka is down, also when weir starts then: what they send waits on the
+// disk.
+func TestIngestStartsWithoutKafka(t *testing.T) {
+	config := embedded.Config{Dir: t.TempDir()}
+	b, err := embedded.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Addr = b.Addr()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ingest.yaml")
+	text := fmt.Sprintf("http: { listen: \":0\" }\nmqtt: { listen: \":0\" }\nspool: { dir: %s }\ntopics:\n  raw/#: { to: mqtt_raw }\n", filepath.Join(dir, "spool"))
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "ingest", file, "--brokers", config.Addr, "--data-dir", dir)
+	waitFor(t, "the warning", func() bool { return strings.Contains(p.errOut.String(), "can't be reached yet") })
+	answer, err := http.Post(accepting.FindStringSubmatch(p.errOut.String())[1]+"/v1/readings", "application/json", strings.NewReader(`{"device_id":"d","sensor":"n","value":1}`)) //nolint:noctx // a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("status %s", answer.Status)
+	}
+	if b, err = embedded.Open(config); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	waitFor(t, "the reading", func() bool {
+		n := 0
+		err := broker.ReadAll(t.Context(), broker.Config{Brokers: []string{config.Addr}}, node.SensorData, nil, func(*kgo.Record) error { n++; return nil })
+		return err == nil && n == 1
+	})
+	p.signal(os.Interrupt)
+	if code := p.wait(time.Minute); code != exitOK {
+		t.Errorf("exit %d\n%s", code, p.errOut.String())
+	}
+}
+
 func TestIngestTest(t *testing.T) {
 	dir := t.TempDir()
 	file, input := filepath.Join(dir, "ingest.yaml"), filepath.Join(dir, "messages.ndjson")

@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Class is how a caller should react to an error.
@@ -61,6 +63,11 @@ func Classify(err error) Class {
 // IsFenced reports whether err means that a newer instance with the same transactional id or group
 // membership has taken over (KIP-98, KIP-345).
 func IsFenced(err error) bool { return isAny(err, fenced) }
+
+// IsPassing reports whether err is one of a broker that can't be reached, or asks to try again.
+func IsPassing(err error) bool {
+	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.As(err, new(*net.OpError)) || errors.As(err, new(*UnreachableError))
+}
 
 func isAny(err error, set []error) bool {
 	for _, e := range set {

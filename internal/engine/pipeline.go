@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/lookup"
@@ -90,7 +87,7 @@ func (p *pipeline) patience(err error) time.Duration {
 		return p.cfg.SessionTimeout + leaveTime // a killed process remains a member until then
 	case errors.As(err, &missing):
 		return 2 * time.Second // not all brokers know a new topic immediately
-	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err), errors.As(err, new(*net.OpError)), errors.As(err, &moving), errors.Is(err, errPlanChanged):
+	case broker.IsPassing(err), errors.As(err, &moving), errors.Is(err, errPlanChanged):
 		return max(p.cfg.TransactionTimeout, coordinatorTime)
 	}
 	return 0

@@ -24,6 +24,7 @@ type Kafka struct {
 	Broker    broker.Config
 	DataDir   string // of the embedded broker
 	Elsewhere bool   // if DataDir has no data, Attach may join this user's embedded broker on another directory
+	Later     bool   // the named brokers need not answer yet
 	Create    bool   // if no broker is found, Attach creates one on DataDir
 	Listen    string // host:port of the embedded broker; default a free port
 	Advertise string // host:port advertised to clients; default Listen
@@ -52,6 +53,9 @@ type Attachment struct {
 // the data directory, or serves the existing data itself. If the directory has no data, Attach
 // looks elsewhere or creates a broker, if k allows it; otherwise the error is a *NoBrokerError.
 func (k Kafka) Attach(ctx context.Context) (*Attachment, error) {
+	if len(k.Broker.Brokers) > 0 && k.Later {
+		return &Attachment{Broker: k.Broker}, nil
+	}
 	if len(k.Broker.Brokers) > 0 {
 		client, err := broker.Connect(ctx, k.Broker)
 		if err != nil {

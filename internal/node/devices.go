@@ -19,6 +19,7 @@ import (
 	"weir.example/weir/internal/ingest/spool"
 	"weir.example/weir/internal/ingest/subscribe"
 	"weir.example/weir/internal/produce"
+	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/tlsconf"
 )
@@ -30,6 +31,10 @@ type DevicesConfig struct {
 	Insecure bool            // also at an address that other machines can reach without a token
 	Guard    *guard.Guard    // who may use the MQTT broker; default: the users of DataDir
 	TLS      *tlsconf.Server // of the MQTT broker, unless Ingest has one; nil: none
+
+	// Prepare creates the topics that are not there yet; nil if they are. It is repeated until Kafka
+	// can be reached.
+	Prepare func(context.Context) error
 }
 
 // Devices accepts readings of devices, and sends them to Kafka.
@@ -41,6 +46,8 @@ type Devices struct {
 	sources  subscribe.All
 	source   produce.Source
 	producer produce.Config
+	prepare  func(context.Context) error // see DevicesConfig
+	log      *slog.Logger
 }
 
 // Devices opens the spool and begins to listen. base has the settings of the producer that do not
@@ -57,7 +64,7 @@ func (a *Admin) Devices(ctx context.Context, c *DevicesConfig, base produce.Conf
 		return nil, err
 	}
 	in := intake.New(c.Ingest.Mapping(), s)
-	d := &Devices{spool: s, intake: in, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
+	d := &Devices{spool: s, intake: in, log: log, prepare: c.Prepare, source: produce.Named(s.Source(), at.SourceName(s.ID()))}
 	if c.Ingest.HTTP.Listen != "" {
 		if d.server, err = ingest.Listen(c.Ingest, in, c.Insecure, log); err != nil {
 			return nil, errors.Join(err, s.Close()) // nothing was appended
@@ -156,9 +163,6 @@ func (d *Devices) State() console.Ingest {
 // Run accepts and sends readings until ctx is done. It must be called, and closes the spool.
 func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error) {
 	d.producer.Encoding = encoding
-	if err := d.createTopics(ctx); err != nil {
-		return errors.Join(fmt.Errorf("topics of messages: %w", err), d.spool.Close())
-	}
 	flow, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, d.spool.GiveUp)() // so that nobody waits for a producer that stops
 	if d.server != nil {
@@ -171,6 +175,9 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 		flow.Go(func() error { return from.Run(ctx) })
 	}
 	flow.Go(func() error {
+		if err := d.awaitTopics(ctx); err != nil {
+			return fmt.Errorf("create topics: %w", err)
+		}
 		_, err := produce.Run(ctx, d.producer, d.source)
 		return err
 	})
@@ -184,8 +191,33 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 	return nil
 }
 
-// createTopics creates the topics of messages that do not exist.
+// awaitTopics creates the topics once Kafka can be reached. Meanwhile, what devices send stays on the
+// disk.
+func (d *Devices) awaitTopics(ctx context.Context) error {
+	wait := retry.Backoff()
+	for {
+		err := d.createTopics(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if !broker.IsPassing(err) {
+			return err
+		}
+		d.log.Warn("Kafka can't be reached yet; what devices send stays on the disk", "err", err)
+		if retry.Sleep(ctx, wait.NextBackOff()) != nil {
+			return nil
+		}
+	}
+}
+
+// createTopics creates the topics that do not exist: those of the site, unless they are there
+// already, and those of messages.
 func (d *Devices) createTopics(ctx context.Context) error {
+	if d.prepare != nil {
+		if err := d.prepare(ctx); err != nil {
+			return err
+		}
+	}
 	if len(d.producer.Messages) == 0 {
 		return nil
 	}

@@ -23,7 +23,7 @@ func settings(text, separator string) map[string]string {
 // The compose file can't be started without Docker. Its versions and important settings match those
 // of the processes that the tests start instead.
 func TestComposeAgrees(t *testing.T) {
-	options, err := cli.NewProjectOptions([]string{"../../deploy/compose.yaml"}, cli.WithProfiles([]string{"all"}))
+	options, err := cli.NewProjectOptions([]string{"../../deploy/compose.yaml"}, cli.WithProfiles([]string{"all"}), cli.WithEnv([]string{"WEIR_CONSOLE_TOKEN=a", "POSTGRES_PASSWORD=b"}))
 	if err != nil {
 		t.Fatal(err)
 	}
