@@ -32,8 +32,8 @@ type DevicesConfig struct {
 	Guard    *guard.Guard    // who may use the MQTT broker; default: the users of DataDir
 	TLS      *tlsconf.Server // of the MQTT broker, unless Ingest has one; nil: none
 
-	// Prepare creates the topics that are not there yet; nil if they are. It is repeated until Kafka
-	// can be reached.
+	// Prepare creates the topics that are not there yet; nil if they are. It is repeated until
+	// Kafka can be reached.
 	Prepare func(context.Context) error
 }
 
@@ -191,8 +191,8 @@ func (d *Devices) Run(ctx context.Context, encoding produce.Encoding) (err error
 	return nil
 }
 
-// awaitTopics creates the topics once Kafka can be reached. Meanwhile, what devices send stays on the
-// disk.
+// awaitTopics creates the topics once Kafka can be reached. Meanwhile, what devices send stays on
+// the disk.
 func (d *Devices) awaitTopics(ctx context.Context) error {
 	wait := retry.Backoff()
 	for {

@@ -233,8 +233,8 @@ func (j *ValuesJoin) Reads(r *Relation, _ int, need func(int)) {
 
 func (j *ValuesJoin) copies(int) bool { return j.Kind == LeftJoin }
 
-// valuesJoin returns the join if a side is constant; nil if none is, or if its rows are kept without
-// a match, which takes a state.
+// valuesJoin returns the join if a side is constant; nil if none is, or if its rows are kept
+// without a match, which takes a state.
 func (b *joinBinding) valuesJoin(on []expr.Node) *Relation {
 	rows, ok := constantRows(b.right)
 	stream, constant, kind := b.left, b.right, b.on.Kind
