@@ -146,14 +146,16 @@ func constantRows(r *Relation) (rows [][]any, ok bool) {
 // which ends with the last of them.
 func (p *planner) generateValues() error {
 	var err error
+	tables := make(map[string]*Table) // equal rows are one table
 	p.program.visit(func(r *Relation) {
 		if v, ok := r.Op.(*Values); ok && err == nil {
 			var t *Table
 			if t, err = v.table(r.Cols, p.program.Zone); err == nil {
-				if same, ok := p.constant[t.Name]; ok {
+				if same, ok := tables[t.Name]; ok {
 					t = same
 				}
-				p.constant[t.Name] = t
+				tables[t.Name] = t
+				t.Kafka.Topic = p.program.GeneratedTopic(t.Name)
 				r.Op = &Scan{Table: t}
 				p.differ(v.where, "datagen", "the rows of VALUES pass through a topic, so that each is there once; Flink starts with them again after a failure before its first checkpoint")
 			}

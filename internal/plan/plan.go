@@ -140,7 +140,7 @@ func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC, Script: &sql.Script{}},
 		tables:  make(map[string]*Table), declared: make(map[string]*sql.CreateTable), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table), constant: make(map[string]*Table),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table),
 	}
 }
 
@@ -228,7 +228,6 @@ type planner struct {
 	with       []map[string]*view          // visible common table expressions, innermost last
 	count      int                         // relations created
 	valueOf    map[*sql.Subquery]expr.Node // the value of each query that is used as one
-	constant   map[string]*Table           // of VALUES, by name
 	plain      bool                        // without rewrites, see CompilePlain
 	ttlHint    *sql.Option                 // the first one of STATE_TTL
 }

@@ -65,9 +65,6 @@ func (p *planner) nameResults() error {
 			t.Kafka.Topic = p.program.GeneratedTopic(t.Name)
 		}
 	}
-	for _, t := range p.constant {
-		t.Kafka.Topic = p.program.GeneratedTopic(t.Name)
-	}
 	for _, t := range p.program.Generated() {
 		topic := t.Kafka.Topic
 		if len(p.program.PositionTopic(t)) > maxTopicName {

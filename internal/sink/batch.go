@@ -1,8 +1,10 @@
 package sink
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -99,4 +101,20 @@ func lastVersions(records []*kgo.Record) []*kgo.Record {
 	}
 	slices.SortFunc(kept, func(a, b *kgo.Record) int { return strings.Compare(string(a.Key), string(b.Key)) })
 	return kept
+}
+
+// ByOffset orders records by partition and offset.
+func ByOffset(a, b *kgo.Record) int {
+	return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+}
+
+// Text returns the value of a text, BOOLEAN or integer column as text.
+func Text(c *column.Column, row int) string {
+	switch {
+	case c.Type.Class() == column.Texts:
+		return c.S[row]
+	case c.Type.Kind == column.Boolean:
+		return strconv.FormatBool(c.I[row] != 0)
+	}
+	return strconv.FormatInt(c.I[row], 10)
 }

@@ -21,7 +21,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
-	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/sink/web"
 	"weir.example/weir/internal/webhook"
 )
 
@@ -65,62 +65,41 @@ func (s *Sender) name(i int) string { return s.table.Kafka.Value.Fields[i].Name 
 // sending is a client with its settings. It implements sink.Sending.
 type sending struct {
 	*Sender
-	client  *webhook.Client
-	url     string
-	headers http.Header
+	server *web.Server
+	url    string // of writes
 }
 
 // Open implements sink.Sender.
 func (s *Sender) Open(context.Context) (sink.Sending, error) {
 	l := s.lines
-	open := &sending{Sender: s, headers: make(http.Header)}
-	secrets := &secret.Expander{Source: s.secrets}
-	expand := func(option, value string) (string, error) {
-		text, err := secrets.Expand(value)
-		if err != nil {
-			return "", sink.Refuse("table %s, option '%s': %w", s.table.Name, option, err)
-		}
-		return text, nil
-	}
-	base, err := expand("url", l.URL)
+	server, err := web.Open(s.table, &l.Web, s.secrets)
 	if err != nil {
 		return nil, err
 	}
-	if open.url, err = s.address(base); err != nil {
+	open := &sending{Sender: s, server: server}
+	if open.url, err = s.address(server.URL); err != nil {
 		return nil, err
 	}
-	for name, value := range l.Headers {
-		text, err := expand("headers."+name, value)
-		if err != nil {
-			return nil, err
-		}
-		open.headers.Set(name, text)
-	}
-	open.headers.Set("Content-Type", "text/plain; charset=utf-8")
+	server.Headers.Set("Content-Type", "text/plain; charset=utf-8")
 	if l.Token != "" {
-		token, err := expand("token", l.Token)
+		token, err := server.Expand("token", l.Token)
 		if err != nil {
 			return nil, err
 		}
-		open.headers.Set("Authorization", "Token "+token)
+		server.Headers.Set("Authorization", "Token "+token)
 	}
 	if l.User != "" {
-		user, err := expand("username", l.User)
+		user, err := server.Expand("username", l.User)
 		if err != nil {
 			return nil, err
 		}
-		password, err := expand("password", l.Password)
+		password, err := server.Expand("password", l.Password)
 		if err != nil {
 			return nil, err
 		}
-		open.headers.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+		server.Headers.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
 	}
-	trust, err := tlsconf.Client(l.CA, l.Cert, l.Key)
-	if err != nil {
-		return nil, sink.Refuse("table %s: %w", s.table.Name, err)
-	}
-	open.client = webhook.NewClient(trust, l.Timeout, append(secrets.Used, l.Token, l.Password)...)
-	return open, nil
+	return open, server.Connect(l.Token, l.Password)
 }
 
 // precisions are the names in version 1 of the API; nanoseconds are the default.
@@ -129,9 +108,6 @@ var precisions = map[string]string{"us": "u", "ms": "ms", "s": "s"}
 // address returns the URL of writes: the one of the configuration if its path says so, otherwise
 // that of the API below it.
 func (s *Sender) address(base string) (string, error) {
-	if hint := plan.CheckWebURL(base); hint != "" {
-		return "", sink.Refuse("table %s: the option 'url' is not that of a web server: %s", s.table.Name, hint)
-	}
 	u, err := url.Parse(base)
 	if err != nil {
 		return "", sink.Refuse("table %s: the option 'url' is not valid", s.table.Name)
@@ -162,7 +138,7 @@ func (s *Sender) address(base string) (string, error) {
 }
 
 // Close implements sink.Sending.
-func (s *sending) Close() { s.client.Close() }
+func (s *sending) Close() { s.server.Close() }
 
 // point is a row as a line.
 type point struct {
@@ -206,7 +182,7 @@ func (s *sending) write(ctx context.Context, points []point, p *sink.Progress) e
 		for _, one := range points[from:to] {
 			body = append(body, one.line...)
 		}
-		answer, err := s.client.Send(ctx, http.MethodPost, s.url, s.headers.Clone(), body)
+		answer, err := s.server.Send(ctx, http.MethodPost, s.url, s.server.Headers.Clone(), body)
 		if err != nil {
 			return fmt.Errorf("write points of table %s: %w", s.table.Name, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/sink"
 )
 
 // line appends a row as a line. See the reference of InfluxDB:
@@ -29,7 +30,7 @@ func (s *Sender) line(dst []byte, cols []*column.Column, row int) ([]byte, error
 		if c.Null[row] {
 			continue // a point does not have the tag
 		}
-		value := tagValue(c, row)
+		value := sink.Text(c, row)
 		if value == "" {
 			return nil, fmt.Errorf("column %s: the empty string can't be the value of a tag, where it equals NULL", s.name(i))
 		}
@@ -68,16 +69,6 @@ func checkName(s string) error {
 		return errBackslash
 	}
 	return nil
-}
-
-func tagValue(c *column.Column, row int) string {
-	switch {
-	case c.Type.Class() == column.Texts:
-		return c.S[row]
-	case c.Type.Kind == column.Boolean:
-		return strconv.FormatBool(c.I[row] != 0)
-	}
-	return strconv.FormatInt(c.I[row], 10)
 }
 
 func (s *Sender) fields(dst []byte, cols []*column.Column, row int) ([]byte, error) {

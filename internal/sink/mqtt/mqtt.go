@@ -6,7 +6,6 @@
 package mqtt
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -93,9 +92,7 @@ func (s *sending) Send(ctx context.Context, b *sink.Batch, p *sink.Progress) err
 	for i, r := range b.DeletedOrigins {
 		rows = append(rows, row{r, b.Deleted.Cols, i, true})
 	}
-	slices.SortFunc(rows, func(a, b row) int {
-		return cmp.Or(cmp.Compare(a.origin.Partition, b.origin.Partition), cmp.Compare(a.origin.Offset, b.origin.Offset))
-	})
+	slices.SortFunc(rows, func(a, b row) int { return sink.ByOffset(a.origin, b.origin) })
 	for part := range slices.Chunk(rows, chunk) {
 		if err := p.Sending(ctx, -1, 0); err != nil {
 			return err

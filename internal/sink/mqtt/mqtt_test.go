@@ -29,16 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // table plans a pipeline that writes a table.
 func table(t *testing.T, addr, columns, key, with string) (*plan.Program, *plan.Table) {
 	t.Helper()
-	from := "'connector' = 'kafka', 'topic' = 'r', 'format' = 'json'"
-	if key != "" {
-		columns += ", PRIMARY KEY (" + key + ") NOT ENFORCED"
-		from = "'connector' = 'upsert-kafka', 'topic' = 'r', 'key.format' = 'json', 'value.format' = 'json'"
-	}
-	p, err := plan.Compile(fmt.Sprintf("CREATE TABLE t (%s) WITH ('connector' = 'mqtt', 'url' = 'mqtt://%s', %s);\nCREATE TABLE r WITH (%s) LIKE t (EXCLUDING OPTIONS);\nINSERT INTO t SELECT * FROM r", columns, addr, with, from), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, p.Deliveries()[0]
+	return sinktest.Pipeline(t, columns, key, fmt.Sprintf("'connector' = 'mqtt', 'url' = 'mqtt://%s', %s", addr, with))
 }
 
 // listener keeps the messages of a broker, over new connections if it has to.

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
-	"weir.example/weir/internal/column"
+	"weir.example/weir/internal/sink"
 )
 
 const maxTopic = 65535 // bytes
@@ -29,7 +28,7 @@ func (s *sending) topic(r row) (string, error) {
 		if c.Null[r.at] {
 			return "", fmt.Errorf("column %s of the topic is NULL", name)
 		}
-		value := textOf(c, r.at)
+		value := sink.Text(c, r.at)
 		if err := checkLevel(value); err != nil {
 			return "", fmt.Errorf("column %s: %q can't be part of a topic: %w", name, value, err)
 		}
@@ -42,16 +41,6 @@ func (s *sending) topic(r row) (string, error) {
 		return "", fmt.Errorf("the topic has %d bytes, more than %d", b.Len(), maxTopic)
 	}
 	return b.String(), nil
-}
-
-func textOf(c *column.Column, row int) string {
-	switch {
-	case c.Type.Class() == column.Texts:
-		return c.S[row]
-	case c.Type.Kind == column.Boolean:
-		return strconv.FormatBool(c.I[row] != 0)
-	}
-	return strconv.FormatInt(c.I[row], 10)
 }
 
 var (

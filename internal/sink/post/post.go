@@ -10,11 +10,9 @@
 package post
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -24,7 +22,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/secret"
 	"weir.example/weir/internal/sink"
-	"weir.example/weir/internal/tlsconf"
+	"weir.example/weir/internal/sink/web"
 	"weir.example/weir/internal/webhook"
 )
 
@@ -54,41 +52,21 @@ func (s *Sender) Into() string { return "" }
 // sending is a client with its settings. It implements sink.Sending.
 type sending struct {
 	*Sender
-	client  *webhook.Client
-	url     string
-	headers http.Header
-	signer  *webhook.Signer
-	bodies  *bodies
+	server *web.Server
+	signer *webhook.Signer
+	bodies *bodies
 }
 
 // Open implements sink.Sender.
 func (s *Sender) Open(context.Context) (sink.Sending, error) {
-	open := &sending{Sender: s, headers: make(http.Header)}
-	secrets := &secret.Expander{Source: s.secrets}
-	expand := func(option, value string) (string, error) {
-		text, err := secrets.Expand(value)
-		if err != nil {
-			return "", sink.Refuse("table %s, option '%s': %w", s.table.Name, option, err)
-		}
-		return text, nil
-	}
-	var err error
-	if open.url, err = expand("url", s.to.URL); err != nil {
+	server, err := web.Open(s.table, &s.to.Web, s.secrets)
+	if err != nil {
 		return nil, err
 	}
-	if hint := plan.CheckWebURL(open.url); hint != "" {
-		return nil, sink.Refuse("table %s: the option 'url' is not that of a web server: %s", s.table.Name, hint)
-	}
-	for name, value := range s.to.Headers {
-		text, err := expand("headers."+name, value)
-		if err != nil {
-			return nil, err
-		}
-		open.headers.Set(name, text)
-	}
-	open.headers.Set("Content-Type", s.to.ContentType)
+	open := &sending{Sender: s, server: server}
+	server.Headers.Set("Content-Type", s.to.ContentType)
 	if s.to.Signing != "" {
-		key, err := expand("signing.secret", s.to.Signing)
+		key, err := server.Expand("signing.secret", s.to.Signing)
 		if err != nil {
 			return nil, err
 		}
@@ -96,30 +74,23 @@ func (s *Sender) Open(context.Context) (sink.Sending, error) {
 			return nil, sink.Refuse("table %s: option 'signing.secret': %w", s.table.Name, err)
 		}
 	}
-	routing, err := expand("pagerduty.routing-key", s.to.RoutingKey)
+	routing, err := server.Expand("pagerduty.routing-key", s.to.RoutingKey)
 	if err != nil {
 		return nil, err
 	}
 	if open.bodies, err = newBodies(s, routing); err != nil {
 		return nil, sink.Refuse("table %s: %w", s.table.Name, err)
 	}
-	trust, err := tlsconf.Client(s.to.CA, s.to.Cert, s.to.Key)
-	if err != nil {
-		return nil, sink.Refuse("table %s: %w", s.table.Name, err)
-	}
-	open.client = webhook.NewClient(trust, s.to.Timeout, secrets.Used...)
-	return open, nil
+	return open, server.Connect()
 }
 
 // Close implements sink.Sending.
-func (s *sending) Close() { s.client.Close() }
+func (s *sending) Close() { s.server.Close() }
 
 // Send implements sink.Sending.
 func (s *sending) Send(ctx context.Context, b *sink.Batch, p *sink.Progress) error {
 	rows := slices.Concat(b.Origins, b.DeletedOrigins)
-	slices.SortFunc(rows, func(a, b *kgo.Record) int {
-		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
-	})
+	slices.SortFunc(rows, sink.ByOffset)
 	for len(rows) > 0 {
 		n := s.next(rows, b.Repeat[rows[0].Partition])
 		if err := s.write(ctx, rows[:n], p); err != nil {
@@ -186,7 +157,7 @@ func rowKey(name string, r *kgo.Record) string {
 }
 
 func (s *sending) request(ctx context.Context, rows []*kgo.Record, body []byte) error {
-	headers, key := s.headers.Clone(), s.key(rows)
+	headers, key := s.server.Headers.Clone(), s.key(rows)
 	headers.Set("Idempotency-Key", key)
 	if s.to.BatchRows == 1 && s.table.Upsert {
 		headers.Set("Weir-Op", op(rows[0]))
@@ -194,7 +165,7 @@ func (s *sending) request(ctx context.Context, rows []*kgo.Record, body []byte) 
 	if s.signer != nil {
 		s.signer.Sign(headers, key, s.now(), body)
 	}
-	a, err := s.client.Send(ctx, s.to.Method, s.url, headers, body)
+	a, err := s.server.Send(ctx, s.to.Method, s.server.URL, headers, body)
 	switch {
 	case err != nil:
 		return fmt.Errorf("send rows of table %s: %w", s.table.Name, err)

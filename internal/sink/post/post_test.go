@@ -32,16 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // table plans a pipeline that writes a table.
 func table(t *testing.T, url, columns, key, with string) (*plan.Program, *plan.Table) {
 	t.Helper()
-	from := "'connector' = 'kafka', 'topic' = 'r', 'format' = 'json'"
-	if key != "" {
-		columns += ", PRIMARY KEY (" + key + ") NOT ENFORCED"
-		from = "'connector' = 'upsert-kafka', 'topic' = 'r', 'key.format' = 'json', 'value.format' = 'json'"
-	}
-	p, err := plan.Compile(fmt.Sprintf("CREATE TABLE t (%s) WITH ('connector' = 'http', 'url' = '%s' %s);\nCREATE TABLE r WITH (%s) LIKE t (EXCLUDING OPTIONS);\nINSERT INTO t SELECT * FROM r", columns, url, with, from), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, p.Deliveries()[0]
+	return sinktest.Pipeline(t, columns, key, fmt.Sprintf("'connector' = 'http', 'url' = '%s' %s", url, with))
 }
 
 type request struct {

@@ -4,6 +4,7 @@ package sinktest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,22 @@ func Cluster(t *testing.T, partitions int32) broker.Config {
 	}
 	t.Cleanup(c.Close)
 	return broker.Config{Brokers: c.ListenAddrs()}
+}
+
+// Pipeline plans a pipeline that writes the table t with these columns and options. With a primary
+// key, rows can be updated and deleted.
+func Pipeline(t *testing.T, columns, key, with string) (*plan.Program, *plan.Table) {
+	t.Helper()
+	from := "'connector' = 'kafka', 'topic' = 'r', 'format' = 'json'"
+	if key != "" {
+		columns += ", PRIMARY KEY (" + key + ") NOT ENFORCED"
+		from = "'connector' = 'upsert-kafka', 'topic' = 'r', 'key.format' = 'json', 'value.format' = 'json'"
+	}
+	p, err := plan.Compile(fmt.Sprintf("CREATE TABLE t (%s) WITH (%s);\nCREATE TABLE r WITH (%s) LIKE t (EXCLUDING OPTIONS);\nINSERT INTO t SELECT * FROM r", columns, with, from), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, p.Deliveries()[0]
 }
 
 // Write commits records to the topic of table t in one transaction.
