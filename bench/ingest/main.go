@@ -7,7 +7,7 @@
 // which is sent again until it is acknowledged. A message is JSON with a number.
 //
 //	main.go      flags, the sequence of measurements, the report
-//	broker.go    Kafka, or Weir's own broker in its place
+//	broker.go    Kafka, or Weir's embedded broker instead
 //	side.go      what is measured: configurations and processes
 //	mosquitto.go the MQTT broker between, and Telegraf's program
 //	publish.go   publishers by MQTT and HTTP

@@ -194,7 +194,7 @@ func (t *trial) stop() error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = t.cmd.Wait() // Telegraf ends with an error when it is told to end
+		_ = t.cmd.Wait() // Telegraf reports an error when it is stopped
 	}()
 	select {
 	case <-ended:

@@ -64,7 +64,7 @@ type Config struct {
 	Proxies  guards.Proxies   // whose headers name the user
 	TLS      *tlsconf.Server  // served if other machines can reach Listen; nil: none
 	Insecure bool             // allows an address that other machines can reach without TLS and a login
-	Trail    func(trail.Deed) // told about logins, refusals and changes; must not block; nil: nobody is
+	Trail    func(trail.Deed) // told about logins, refusals and changes; must not block; nil for none
 	AuditDir string           // data directory whose audit trail is shown; "": none
 	Optional bool             // if the address is in use, Open returns ErrBusy: the caller may run without a console
 	Write    bool             // allows replaying dead letters and aborting transactions

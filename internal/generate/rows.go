@@ -94,7 +94,7 @@ func (r *rows) Position() []byte {
 func (r *rows) Seek(b []byte) error {
 	var at position
 	if err := json.Unmarshal(b, &at); err != nil || at.Rows < 0 {
-		return fmt.Errorf("%w: %q is no position of a generated table", source.ErrPosition, b)
+		return fmt.Errorf("%w: %q is not the position of a generated table", source.ErrPosition, b)
 	}
 	r.next.Store(at.Rows)
 	return nil

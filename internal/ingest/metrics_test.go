@@ -148,7 +148,7 @@ func TestOTLP(t *testing.T) {
 
 func make2[T any]() []*T { return []*T{new(T), new(T)} }
 
-// What is no request of OTLP is refused with a google.rpc.Status in the sender's encoding.
+// A body that is not an OTLP request is refused with a google.rpc.Status in the sender's encoding.
 func TestOTLPRefused(t *testing.T) {
 	deep := []byte{}
 	for range maxNested { // kvlists in kvlists

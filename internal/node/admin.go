@@ -78,7 +78,7 @@ type Web struct {
 	Insecure bool            // allows an address that other machines can reach without TLS and a login
 
 	Token string           // of the admin port: lets its bearer do what an operator may
-	Trail func(trail.Deed) // told about logins, refusals and changes; must not block; nil: nobody is
+	Trail func(trail.Deed) // told about logins, refusals and changes; must not block; nil for none
 }
 
 // part is a part of the process that must work for the process to be ready.

@@ -149,7 +149,7 @@ func TestGeneratedAndPrinted(t *testing.T) {
 }
 
 // Rows of VALUES are there once, however often the pipeline is stopped, beside a topic with more
-// partitions; those without a match are kept. Other rows are another table, which is written anew.
+// partitions; those without a match are kept. Other rows are another table.
 func TestRowsOfValues(t *testing.T) {
 	at := generatedCluster(t)
 	seed := rand.Uint64()

@@ -54,7 +54,7 @@ type groupTarget struct {
 type note struct {
 	Topic string `json:"topic"` // its id
 	Into  string `json:"into,omitempty"`
-	// Until is the offset behind the last row of a request that begins at the committed offset, and
+	// Until is the offset after the last row of a request that begins at the committed offset, and
 	// may have been sent.
 	Until int64 `json:"until,omitempty"`
 }
@@ -153,7 +153,7 @@ func (s *groupSession) Claim(ctx context.Context, partitions []int32) (map[int32
 }
 
 // Repeats returns, for claimed partitions whose next rows may have been sent in one request, the
-// offset behind the last of them.
+// offset after the last of them.
 func (s *groupSession) Repeats() map[int32]int64 { return s.repeats }
 
 // Deliver implements Session.
@@ -178,7 +178,7 @@ type Progress struct {
 
 	at, until map[int32]int64
 	changed   bool
-	letters   []Refusal // behind the committed positions
+	letters   []Refusal // after the committed positions
 	committed time.Time
 }
 
@@ -212,7 +212,7 @@ func (p *Progress) Acknowledged(partition int32, next int64) {
 	}
 }
 
-// Refuse makes a row a dead letter, before the position behind it is committed.
+// Refuse makes a row a dead letter, before the position after it is committed.
 func (p *Progress) Refuse(r Refusal) { p.letters = append(p.letters, r) }
 
 // flush commits what was acknowledged before an error.

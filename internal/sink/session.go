@@ -29,7 +29,7 @@ type session struct {
 	mu        sync.Mutex
 	connected sync.Mutex // guards target
 	next      map[int32]int64
-	repeat    map[int32]int64 // offset behind rows that must be delivered together, see Batch.Repeat
+	repeat    map[int32]int64 // offset after the rows that must be delivered together, see Batch.Repeat
 	buffer    []*kgo.Record   // read, and not delivered
 	read      map[int32]int64 // next offset to read, where it differs from next
 	bytes     int

@@ -60,7 +60,7 @@ type Batch struct {
 	From, Next map[int32]int64 // positions by partition, before and after the batch
 
 	// Repeat has, for partitions whose next rows may have been sent in one request before, the
-	// offset behind the last of them. See groupSession.Repeats.
+	// offset after the last of them. See groupSession.Repeats.
 	Repeat map[int32]int64
 	// Member and Generation are those of the consumer group when the records were read.
 	Member     string

@@ -3,7 +3,7 @@
 // An output can't be rolled back, nor asked what it has got, so rows are printed at least once. The
 // positions are offsets of a consumer group without members, committed after the rows are printed;
 // a process that dies in between leaves rows that the next one prints again. Unlike the targets of
-// sink.AtLeastOnce, it goes on where rows are missing, with a warning: nobody keeps what it prints.
+// sink.AtLeastOnce, it continues where rows are missing, with a warning: no one keeps the output.
 package printer
 
 import (
