@@ -1,20 +1,27 @@
 package deploy
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/goccy/go-yaml"
 
 	"weir.example/weir/internal/promtest"
+	"weir.example/weir/internal/syncbuf"
 )
 
 // compose loads the compose file with the given profiles, as docker compose does.
@@ -310,6 +317,7 @@ func TestDockerfile(t *testing.T) {
 	if got := with("inspect", "--type", "image", "--format", "{{.OCIv1.Config.User}} {{.OCIv1.Config.Entrypoint}}", "weir"); strings.TrimSpace(got) != "65532:65532 [/usr/local/bin/weir]" {
 		t.Errorf("user and entry point are %q", got)
 	}
+	command := strings.Fields(with("inspect", "--type", "image", "--format", "{{range .OCIv1.Config.Cmd}}{{.}} {{end}}", "weir"))
 	container := strings.TrimSpace(with("from", "--pull=never", "weir"))
 	mount := strings.TrimSpace(with("mount", container))
 	t.Cleanup(func() { with("rm", container) })
@@ -319,6 +327,80 @@ func TestDockerfile(t *testing.T) {
 	if out := run(nil, "stat", "-c", "%u", filepath.Join(mount, "data")); strings.TrimSpace(out) != "65532" {
 		t.Errorf("/data belongs to %s", out)
 	}
+	startImage(t, filepath.Join(mount, "usr/local/bin/weir"), command)
+}
+
+// startImage runs the image's default command on free ports and another directory: it serves other
+// machines without settings, and asks for the password that it has shown.
+func startImage(t *testing.T, binary string, command []string) {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	ports := map[string]string{"9092": freePort(t), "8080": freePort(t), "9600": freePort(t)}
+	for i, arg := range command {
+		if command[i] = strings.Replace(arg, "/data", data, 1); !strings.Contains(arg, ":") {
+			continue
+		}
+		host, port, err := net.SplitHostPort(arg)
+		if err != nil || ports[port] == "" {
+			t.Fatalf("the default command is %v", command)
+		}
+		command[i] = net.JoinHostPort(host, ports[port])
+	}
+	cmd := exec.CommandContext(t.Context(), binary, append(command, "--no-fleet", "--registry-listen", "127.0.0.1:0")...)
+	out := new(syncbuf.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	shown := regexp.MustCompile(`user admin, password (\S+)`)
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(out.String(), "/metrics"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%v does not start: %s", command, out.String())
+		}
+	}
+	found := shown.FindStringSubmatch(out.String())
+	authority, err := os.ReadFile(filepath.Join(data, "tls", "ca.pem"))
+	if found == nil || err != nil {
+		t.Fatalf("no password or no authority: %v, %s", err, out.String())
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(authority)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}}}
+	for path, port := range map[string]string{"/api/overview": ports["8080"], "/status": ports["9600"]} {
+		for password, want := range map[string]int{"guess": http.StatusUnauthorized, found[1]: http.StatusOK} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://127.0.0.1:"+port+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.SetBasicAuth("admin", password)
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s answers %d, want %d", path, resp.StatusCode, want)
+			}
+		}
+	}
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+ports["9092"], &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool})
+	if err != nil {
+		t.Fatalf("the broker's certificate: %v", err)
+	}
+	_ = conn.Close()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }
 
 // The unit has the expected settings, and systemd accepts it, if installed.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/guard"
 	"weir.example/weir/internal/ingest"
 	"weir.example/weir/internal/node"
@@ -30,6 +31,8 @@ type upCommand struct {
 	listen        string
 	announce      string
 	sync          bool
+	secure        bool // make a certificate and a first user
+	first         firstStart
 	registryLogin bool
 	registry      string // address to serve the schema registry on
 	files         []string
@@ -93,6 +96,7 @@ func (u *upCommand) add(cmd *cobra.Command) {
 	f.StringVar(&u.registry, "registry-listen", node.DefaultRegistryListen, "address of the schema registry that runs with the embedded broker; none disables it")
 	f.BoolVar(&u.registryLogin, "registry-login", false, "users of the broker have to log in to the schema registry, if there are any: readers to read, operators to write")
 	f.BoolVar(&u.sync, "sync", false, "acknowledge writes and commits only once they are on the disk, so that a power failure loses nothing")
+	f.BoolVar(&u.secure, "secure-listen", false, "serve a certificate that weir makes in the data directory, unless there is --listen-cert, and add the user admin at the first start; prints its password once")
 	f.BoolVar(&u.config.Mark, "mark", true, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringSliceVar(&u.files, "pipeline", nil, "file or name of another pipeline to run, as with weir run; may be repeated")
 	f.StringVar(&u.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
@@ -124,6 +128,11 @@ func (u *upCommand) configure(cmd *cobra.Command, log *slog.Logger) (err error) 
 	}
 	if c.Kafka, err = u.kafka.kafka(log); err != nil {
 		return err
+	}
+	if u.secure {
+		if err := u.secureListen(); err != nil {
+			return err
+		}
 	}
 	c.Kafka.Listen, c.Kafka.Advertise, c.Kafka.Sync, c.Kafka.InsecureListen = u.listen, u.announce, u.sync, u.admins.serve.insecure
 	if c.Kafka.TLS, err = u.admins.serve.server(log); err != nil {
@@ -187,6 +196,7 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 	c.Admin = admin
 	c.OnSnapshot, c.SnapshotInterval = view.show, view.every()
 	ended := func(error) {}
+	c.OnBroker = func(ctx context.Context, at broker.Config) error { return u.first.finish(ctx, at, cmd.ErrOrStderr()) }
 	c.OnReady = func(ready node.Ready) {
 		if len(u.kafka.config.Brokers) == 0 {
 			ended = recordCommand(cmd, u.kafka.dataDir, log)

@@ -265,8 +265,9 @@ func newUsersRotate() *cobra.Command {
 		Short: "Give a user a new password or token; connections with the old one end",
 		Args:  oneArg("the user's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return guarded(cmd, &kafka, func(_ context.Context, users *guard.Users, _ *kgo.Client) error {
+			return guarded(cmd, &kafka, func(ctx context.Context, users *guard.Users, client *kgo.Client) error {
 				var secret string
+				var before guard.User
 				err := users.Change(func(all map[string]guard.User) (err error) {
 					user, ok := all[args[0]]
 					if !ok {
@@ -276,9 +277,13 @@ func newUsersRotate() *cobra.Command {
 						with.token = true
 					}
 					secret, err = with.give(&user)
+					before, user.Unseen = user, false
 					all[user.Name] = user
 					return err
 				})
+				if err == nil && before.Unseen { // weir up --secure-listen did not get to it
+					err = createRole(ctx, client, before, "")
+				}
 				if err != nil {
 					return err
 				}

@@ -4,6 +4,7 @@
 //	guard.go      Guard: whether a login is required, and the logins of all kinds
 //	principal.go  principals and their roles
 //	users.go      the users of a data directory, in a file
+//	first.go      the first user, which a server adds itself
 //	scram.go      passwords as SCRAM keys; SCRAM conversations
 //	sasl.go       the SASL mechanisms of the broker
 //	acl.go        the ACLs that a role consists of on a broker

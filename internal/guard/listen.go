@@ -29,7 +29,7 @@ type ExposedError struct {
 // Error names the address, what is missing, and the ways forward.
 func (e *ExposedError) Error() string {
 	return fmt.Sprintf("%s at %s can be reached by other machines, and has %s: serve TLS with --listen-cert and --listen-key (weir cert makes them) "+
-		"and add a user with weir users add, listen at 127.0.0.1, or say --insecure-listen", e.Part, e.Address, e.Missing)
+		"and add a user with weir users add (weir up --secure-listen does both), listen at 127.0.0.1, or say --insecure-listen", e.Part, e.Address, e.Missing)
 }
 
 // CheckExposed returns an *ExposedError if other machines can reach an address without TLS or

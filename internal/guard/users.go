@@ -32,6 +32,10 @@ type User struct {
 	Role  Role   `json:"role,omitempty"`
 	SCRAM []Keys `json:"scram,omitempty"` // one per mechanism
 	Token string `json:"token,omitempty"` // SHA-256 of the bearer token, in hexadecimal digits
+
+	// Unseen means that the user is a First whose password was not shown, and that may have no
+	// ACLs yet.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // Mechanisms returns the mechanisms of the user's password.

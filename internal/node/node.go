@@ -79,6 +79,8 @@ type Config struct {
 
 	MonitorInterval time.Duration // of monitoring the embedded broker (see weir monitor); default 10 s
 
+	// OnBroker is called when the broker serves, before anything uses it; an error ends Run.
+	OnBroker         func(context.Context, broker.Config) error
 	OnReady          func(Ready)    // called when the flow is about to start
 	OnSnapshot       func(Snapshot) // called every SnapshotInterval
 	SnapshotInterval time.Duration  // default 500 ms
@@ -113,6 +115,11 @@ func Run(ctx context.Context, cfg Config) (Snapshot, error) {
 }
 
 func (cfg *Config) run(ctx context.Context, kafka *Attachment, meter *meter) error {
+	if cfg.OnBroker != nil {
+		if err := cfg.OnBroker(ctx, kafka.Broker); err != nil {
+			return err
+		}
+	}
 	if err := ApplyTopics(ctx, kafka.Broker, cfg.Site); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -17,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // An authority for development and for single machines: ECDSA P-256, files in PEM.
@@ -25,6 +28,7 @@ import (
 const (
 	authorityCert = "ca.pem"
 	authorityKey  = "ca-key.pem"
+	ownServer     = "server" // and -key
 )
 
 // Validity of certificates.
@@ -45,16 +49,21 @@ func OpenAuthority(dir string, now time.Time) (*Authority, error) {
 	certFile, keyFile := filepath.Join(dir, authorityCert), filepath.Join(dir, authorityKey)
 	_, certErr := os.Stat(certFile)
 	_, keyErr := os.Stat(keyFile)
+	var key crypto.Signer
+	var err error
 	switch {
 	case certErr == nil && keyErr == nil:
 		return readAuthority(certFile, keyFile)
-	case certErr == nil || keyErr == nil:
-		return nil, fmt.Errorf("%s has only one of %s and %s: restore the other, or choose another directory", dir, authorityCert, authorityKey)
+	case certErr == nil:
+		return nil, fmt.Errorf("%s has %s, but not %s: restore it, or choose another directory", dir, authorityCert, authorityKey)
+	case keyErr == nil: // a process was killed before it had written the certificate
+		key, err = readAuthorityKey(keyFile)
+	default:
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("create authority: %w", err)
+		}
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create authority: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("create authority: %w", err)
 	}
@@ -81,6 +90,17 @@ func readAuthority(certFile, keyFile string) (*Authority, error) {
 	if !cert.IsCA {
 		return nil, fmt.Errorf("the certificate in %s is not that of an authority", certFile)
 	}
+	key, err := readAuthorityKey(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	if public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
+		return nil, fmt.Errorf("%s is not the key of the certificate in %s: restore both, or choose another directory", keyFile, certFile)
+	}
+	return &Authority{CertFile: certFile, cert: cert, key: key}, nil
+}
+
+func readAuthorityKey(keyFile string) (crypto.Signer, error) {
 	text, err := os.ReadFile(keyFile) //nolint:gosec // chosen by the user
 	if err != nil {
 		return nil, fmt.Errorf("read the authority's key: %w", err)
@@ -97,7 +117,7 @@ func readAuthority(certFile, keyFile string) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("the key in %s cannot sign", keyFile)
 	}
-	return &Authority{CertFile: certFile, cert: cert, key: key}, nil
+	return key, nil
 }
 
 // Request describes a certificate.
@@ -150,6 +170,48 @@ func (a *Authority) Issue(dir string, r Request, now time.Time) (certFile, keyFi
 	return certFile, keyFile, nil
 }
 
+// OwnServer is a server's certificate that its own process makes.
+type OwnServer struct {
+	Authority         string // file with the certificate of the authority that signs it
+	CertFile, KeyFile string
+}
+
+// renewBefore is how long before its end OpenOwnServer replaces a certificate.
+const renewBefore = 60 * 24 * time.Hour
+
+// OpenOwnServer returns the certificate in a directory of a server that has the names or addresses
+// hosts. It creates what is missing, and replaces a certificate that does not fit: one without its
+// key, of another authority, without one of the hosts, or that expires soon. A process that is
+// killed meanwhile leaves what the next call completes.
+func OpenOwnServer(dir string, hosts []string, now time.Time) (own OwnServer, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return own, fmt.Errorf("create certificate: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, ".lock"), flock.SetPermissions(0o600))
+	if err := lock.Lock(); err != nil {
+		return own, fmt.Errorf("create certificate: %w", err)
+	}
+	defer lock.Unlock() //nolint:errcheck // closing the file releases the lock in any case
+	authority, err := OpenAuthority(dir, now)
+	if err != nil {
+		return own, err
+	}
+	own = OwnServer{authority.CertFile, filepath.Join(dir, ownServer+".pem"), filepath.Join(dir, ownServer+"-key.pem")}
+	if !authority.fits(own, hosts, now) {
+		_, _, err = authority.Issue(dir, Request{Name: ownServer, Hosts: hosts}, now)
+	}
+	return own, err
+}
+
+func (a *Authority) fits(own OwnServer, hosts []string, now time.Time) bool {
+	pair, err := tls.LoadX509KeyPair(own.CertFile, own.KeyFile)
+	if err != nil {
+		return false
+	}
+	without := func(host string) bool { return pair.Leaf.VerifyHostname(host) != nil }
+	return pair.Leaf.CheckSignatureFrom(a.cert) == nil && now.Add(renewBefore).Before(pair.Leaf.NotAfter) && !slices.ContainsFunc(hosts, without)
+}
+
 func serial() *big.Int {
 	n, _ := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)) // it never fails
 	return n
@@ -169,7 +231,12 @@ func writePEM(path string, mode os.FileMode, kind string, der []byte) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.WriteFile(tmp, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), mode); err != nil {
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode) //nolint:gosec // chosen by the user
+	if err != nil {
+		return err
+	}
+	err = pem.Encode(f, &pem.Block{Type: kind, Bytes: der})
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)

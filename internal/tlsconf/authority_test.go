@@ -326,3 +326,73 @@ func TestPinned(t *testing.T) {
 		}
 	}
 }
+
+// The certificate that a server makes itself is kept as long as it fits, and whatever part is
+// missing after a kill is made again, under the same authority.
+func TestOwnServer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data", "tls")
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	open := func(at time.Time, hosts ...string) (own OwnServer, cert *x509.Certificate) {
+		t.Helper()
+		own, err := OpenOwnServer(dir, hosts, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := tls.LoadX509KeyPair(own.CertFile, own.KeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool, err := readPool(own.Authority)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range hosts {
+			if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: host, CurrentTime: at}); err != nil {
+				t.Errorf("for %s: %v", host, err)
+			}
+		}
+		return own, pair.Leaf
+	}
+	own, first := open(now, hosts...)
+	if _, again := open(now.AddDate(0, 0, DefaultDays-61), hosts...); !again.Equal(first) {
+		t.Error("a certificate that fits was replaced")
+	}
+	if _, other := open(now, "weir.example", "192.0.2.10"); other.Equal(first) {
+		t.Error("the certificate has not got another name")
+	}
+	_, first = open(now, hosts...)
+	if _, renewed := open(now.AddDate(0, 0, DefaultDays-59), hosts...); renewed.Equal(first) {
+		t.Error("a certificate that expires soon was kept")
+	}
+	before, err := readLeaf(own.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a kill leaves: any of the files may be missing, except that each key is written before
+	// its certificate. A temporary file may remain.
+	for _, missing := range [][]string{{own.CertFile}, {own.CertFile, own.KeyFile}, {own.KeyFile}, {own.CertFile, own.KeyFile, own.Authority}} {
+		for _, file := range missing {
+			if err := os.Rename(file, file+".tmp"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open(now, hosts...)
+		after, err := readLeaf(own.Authority)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(after.RawSubjectPublicKeyInfo, before.RawSubjectPublicKeyInfo) {
+			t.Errorf("without %v, the authority has another key", missing)
+		}
+	}
+	text, err := os.ReadFile(own.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, authorityKey), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenOwnServer(dir, hosts, now); err == nil || !strings.Contains(err.Error(), "is not the key of") {
+		t.Errorf("with the key of another certificate: %v", err)
+	}
+}

@@ -26,7 +26,7 @@ const (
 var ownEntries = []string{
 	lockFile, joinedFile, addrFile, uncleanFile, dataDir, floorsFile, reserveFile,
 	linkingDir, linkedDir, doneDir, windowsDir, "commit-intent.*", "transactions*", // journals
-	"users.json*", "internal.secret", "broker.tls", // logins and TLS
+	"users.json*", "internal.secret", "broker.tls", "tls", // logins and TLS
 	"registry.addr", "state", // of the registry and the pipelines
 	"audit.*", "audit-*", "ingest-spool", "mqtt", // the audit trail, and what devices have sent
 }

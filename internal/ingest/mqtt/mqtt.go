@@ -211,7 +211,7 @@ func (c *Config) checkExposed() error {
 		return nil
 	}
 	return fmt.Errorf("mqtt.listen: other machines can reach %s, and the MQTT broker has %s: set mqtt.cert and mqtt.key (weir cert makes them; weir up also has --listen-cert and --listen-key) "+
-		"and add a user with weir users add, listen at 127.0.0.1, or say --insecure-listen", c.Listen, missing)
+		"and add a user with weir users add (weir up --secure-listen does both), listen at 127.0.0.1, or say --insecure-listen", c.Listen, missing)
 }
 
 func (b *Broker) capabilities() *mochi.Capabilities {
