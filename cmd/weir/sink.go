@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,11 +25,11 @@ import (
 func newSink() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sink",
-		Short: "Prepare targets outside of Kafka, such as databases",
+		Short: "Prepare targets outside of Kafka, such as databases, and compact files",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSinkDDL())
+	cmd.AddCommand(newSinkDDL(), newSinkCompact())
 	return cmd
 }
 
@@ -81,6 +83,27 @@ connectors need no statement.`,
 	}
 	topic.add(cmd, bundledScope)
 	return cmd
+}
+
+// copiesIn limits tables to those of files that weir sink compact has written to a directory. Their
+// files there are compared instead of the original ones.
+func copiesIn(dir string, all []audit.DatabaseConfig) (copies []audit.DatabaseConfig, err error) {
+	for _, d := range all {
+		if d.Files == nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".weir", d.Table, "state.json")); err != nil {
+			continue
+		}
+		of := *d.Files
+		of.Path, of.Bucket = dir, nil
+		d.Files = &of
+		copies = append(copies, d)
+	}
+	if copies == nil {
+		return nil, usage(fmt.Errorf("--compacted %s: it has no files of the tables that the pipelines of --sinks write: name the directory of weir sink compact --into", dir))
+	}
+	return copies, nil
 }
 
 // databasesOf returns the tables of databases and files that pipelines write, for their comparison

@@ -538,3 +538,69 @@ func TestSinkMessages(t *testing.T) {
 		}
 	}
 }
+
+// Compacted files are compared with the topic like those of the sink; faults in them are found, and
+// a compaction that is not complete is not judged.
+func TestVerifyCompacted(t *testing.T) {
+	for _, format := range []string{"parquet", "json", "csv"} {
+		t.Run(format, func(t *testing.T) {
+			w := newFilesWorld(t, format)
+			into := filepath.Join(t.TempDir(), "into")
+			var r files.CompactReport
+			if err := json.Unmarshal([]byte(must(t, "sink", "compact", w.dir, "--into", into, "-o", "json")), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.FilesRead != 6 || r.Files != 3 || r.Rows != 10 {
+				t.Errorf("%+v", r)
+			}
+			if text := must(t, "sink", "compact", w.dir, "--into", into); !strings.Contains(text, "table t: no new files in "+w.dir) {
+				t.Error(text)
+			}
+			var err error
+			if w.tables, err = copiesIn(into, w.tables); err != nil {
+				t.Fatal(err)
+			}
+			w.dir = into
+			w.backup = w.read()
+			if c, r := w.verdict(); c.Verdict != audit.OK || r.Databases.Rows != 10 || r.Databases.Files != 3 || r.Databases.NotJudged > 0 {
+				t.Fatalf("%+v %+v %+v", c, r.Databases, r.Findings)
+			}
+			full := w.full()
+			without, twice := w.withRows()
+			w.fault("row removed", "lost row", func() { w.write(full, without) })
+			w.fault("row repeated", "surplus row", func() { w.write(full, twice) })
+			w.fault("truncated", "unreadable file", func() { w.write(full, w.backup[full][:len(w.backup[full])-1]) })
+			w.fault("file deleted", "lost row", func() {
+				if err := os.Remove(filepath.Join(into, full)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			w.state(func(state map[string]any) {
+				state["compaction"] = map[string]any{"source": "/src", "until": map[string]any{}}
+			})()
+			if _, err := audit.Verify(t.Context(), audit.Config{Broker: w.at, Databases: w.tables}); err == nil || !strings.Contains(err.Error(), "run weir sink compact /src --into "+into+" again") {
+				t.Error(err)
+			}
+			w.restore()
+		})
+	}
+}
+
+func TestSinkCompactUsage(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"sink", "compact"}, exitUsage, "directory of a filesystem sink"},
+		{[]string{"sink", "compact", dir}, exitUsage, "--into is missing"},
+		{[]string{"sink", "compact", dir, "--into", dir, "--file-size", "many"}, exitUsage, "write a size such as"},
+		{[]string{"sink", "compact", dir, "--into", dir + "-x"}, exitFailed, "is not a directory of a filesystem sink"},
+	} {
+		code, _, stderr := do(t, c.args...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: exit %d, %s", c.args, code, stderr)
+		}
+	}
+}

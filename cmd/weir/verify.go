@@ -28,6 +28,8 @@ func newVerify() *cobra.Command {
 		reg   registryFlags
 		state copyFlags
 		sinks []string
+
+		compacted string
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -42,7 +44,8 @@ With --state-dir, it compares local copies of pipeline state with their changelo
 is the default for the copies in its data directory. Copies in use are not checked: stop the pipelines first.
 
 With --sinks, it compares the tables of databases and the files that a pipeline writes with their topics, row by row
-(C7), as far as they are delivered. Files are read on this machine.`,
+(C7), as far as they are delivered. Files are read on this machine. With --compacted, the files that weir sink compact
+has written to a directory are compared instead of the original ones.`,
 		Example: `  weir verify
   weir verify -o json --acks acks.ndjson
   weir verify --registry http://127.0.0.1:8081      # readings in a format with schemas
@@ -76,6 +79,11 @@ With --sinks, it compares the tables of databases and the files that a pipeline 
 				if err != nil {
 					return err
 				}
+				if compacted != "" {
+					if databases, err = copiesIn(compacted, databases); err != nil {
+						return err
+					}
+				}
 				for _, note := range others {
 					fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 				}
@@ -97,6 +105,7 @@ With --sinks, it compares the tables of databases and the files that a pipeline 
 	cmd.Flags().StringSliceVar(&acks, "acks", nil, "acknowledgement logs of producers (weir produce --ack-log)")
 	cmd.Flags().DurationVar(&wait, "wait", 60*time.Second, "how long to wait for open transactions to end")
 	cmd.Flags().StringSliceVar(&sinks, "sinks", nil, "pipelines whose tables in databases and files are compared with their topics (C7)")
+	cmd.Flags().StringVar(&compacted, "compacted", "", "directory of weir sink compact --into: compare its files, and no other tables, with the topics of --sinks")
 	win.add(cmd)
 	state.add(cmd)
 	reg.add(cmd)

@@ -52,6 +52,10 @@ type fileState struct {
 	Next        map[int32]int64 `json:"next"`  // offset to deliver next, by partition
 	From        map[int32]int64 `json:"from"`  // Next without Files
 	Files       []any           `json:"files"` // committed, perhaps not in place yet
+	Compaction  *struct {
+		Source string        `json:"source"`
+		Until  map[int32]any `json:"until"` // is there while the compaction is not complete
+	} `json:"compaction"` // the files are copies
 }
 
 const fileStateVersion = 1
@@ -138,7 +142,9 @@ func (s *fileSnapshot) load() (state fileState, err error) {
 	for _, i := range s.of.Partitioned {
 		partitioned = append(partitioned, s.cfg.Columns[i].Field)
 	}
-	switch {
+	switch c := state.Compaction; {
+	case c != nil && c.Until != nil:
+		return state, fmt.Errorf("%s has the files of a compaction that is not complete, and can be compared when it is: run weir sink compact %s --into %s again", s.of.Path, c.Source, s.of.Path)
 	case state.Version != fileStateVersion:
 		return state, fmt.Errorf("%s has the format %d, which this version of Weir does not know", file, state.Version)
 	case state.Format != s.of.Format || !slices.Equal(state.Partitioned, partitioned):

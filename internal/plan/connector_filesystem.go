@@ -95,7 +95,7 @@ func (filesystem) bind(t *Table, o *options) (err error) {
 		return err
 	}
 	if size := o.get("sink.rolling-policy.file-size"); size != "" {
-		if f.Bytes, err = parseSize(size); err != nil || f.Bytes > maxRollBytes {
+		if f.Bytes, err = ParseSize(size); err != nil || f.Bytes > maxRollBytes {
 			return o.bad("sink.rolling-policy.file-size", "write a size such as 64 MB, at most 1 GB: the rows of a file are in memory until it is complete")
 		}
 	}
@@ -267,8 +267,8 @@ var (
 	}
 )
 
-// parseSize parses a size as Flink's MemorySize does.
-func parseSize(text string) (int, error) {
+// ParseSize parses a size as Flink's MemorySize does: 64 MB is 64 * 1024 * 1024.
+func ParseSize(text string) (int, error) {
 	m := sizeText.FindStringSubmatch(text)
 	if m == nil {
 		return 0, strconv.ErrSyntax

@@ -11,6 +11,8 @@
 //	write.go    writing a file of any format; json
 //	parquet.go  parquet: schema, and rows as levels and values
 //	csv.go      csv
+//	compact.go  Compact: the rows of such a directory in fewer files, elsewhere
+//	merge.go    rows of several files in one: json, csv; merge_parquet.go: parquet
 //
 // The state has the next offset of each partition, and the epoch of the session that may deliver
 // its rows. A delivery writes all of its files where readers do not see them, then replaces the
@@ -25,6 +27,9 @@
 // file is a multipart upload that is completed once it is committed, and the state is an object
 // that is only replaced if it is still the version that was read (If-Match), so several processes
 // share the partitions.
+//
+// Compact writes to another directory in the same way: a file is written hidden, committed by a
+// state that says which file of the source comes next, and then renamed.
 package files
 
 import (
@@ -158,6 +163,8 @@ func (s *session) checkIdentity(was *state) error {
 		return sink.Refuse("%s was written by another version of Weir (format %d): use that version", s.at.stateName(), was.Version)
 	case was.Sink != s.name:
 		return sink.Refuse("the files of table %s in %s are those of sink %s, and this one is %s: two pipelines can't write the same files: %s", s.table.Name, s.files.Location(), was.Sink, s.name, again)
+	case was.Compaction != nil:
+		return sink.Refuse("the files of table %s in %s are copies that weir sink compact has written from %s: give the SQL table the 'path' of the original files, or one of its own", s.table.Name, s.files.Location(), was.Compaction.Source)
 	case was.TopicID != s.from.ID:
 		return sink.Refuse("the files of table %s in %s have the rows of another topic: its id is %s, and %s has the id %s. "+
 			"Either a pipeline with this name runs on another Kafka cluster, or the topic was deleted, and its rows that were not delivered are lost: %s", s.table.Name, s.files.Location(), was.TopicID, s.from.Name, s.from.ID, again)

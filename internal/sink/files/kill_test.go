@@ -40,6 +40,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if args := os.Getenv(compactEnv); args != "" {
+		if err := compactUntilKilled(strings.Split(args, "|")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if args := os.Getenv(childEnv); args != "" {
 		if err := deliverUntilKilled(strings.Split(args, "|")); err != nil {
 			fmt.Fprintln(os.Stderr, err)

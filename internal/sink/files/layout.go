@@ -19,8 +19,11 @@ func (t *Target) fileName(partition int32, first int64) string {
 }
 
 // isOwn reports whether a file has a name that fileName returns.
-func (t *Target) isOwn(name string) bool {
-	rest, ok := strings.CutPrefix(name, t.table.Name+"-")
+func (t *Target) isOwn(name string) bool { return isOwnName(name, t.table.Name) }
+
+// isOwnName reports whether the sink of a table gives such names to files.
+func isOwnName(name, table string) bool {
+	rest, ok := strings.CutPrefix(name, table+"-")
 	return ok && ownName.MatchString(rest)
 }
 

@@ -75,42 +75,63 @@ func typedFile(t *testing.T, compression string) string {
 
 func TestParquetTypes(t *testing.T) {
 	for _, compression := range []string{"SNAPPY", "GZIP", "ZSTD", "UNCOMPRESSED"} {
-		f, err := os.Open(typedFile(t, compression))
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := f.Stat()
-		if err != nil {
-			t.Fatal(err)
-		}
-		file, err := parquet.OpenFile(f, info.Size())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if next, _ := file.Lookup("weir.next"); next != "3" {
-			t.Errorf("the file ends before offset %q", next)
-		}
-		var names []string
-		for _, field := range file.Schema().Fields() {
-			names = append(names, field.Name())
-		}
-		if got := strings.Join(names, "|"); got != "z|i1|i2|i4|i8|f4|f8|d9|d18|d38|s|y|dt|tm|ts|lt|a,b c|aa|m|r" {
-			t.Errorf("columns %s", got)
-		}
-		rows := make([]parquet.Row, 4)
-		n, err := file.RowGroups()[0].Rows().ReadRows(rows)
-		if n != 3 || err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(n, err)
-		}
-		for i, want := range []string{wantFull, wantNulls, wantEmpty} {
-			if got := strconv.QuoteToASCII(fmt.Sprintf("%+v", rows[i])); got != want {
-				t.Errorf("row %d: %s", i, got)
-			}
-		}
-		if err := f.Close(); err != nil {
-			t.Error(err)
+		name := typedFile(t, compression)
+		checkTypes(t, name, compression)
+		checkTypes(t, compacted(t, name), compression)
+	}
+}
+
+// checkTypes makes sure that a file has typedRows.
+func checkTypes(t *testing.T, name, compression string) {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, _ := file.Lookup("weir.next"); next != "3" {
+		t.Errorf("the file ends before offset %q", next)
+	}
+	for _, c := range file.Metadata().RowGroups[0].Columns {
+		if got := c.MetaData.Codec.String(); got != compression {
+			t.Errorf("%s is compressed as %s", c.MetaData.PathInSchema, got)
 		}
 	}
+	var names []string
+	for _, field := range file.Schema().Fields() {
+		names = append(names, field.Name())
+	}
+	if got := strings.Join(names, "|"); got != "z|i1|i2|i4|i8|f4|f8|d9|d18|d38|s|y|dt|tm|ts|lt|a,b c|aa|m|r" {
+		t.Errorf("columns %s", got)
+	}
+	rows := make([]parquet.Row, 4)
+	n, err := file.RowGroups()[0].Rows().ReadRows(rows)
+	if n != 3 || err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(n, err)
+	}
+	for i, want := range []string{wantFull, wantNulls, wantEmpty} {
+		if got := strconv.QuoteToASCII(fmt.Sprintf("%+v", rows[i])); got != want {
+			t.Errorf("row %d: %s", i, got)
+		}
+	}
+}
+
+// compacted compacts the directory of a file, and returns the file that has taken its place.
+func compacted(t *testing.T, name string) string {
+	t.Helper()
+	into := filepath.Join(t.TempDir(), "into")
+	if _, err := Compact(t.Context(), CompactConfig{Source: filepath.Dir(name), Target: into}); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(into, filepath.Base(name))
 }
 
 // A row that Parquet can't represent is refused alone.
@@ -184,7 +205,14 @@ func TestParquetReaders(t *testing.T) {
 			}
 		}
 	}
-	out, err := exec.CommandContext(t.Context(), python, "-c", readers, typedFile(t, "ZSTD")).CombinedOutput() //nolint:gosec // our own script
+	name := typedFile(t, "ZSTD")
+	checkReaders(t, python, name)
+	checkReaders(t, python, compacted(t, name))
+}
+
+func checkReaders(t *testing.T, python, name string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), python, "-c", readers, name).CombinedOutput() //nolint:gosec // our own script
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

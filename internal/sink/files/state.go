@@ -24,6 +24,8 @@ type state struct {
 	Next    map[int32]int64 `json:"next,omitempty"`    // offset to deliver next, by partition
 	From    map[int32]int64 `json:"from,omitempty"`    // Next without Files
 	Files   []pending       `json:"files,omitempty"`
+
+	Compaction *compaction `json:"compaction,omitempty"` // the files are copies that Compact has written
 }
 
 // pending is a committed file that may not be in place yet.
