@@ -205,7 +205,8 @@ func escapeGlob(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
 }
 
-// checkPlaces refuses two directories one of which contains the other: readers would see rows twice.
+// checkPlaces refuses two directories one of which contains the other: readers would see rows
+// twice.
 func (c *compact) checkPlaces() error {
 	source, err := filepath.EvalSymlinks(c.Source)
 	if err != nil {
