@@ -22,10 +22,12 @@ const connections = 50
 
 // load is what is published.
 type load struct {
-	messages int // of all connections
-	window   int // in flight of each connection
-	rate     int // messages per second of all; 0: as fast as they are acknowledged
-	kills    int // of the process, evenly distributed
+	messages int           // of all connections
+	window   int           // in flight of each connection
+	rate     int           // messages per second of all; 0: as fast as they are acknowledged
+	kills    int           // of the process, evenly distributed
+	batch    int           // messages in a request by HTTP
+	warm     time.Duration // whose messages are not timed
 
 	during func(context.Context) error // called meanwhile; default nothing
 }
@@ -34,6 +36,7 @@ type load struct {
 type result struct {
 	took           time.Duration // until the last message was committed
 	cpu            time.Duration
+	between        time.Duration // CPU time of mosquitto
 	peakKB         int64
 	lost, repeated int
 	acks, commits  []time.Duration
@@ -57,6 +60,10 @@ func (t *trial) publish(ctx context.Context, l load) (*result, error) {
 	r := newReader(all, began)
 	go func() { read <- r.run(reading, t.brokers, t.topic) }()
 	before, _, err := t.used()
+	if err != nil {
+		return nil, err
+	}
+	betweenBefore, err := t.usedBetween()
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +112,11 @@ func (t *trial) publish(ctx context.Context, l load) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	out.cpu, out.peakKB = after-before, peak
+	between, err := t.usedBetween()
+	if err != nil {
+		return nil, err
+	}
+	out.cpu, out.between, out.peakKB = after-before, between-betweenBefore, peak
 	stopReading()
 	if err := <-read; err != nil && !errors.Is(err, context.Canceled) {
 		return nil, err
@@ -116,9 +127,15 @@ func (t *trial) publish(ctx context.Context, l load) (*result, error) {
 				out.lost++
 			} else {
 				out.repeated += int(seen) - 1
-				out.commits = append(out.commits, time.Duration(r.first[i][n]-times.sent[n].Load()))
 			}
-			out.acks = append(out.acks, time.Duration(times.acked[n].Load()-times.sent[n].Load()))
+			sent := times.sent[n].Load()
+			if sent < int64(l.warm) {
+				continue
+			}
+			out.acks = append(out.acks, time.Duration(times.acked[n].Load()-sent))
+			if r.seen[i][n] > 0 {
+				out.commits = append(out.commits, time.Duration(r.first[i][n]-sent))
+			}
 		}
 	}
 	return out, nil
@@ -287,23 +304,29 @@ func (p *publisher) encode(b *bytes.Buffer, packet, n int, again bool) {
 	b.WriteString(payload)
 }
 
-// http publishes one reading in each request, and repeats it until it is acknowledged.
+// http publishes readings, a batch in each request, and repeats a request until it is acknowledged.
 func (p *publisher) http(ctx context.Context) error {
 	client := &http.Client{Timeout: 35 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	defer client.CloseIdleConnections()
-	for ; p.next < len(p.times.sent); p.next++ {
+	for p.next < len(p.times.sent) {
+		first := p.next
+		p.next = min(first+p.load.batch, len(p.times.sent)) - 1
 		if err := p.due(ctx); err != nil {
 			return err
 		}
-		n := p.next
-		p.times.sent[n].Store(p.since())
-		body := fmt.Sprintf(`{"device_id":"d%d","sensor":"n","value":%d}`, p.device, n)
+		p.next++
+		body := []byte("[")
+		for n := first; n < p.next; n++ {
+			p.times.sent[n].Store(p.since())
+			body = fmt.Appendf(body, `{"device_id":"d%d","sensor":"n","value":%d},`, p.device, n)
+		}
+		body[len(body)-1] = ']'
 		for {
-			r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+"/v1/readings", bytes.NewReader([]byte(body)))
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.address+"/v1/readings", bytes.NewReader(body))
 			if err != nil {
 				return err
 			}
-			r.Header.Set("Idempotency-Key", fmt.Sprintf("%d-%d", p.device, n))
+			r.Header.Set("Idempotency-Key", fmt.Sprintf("%d-%d", p.device, first))
 			answer, err := client.Do(r)
 			if err == nil {
 				_, _ = io.Copy(io.Discard, answer.Body)
@@ -320,7 +343,9 @@ func (p *publisher) http(ctx context.Context) error {
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		p.done(n)
+		for n := first; n < p.next; n++ {
+			p.done(n)
+		}
 	}
 	return nil
 }

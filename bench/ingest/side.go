@@ -23,6 +23,7 @@ type side struct {
 	telegraf bool
 	through  bool   // messages go through mosquitto
 	http     bool   // messages come by HTTP
+	batch    int    // of them in a request
 	config   string // with ADDRESS at which it listens, MOSQUITTO, BROKER, TOPIC and DIR
 }
 
@@ -43,6 +44,16 @@ const telegrafOutput = `
   data_format = "json"
 `
 
+const telegrafHTTP = telegrafOutput + `
+[[inputs.http_listener_v2]]
+  service_address = "tcp://ADDRESS"
+  paths = ["/v1/readings"]
+  data_format = "json"
+  tag_keys = ["device_id"]
+`
+
+const weirHTTP = "http: { listen: \"ADDRESS\" }\nspool: { dir: DIR/spool }\n"
+
 const weirRules = "topics: { \"site/+device/+sensor\": { value: $.n } }\nspool: { dir: DIR/spool }\n"
 
 var sides = []*side{
@@ -59,14 +70,10 @@ var sides = []*side{
 	{name: "weir-subscribe", through: true, config: "subscribe: [{ url: \"mqtt://MOSQUITTO\", client_id: bench, topics: [\"site/#\"] }]\n" + weirRules},
 	{name: "weir-mqtt", config: "mqtt: { listen: \"ADDRESS\" }\n" + weirRules},
 	{name: "weir-mqtt-ack-kafka", config: "ack: kafka\nmqtt: { listen: \"ADDRESS\" }\n" + weirRules},
-	{name: "telegraf-http", telegraf: true, http: true, config: telegrafOutput + `
-[[inputs.http_listener_v2]]
-  service_address = "tcp://ADDRESS"
-  paths = ["/v1/readings"]
-  data_format = "json"
-  tag_keys = ["device_id"]
-`},
-	{name: "weir-http", http: true, config: "http: { listen: \"ADDRESS\" }\nspool: { dir: DIR/spool }\n"},
+	{name: "telegraf-http", telegraf: true, http: true, batch: 1, config: telegrafHTTP},
+	{name: "weir-http", http: true, batch: 1, config: weirHTTP},
+	{name: "telegraf-http-50", telegraf: true, http: true, batch: 50, config: telegrafHTTP},
+	{name: "weir-http-50", http: true, batch: 50, config: weirHTTP},
 }
 
 // trial is one measurement of a side.
@@ -186,6 +193,14 @@ func (t *trial) killAndRestart(ctx context.Context) error {
 func (t *trial) used() (time.Duration, int64, error) {
 	cpu, err := usage.CPU(t.cmd.Process.Pid)
 	return t.spent + cpu, max(t.peak, usage.PeakKB(t.cmd.Process.Pid)), err
+}
+
+// usedBetween returns the CPU time of mosquitto so far; 0 without it.
+func (t *trial) usedBetween() (time.Duration, error) {
+	if !t.through {
+		return 0, nil
+	}
+	return usage.CPU(t.mosquitto.cmd.Process.Pid)
 }
 
 // stop ends the process, and mosquitto.

@@ -116,7 +116,7 @@ func (in *Intake) Spool() *spool.Spool { return in.spool }
 // Map returns what a message contains, as an entry for the spool. The entry is nil if there is
 // nothing to store, because the message is ignored on purpose: it can be acknowledged at once.
 func (in *Intake) Map(msg *Message) (*spool.Entry, mapping.Result) {
-	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: msg.origin(), Headers: msg.headers()})
+	result := in.mapping.Map(&mapping.Message{Topic: msg.Topic, Payload: msg.Payload, Arrived: msg.Arrived, Origin: msg.origin, Headers: msg.headers})
 	in.Record(msg, &result)
 	if len(result.Readings)+len(result.Rejected)+len(result.Messages)+len(result.Notes) == 0 {
 		return nil, result

@@ -62,3 +62,23 @@ func TestDigest(t *testing.T) {
 		t.Error("two messages have the same digest")
 	}
 }
+
+// BenchmarkMap maps a message with one reading.
+func BenchmarkMap(b *testing.B) {
+	var rules mapping.Rules
+	if err := yaml.Unmarshal([]byte("site/+device/+sensor: { value: $.n }\n"), &rules); err != nil {
+		b.Fatal(err)
+	}
+	m, err := mapping.New(rules)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := New(m, nil)
+	payload := []byte(`{"n":21.5}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if e, _ := in.Map(&Message{Protocol: MQTT, Client: "press", Topic: "site/d1/temp", Payload: payload, Arrived: time.Now(), QoS: 1}); len(e.Readings) != 1 {
+			b.Fatalf("entry %+v", e)
+		}
+	}
+}

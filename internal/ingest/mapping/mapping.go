@@ -37,8 +37,8 @@ type Message struct {
 	Topic   string
 	Payload []byte
 	Arrived time.Time
-	Origin  []source.Attribute // headers of its dead letters, besides the topic
-	Headers []source.Attribute // headers if it is kept as it is
+	Origin  func() []source.Attribute // headers of its dead letters, besides the topic; nil for none
+	Headers func() []source.Attribute // headers if it is kept as it is; nil for none
 }
 
 // Result is what a message contains.
@@ -138,8 +138,16 @@ func (m *Mapping) Filters() (all []string) {
 // HeaderTopic is the header of a dead letter with the topic of its message.
 const HeaderTopic = "weir-ingest-topic"
 
+// attributes returns what f returns, if it is not nil.
+func attributes(f func() []source.Attribute) []source.Attribute {
+	if f == nil {
+		return nil
+	}
+	return f()
+}
+
 func (r *Result) reject(msg *Message, raw []byte, reason error) {
-	origin := append([]source.Attribute{{Name: HeaderTopic, Value: msg.Topic}}, msg.Origin...)
+	origin := append([]source.Attribute{{Name: HeaderTopic, Value: msg.Topic}}, attributes(msg.Origin)...)
 	r.Rejected = append(r.Rejected, spool.Rejected{Raw: raw, Reason: reason.Error(), Origin: origin})
 }
 
@@ -159,7 +167,7 @@ func (r *Result) add(msg *Message, raw []byte, v reading.Reading) {
 // apply maps a message. names has the values of the topic's wildcards.
 func (r *rule) apply(msg *Message, names map[string]string) (result Result) {
 	if r.to != "" {
-		result.Messages = []source.Message{{Topic: r.to, Key: msg.Topic, Value: msg.Payload, TS: msg.Arrived.UnixMilli(), Headers: msg.Headers}}
+		result.Messages = []source.Message{{Topic: r.to, Key: msg.Topic, Value: msg.Payload, TS: msg.Arrived.UnixMilli(), Headers: attributes(msg.Headers)}}
 		return result
 	}
 	if why := r.ignore(names); why != "" {

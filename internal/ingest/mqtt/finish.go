@@ -194,6 +194,9 @@ func (b *Broker) keepRetained(all []outcome) {
 
 // fanOut retains a message if it asks for that, and hands it to the subscribers of its topic.
 func (b *Broker) fanOut(pk *packets.Packet, from string) {
+	if !pk.FixedHeader.Retain && !b.subscribed(pk.TopicName) {
+		return
+	}
 	out := pk.Copy(true)
 	out.Connect.ClientIdentifier = from // see hook.OnPublish
 	out.FixedHeader.Dup = false
@@ -202,6 +205,12 @@ func (b *Broker) fanOut(pk *packets.Packet, from string) {
 		b.log.Debug("hand an MQTT message to subscribers", "topic", pk.TopicName, "err", err)
 	}
 	b.slowSubscribers()
+}
+
+// subscribed reports whether a session has a subscription for a topic.
+func (b *Broker) subscribed(topic string) bool {
+	s := b.server.Topics.Subscribers(topic)
+	return len(s.Subscriptions)+len(s.Shared)+len(s.InlineSubscriptions) > 0
 }
 
 // slowSubscribers reports, once in a while, that messages to subscribers were dropped.
