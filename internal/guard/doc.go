@@ -13,6 +13,7 @@
 //	session.go    sessions of browsers
 //	proxy.go      reverse proxies that name the user
 //	web.go        servers of HTTP: their timeouts, and the names by which they may be addressed
+//	answers.go    answers of HTTP whose clients read slowly
 //	failures.go   a limit of logins that fail, for each address
 //	listen.go     which addresses other machines can reach
 //

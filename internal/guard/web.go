@@ -18,10 +18,10 @@ import (
 )
 
 // Server returns a server of requests that have a bounded time to arrive. Answers may take any
-// time; handlers of streams set their own deadline for writing.
+// time, as long as clients read them: use the listener of Serving.
 func Server(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           arriving(h),
+		Handler:           newAnswers(heldAnswers, heldAnswers1).counting(arriving(h)),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -63,10 +63,11 @@ const (
 	maxConnsFrom = 512 // of one address
 )
 
-// Serving wraps the listener of an HTTP server: it limits connections, and serves TLS if other
-// machines can reach the address. Clients use the scheme that it returns.
+// Serving wraps the listener of an HTTP server: it limits connections and the time in which clients
+// read answers, and serves TLS if other machines can reach the address. Clients use the scheme that
+// it returns.
 func Serving(l net.Listener, certificate *tlsconf.Server) (serving net.Listener, scheme string) {
-	serving = LimitConns(l, maxConns, maxConnsFrom)
+	serving = parted{LimitConns(l, maxConns, maxConnsFrom), partTime}
 	if certificate == nil || Loopback(l.Addr().String()) {
 		return serving, "http"
 	}

@@ -297,7 +297,8 @@ func (a *Admin) Status() Status {
 // command line is not served, because its flags may be secrets.
 func (a *Admin) Handler(access *guard.Access) *guard.Mux {
 	mux := guard.NewMux(access, guard.AdminRoutes)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
+	metrics := promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry})
+	mux.Handle("GET /metrics", http.TimeoutHandler(metrics, time.Minute, "the metrics take too long")) // has the answer as a whole before it is sent
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		ready := a.Ready(r.Context())

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"container/list"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,12 +40,13 @@ type conn struct {
 	deadline time.Time // for reading
 
 	mu       sync.Mutex
-	dead     bool      // Close has released everything
-	grown    int64     // memory charged for buf
-	pending  []request // handed to kfake and not answered
-	retained int64     // kfake keeps a buffer as large as the largest answer, until the end
-	writing  bool      // an answer is being written
-	written  sync.Cond // signaled when it was, and by Close
+	dead     bool          // Close has released everything
+	grown    int64         // memory charged for buf
+	pending  []request     // handed to kfake and not answered
+	retained int64         // kfake keeps a buffer as large as the largest answer, until the end
+	held     *list.Element // in holders, whose lock is for it; nil: kfake keeps little
+	writing  bool          // an answer is being written
+	written  sync.Cond     // signaled when it was, and by Close
 }
 
 func newConn(l *Listener, c net.Conn, from netip.Addr) *conn {
@@ -299,7 +301,10 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		return 0, err
 	}
 	defer c.wrote()
-	c.retain(int64(len(p)))
+	if c.retain(int64(len(p))) {
+		c.l.holders.hold(c)
+		c.l.relieve(c)
+	}
 	answer, err := c.l.repair(req, p)
 	if err != nil {
 		return 0, err
@@ -328,14 +333,16 @@ func (c *conn) wrote() {
 	c.written.Broadcast()
 }
 
-// retain charges the buffer that kfake keeps for a connection's answers.
-func (c *conn) retain(n int64) {
+// retain charges the buffer that kfake keeps for a connection's answers, of which one has n bytes.
+// It reports whether the buffer is charged.
+func (c *conn) retain(n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if more := n - c.retained; more > smallBuffer && !c.dead {
 		c.l.memory.take(more)
 		c.retained = n
 	}
+	return c.retained > 0
 }
 
 // Close releases what the connection holds.
@@ -351,6 +358,7 @@ func (c *conn) Close() error {
 		c.l.memory.release(c.retained + c.grown)
 		c.retained, c.grown, c.dead = 0, 0, true
 		c.written.Broadcast()
+		c.l.holders.leave(c)
 		c.l.leave(c.from)
 	})
 	return err

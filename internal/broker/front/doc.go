@@ -20,6 +20,7 @@
 //	deeds.go      reports logins and changes for the audit trail
 //	answers.go    answers that differ from Kafka's
 //	budget.go     memory of requests and answers, over all connections
+//	holders.go    which connections make room when that memory is used up
 //	batches.go    batches that would take too much memory when they are decompressed
 //	buffers.go    reused read buffers
 //	refusals.go   why connections and requests were refused: counts and log lines

@@ -21,6 +21,7 @@ type Listener struct {
 	limits   Limits
 	log      *slog.Logger
 	memory   budget
+	holders  holders
 	refusals *refusals
 	batches  unpacker
 

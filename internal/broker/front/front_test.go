@@ -539,3 +539,35 @@ func TestClient(t *testing.T) {
 		}
 	}
 }
+
+// Clients that never read what they have asked for hold no more than twice the memory of all
+// connections: those that have waited for the longest time are disconnected, and others served.
+func TestManySlowReaders(t *testing.T) {
+	addr, l := serve(t, Limits{MemoryBytes: 8 << 20}, "topic")
+	produceMiB(t, addr, "topic", 2)
+	peak, checked := int64(0), 0
+	for range 100 {
+		c := dial(t, addr)
+		if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, frame(fetchRequest("topic", 1)))
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err != nil { // the answer is being sent
+			t.Fatal(err)
+		}
+		if peak = max(peak, l.Memory()); checked%20 == 0 {
+			checkServes(t, addr)
+		}
+		checked++
+	}
+	if limit := 2*l.limits.MemoryBytes + 1<<20; peak > limit {
+		t.Errorf("slow readers hold %d bytes, more than %d", peak, limit)
+	}
+	if l.Refusals()[ReasonMemory] == 0 {
+		t.Error("none was disconnected")
+	}
+	if n := len(ask(t, addr, fetchRequest("topic", 1)).(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches); n < 400<<10 {
+		t.Errorf("a client that reads gets %d bytes", n)
+	}
+}
