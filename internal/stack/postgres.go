@@ -202,6 +202,12 @@ func (p *Postgres) children() (all []int) {
 	return all
 }
 
+// PID returns the process id of the server, whose other processes are its children.
+func (p *Postgres) PID() int { return p.pid }
+
+// Alive reports whether the server runs.
+func (p *Postgres) Alive() bool { return p.alive() }
+
 // URL returns the JDBC URL of a database, without user and password.
 func (p *Postgres) URL(database string) string {
 	return fmt.Sprintf("jdbc:postgresql://127.0.0.1:%d/%s", p.Port, database)

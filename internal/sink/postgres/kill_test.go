@@ -46,7 +46,7 @@ func runChild(text string) error {
 	}
 	of := p.Deliveries()[0]
 	config := sinktest.Config(broker.Config{Brokers: c.Brokers, DataDir: c.DataDir}, p, of, newTarget(p, of))
-	config.MaxRows, config.SessionTimeout = 500, 6*time.Second
+	config.MaxRows, config.SessionTimeout, config.DeliverTimeout = 500, 6*time.Second, 10*time.Second
 	config.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	sink.Run(context.Background(), config)
 	return nil
@@ -139,6 +139,9 @@ func testKills(t *testing.T, key string) {
 			}
 		}
 	}
+	if longtest.Enabled() {
+		outages(t, server)
+	}
 	writing.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(longtest.Size(60, 90, 900))*time.Second)
 	defer cancel()
@@ -146,6 +149,24 @@ func testKills(t *testing.T, key string) {
 		t.Fatalf("%v\n%s", err, server.Log())
 	}
 	checkDatabase(t, at, p, of)
+}
+
+// outages makes the server stop answering for longer than a delivery may take, and go away for
+// three minutes.
+func outages(t *testing.T, server *stack.Postgres) {
+	t.Helper()
+	step := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	step(server.Pause())
+	time.Sleep(25 * time.Second)
+	step(server.Resume())
+	time.Sleep(5 * time.Second)
+	step(server.Kill())
+	time.Sleep(3 * time.Minute)
+	step(server.Start(t.Context()))
 }
 
 // realCluster starts the embedded broker with the topic of table t. kfake alone loses members of
