@@ -38,6 +38,15 @@ func checkKeys(ctx context.Context, b broker.Config, log *slog.Logger, p *plan.P
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
+	if len(p.Patterns()) > 0 {
+		topics, err := admin.ListTopics(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list topics: %w", err)
+		}
+		if p, err = p.Matched(topics.Names()); err != nil {
+			return nil, err
+		}
+	}
 	all, sizes := make(map[string][]*kgo.Record), make(map[string]int32)
 	for _, at := range p.Placements() {
 		for _, t := range at.Tables {

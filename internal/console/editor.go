@@ -153,6 +153,9 @@ func unreadable(program *plan.Program) string {
 			if !ok {
 				continue
 			}
+			if scan.Table.Pattern != "" {
+				return fmt.Sprintf("preview of table %s: 'topic-pattern' is not supported, list the topics: 'topic' = 'a;b'", scan.Table.Name)
+			}
 			for _, f := range []plan.Format{scan.Table.Kafka.Key, scan.Table.Kafka.Value} {
 				if format.HasRegistry(f.Name) {
 					return fmt.Sprintf("preview of topic %s: format %s is not supported", scan.Table.Kafka.Topic, f.Name)

@@ -27,16 +27,27 @@ var errPlanChanged = errors.New("another process has written the plan of the pip
 
 // bind gives the plan the names and numbers of the state that it continues.
 func (p *pipeline) bind(ctx context.Context, admin *kadm.Client) error {
-	p.cfg.Program, p.running, p.continued, p.renamed, p.former = p.planned, nil, nil, false, nil
+	p.cfg.Program, p.running, p.continued, p.renamed, p.former = p.compiled, nil, nil, false, nil
 	n, err := partitionsOf(ctx, admin, p.manifestTopic())
-	if err != nil || n == 0 {
+	if err != nil {
 		return err
 	}
-	if p.running, err = p.readManifest(ctx); err != nil || p.running == nil {
+	if n > 0 {
+		if p.running, err = p.readManifest(ctx); err != nil {
+			return err
+		}
+	}
+	if p.running != nil {
+		if err := p.running.checkVersion(p.manifestTopic()); err != nil {
+			return err
+		}
+	}
+	if err := p.match(ctx, admin); err != nil {
 		return err
 	}
-	if err := p.running.checkVersion(p.manifestTopic()); err != nil {
-		return err
+	p.cfg.Program = p.planned
+	if p.running == nil {
+		return nil
 	}
 	running := p.running.program(p.planned.Name)
 	if running == nil {
@@ -66,7 +77,7 @@ func RunningPlan(record []byte, pipeline string) (*plan.Program, error) {
 	if p := m.program(pipeline); p != nil {
 		return p, nil
 	}
-	return plan.Compile(m.SQL, pipeline)
+	return plan.CompileMatched(m.SQL, pipeline, m.Matches)
 }
 
 // program plans the SQL of a manifest and gives the plan the manifest's names and numbers. It
@@ -76,7 +87,7 @@ func (m *manifest) program(pipeline string) *plan.Program {
 	if m.Version < manifestPositions || m.SQL == "" {
 		return nil
 	}
-	p, err := plan.Compile(m.SQL, pipeline)
+	p, err := plan.CompileMatched(m.SQL, pipeline, m.Matches)
 	if err != nil || len(p.Stages) != len(m.Stages) {
 		return nil
 	}

@@ -19,7 +19,7 @@
 //	                written
 //	lookups.go      lookups in databases: a transaction that gets no answer is aborted, and waits
 //	status.go       what the workers do, for readers outside; metrics.go the same for Prometheus
-//	topics.go       the topics of a pipeline, created and checked
+//	topics.go       the topics of a pipeline, created and checked; match.go: those of patterns
 //	manifest.go     what the state of a pipeline consists of, and whether new SQL fits it
 //	continue.go     what a changed plan keeps of it, and under which names
 //	against.go      the same, reported before a start
@@ -91,10 +91,15 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		}
 		err := p.work(ctx, results)
 		var grown *grownError
-		if !errors.As(err, &grown) {
+		var matched *matchedError
+		switch {
+		case errors.As(err, &grown):
+			cfg.Logger.Info("topic has new partitions: preparing the pipeline again", "topic", grown.topic, "had", grown.was, "has", grown.now)
+		case errors.As(err, &matched):
+			cfg.Logger.Info("new topics match a pattern: preparing the pipeline again", "pattern", matched.pattern, "topics", matched.topics)
+		default:
 			return sum(cfg.Status, results), err
 		}
-		cfg.Logger.Info("topic has new partitions: preparing the pipeline again", "topic", grown.topic, "had", grown.was, "has", grown.now)
 	}
 	return sum(cfg.Status, results), nil
 }
@@ -115,9 +120,20 @@ func (p *pipeline) work(ctx context.Context, results []Result) error {
 			watching.Wait()
 		}()
 	}
+	var running sync.WaitGroup
 	for i, instance := range p.cfg.Instances {
 		w := p.newWorker(work, instance, &results[i])
-		workers.Go(func() error { return w.run(ctx) })
+		running.Add(1)
+		workers.Go(func() error {
+			defer running.Done()
+			return w.run(ctx)
+		})
+	}
+	if len(p.compiled.Patterns()) > 0 {
+		discovering, done := context.WithCancel(ctx)
+		workers.Go(func() error { return p.discover(discovering) })
+		running.Wait()
+		done()
 	}
 	err := workers.Wait()
 	if done := sum(p.cfg.Status, results); err == nil && done.Transactions+done.Aborted > 0 {

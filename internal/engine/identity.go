@@ -106,7 +106,7 @@ func (s *session) checkTopics(ctx context.Context) error {
 			return s.p.replacedError(topic, s.p.ids[topic].String(), topics[topic].ID.String())
 		}
 	}
-	return nil
+	return s.p.checkMatches(ctx)
 }
 
 // replacedError reports that a topic of the pipeline was deleted and created again.

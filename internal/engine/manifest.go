@@ -34,6 +34,7 @@ type manifest struct {
 	// recomputed from the records, which weir verify must know.
 	Volatile []string                 `json:"volatile,omitempty"`
 	Topics   map[string]manifestTopic `json:"topics,omitempty"`
+	Matches  plan.Matches             `json:"matches,omitempty"` // see match.go
 	// Adopted says that a version without positions started the pipeline: if none is recorded, the
 	// group's offset counts.
 	Adopted bool `json:"adopted,omitempty"`
@@ -58,6 +59,9 @@ type manifestState struct {
 
 func (p *pipeline) manifest() manifest {
 	m := manifest{Version: manifestPositions, SQL: secret.Redact(p.cfg.Program.SQL), Volatile: p.cfg.Program.Volatile, Adopted: p.adopted, Topics: make(map[string]manifestTopic)}
+	if len(p.cfg.Program.Matches) > 0 {
+		m.Matches = p.cfg.Program.Matches
+	}
 	if p.renamed || len(p.former) > 0 {
 		m.Version = manifestNames // an older Weir would look for the state by position
 	}

@@ -23,6 +23,7 @@ type pipeline struct {
 	cfg  Config // with the plan as it is run, see planned
 	sent broker.Written
 
+	compiled  *plan.Program       // before its patterns were matched with topics; otherwise planned
 	planned   *plan.Program       // as it was compiled, with names and numbers by position
 	running   *manifest           // of the last start, nil if there is none
 	continued *plan.Continuation  // of the running plan; nil if its SQL can't be planned as it was
@@ -51,7 +52,7 @@ type pipeline struct {
 }
 
 func newPipeline(cfg Config) *pipeline {
-	return &pipeline{cfg: cfg, planned: cfg.Program, healed: make(map[topicPartition]bool), attempts: newAttempts(&cfg)}
+	return &pipeline{cfg: cfg, compiled: cfg.Program, planned: cfg.Program, healed: make(map[topicPartition]bool), attempts: newAttempts(&cfg)}
 }
 
 // prepare creates the topics that the pipeline writes, checks those that it reads, and finds where

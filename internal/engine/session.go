@@ -169,7 +169,7 @@ func (s *session) connect(ctx context.Context) error {
 		topics = append(topics, topic)
 	}
 	for _, stage := range s.cfg.Program.Stages {
-		if len(stage.Topics()) > 1 {
+		if len(stage.Topics()) > 1 || len(s.cfg.Program.Matches) > 0 { // a stage may have more topics in the next process
 			balancer = kgo.RangeBalancer() // assigns equal partitions of all topics to one worker
 		}
 	}

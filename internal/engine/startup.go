@@ -60,6 +60,10 @@ func (p *pipeline) decideStartups(ctx context.Context, admin *kadm.Client, old *
 		switch other := tables[t.Kafka.Topic]; {
 		case err != nil:
 			return err
+		case old.joined(t) && !known: // all of it came later
+			if mode != "" {
+				p.startups[t.Kafka.Topic] = &startup{Mode: mode}
+			}
 		case keep && was != nil:
 			p.startups[t.Kafka.Topic] = was
 		case keep && mode != "":

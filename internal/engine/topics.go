@@ -22,12 +22,15 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 	p.partitions = make(map[string]int32)
 	width := int32(1)
 	for _, t := range p.sources() {
+		if t.Unmatched() {
+			return &NoTopicError{Table: t.Name, Pattern: t.Pattern}
+		}
 		n, err := partitionsOf(ctx, admin, t.Kafka.Topic)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return &NoTopicError{Table: t.Name, Topic: t.Kafka.Topic}
+			return &NoTopicError{Table: t.Name, Topic: t.Kafka.Topic, Pattern: t.Pattern}
 		}
 		p.partitions[t.Kafka.Topic] = n
 		width = max(width, n)
@@ -96,10 +99,28 @@ func (p *pipeline) prepareTopics(ctx context.Context, admin *kadm.Client) error 
 
 // NoTopicError says that a table reads a topic that does not exist, or that the queried broker does
 // not know yet.
-type NoTopicError struct{ Table, Topic string }
+type NoTopicError struct {
+	Table, Topic string
+	Pattern      string // that the topic matched; without a topic, one that none matches
+}
+
+// Missing says what is missing.
+func (e *NoTopicError) Missing() string {
+	if e.Topic == "" {
+		return "no topic matches '" + e.Pattern + "'"
+	}
+	return "topic " + e.Topic + " does not exist"
+}
 
 // Error names table and topic.
 func (e *NoTopicError) Error() string {
+	switch {
+	case e.Topic == "":
+		return fmt.Sprintf("table %s reads the topics that match '%s', and there is none: create one, or start its producer", e.Table, e.Pattern)
+	case e.Pattern != "":
+		return fmt.Sprintf("table %s reads topic %s, which matched '%s' in an earlier start and does not exist any more, but its rows are part of the state: "+
+			"create it again, or start without state: weir run --reset", e.Table, e.Topic, e.Pattern)
+	}
 	return fmt.Sprintf("table %s reads topic %s, which does not exist: create it, or start its producer", e.Table, e.Topic)
 }
 

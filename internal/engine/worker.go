@@ -44,7 +44,8 @@ func (p *pipeline) newWorker(work context.Context, instance string, result *Resu
 func permanent(err error) bool {
 	var fatal *fatalError
 	var grown *grownError
-	return errors.As(err, &fatal) || errors.As(err, &grown) || broker.Classify(err) == broker.Fatal
+	var matched *matchedError
+	return errors.As(err, &fatal) || errors.As(err, &grown) || errors.As(err, &matched) || broker.Classify(err) == broker.Fatal
 }
 
 // fatalError is an error that a new session would meet again, for example state that does not match

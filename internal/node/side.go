@@ -35,10 +35,10 @@ func (s *sidePipelines) run(ctx context.Context, c engine.Config) {
 		if errors.As(err, &missing) {
 			if *missing != logged {
 				logged = *missing
-				s.logger.Warn("pipeline is waiting for a topic", "pipeline", c.Program.Name, "topic", missing.Topic, "table", missing.Table)
+				s.logger.Warn("pipeline is waiting for a topic", "pipeline", c.Program.Name, "reason", missing.Missing(), "table", missing.Table)
 			}
 			for _, instance := range c.Instances {
-				c.Status.Wait(instance, "topic "+missing.Topic+" does not exist")
+				c.Status.Wait(instance, missing.Missing())
 			}
 			if retry.Sleep(ctx, topicInterval) != nil {
 				return

@@ -48,7 +48,10 @@ func (j *intervalJoin) rollback() {
 	j.done.rollback(&j.base)
 }
 
-func (j *intervalJoin) finishTransaction() { j.done.finishTransaction(&j.base, j.pending()) }
+func (j *intervalJoin) finishTransaction() {
+	j.reached.finishTransaction(&j.base, j.merger)
+	j.done.finishTransaction(&j.base, j.pending())
+}
 
 func intervalJoinEntries(op *plan.IntervalJoin) []movedEntry { return joinEntries(&op.JoinOn) }
 

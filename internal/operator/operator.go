@@ -28,6 +28,7 @@
 //	over.go              OVER aggregates
 //	lag.go               LAG
 //	time_buffer.go       rows that wait for the watermark
+//	reached.go           watermarks that don't go back when a task is restored
 //	progress.go          watermarks held back while rows are due
 //	expiry.go            state that is dropped when it has not changed for a time
 //	touched.go           what a transaction has changed

@@ -134,18 +134,23 @@ func (p *project) push(_ int, r *rowBatch) {
 // lanes.
 type union struct {
 	base
-	merger *watermarkMerger
-	lanes  []lane
+	merger  *watermarkMerger
+	reached reached
+	lanes   []lane
 }
 
-func newUnion(b base, _ *plan.Union) (node, error) {
-	return &union{base: b, merger: newWatermarkMerger(len(b.rel.Inputs))}, nil
+func newUnion(b base, op *plan.Union) (node, error) {
+	u := &union{base: b, merger: newWatermarkMerger(len(b.rel.Inputs)), reached: reached{key: []byte(op.StateKey(b.rel)), always: b.rel.OfPattern()}}
+	u.rollback()
+	return u, nil
 }
 
 func (u *union) advance(in int, watermark int64, idle bool) {
 	all, allIdle := u.merger.advance(in, watermark, idle)
-	u.forwardWatermark(all, allIdle)
+	u.forwardWatermark(u.reached.advance(all), allIdle)
 }
+
+func (u *union) finishTransaction() { u.reached.finishTransaction(&u.base, u.merger) }
 
 func (u *union) push(in int, r *rowBatch) {
 	inputs := len(u.merger.inputs)
@@ -162,4 +167,7 @@ func (u *union) push(in int, r *rowBatch) {
 	u.emit(&out)
 }
 
-func (u *union) rollback() { u.merger.reset() }
+func (u *union) rollback() {
+	u.merger.reset()
+	u.reached.rollback(&u.base)
+}

@@ -24,6 +24,7 @@ type temporalJoin struct {
 	right   *column.Batch
 	out     rowBatch
 	merger  *watermarkMerger
+	reached reached
 	now     int64
 	buffer  timeBuffer // left rows
 	waiting bool       // late rows wait for the next watermark or the end of the transaction
@@ -39,6 +40,7 @@ const (
 
 func newTemporalJoin(b base, op *plan.TemporalJoin) (node, error) {
 	j := &temporalJoin{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), merger: newWatermarkMerger(2)}
+	j.reached.key = j.reached.ofRelation(&j.base)
 	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = newColumn(b.rel, i) // the condition may need columns that are not needed downstream
@@ -57,7 +59,8 @@ func temporalJoinEntries(op *plan.TemporalJoin) []movedEntry {
 
 func (j *temporalJoin) rollback() {
 	j.merger.reset()
-	j.now, j.waiting = minWatermark, false
+	j.reached.rollback(&j.base)
+	j.now, j.waiting = j.reached.now, false
 	j.buffer.rollback()
 }
 
@@ -163,7 +166,7 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 func (j *temporalJoin) advance(in int, watermark int64, idle bool) {
 	all, allIdle := j.merger.advance(in, watermark, idle)
 	if all > j.now || j.waiting {
-		j.now = max(j.now, all)
+		j.now = j.reached.advance(all)
 		if !j.task.restoring {
 			j.release()
 		}
@@ -273,4 +276,5 @@ func (j *temporalJoin) finishTransaction() {
 		j.release()
 	}
 	j.buffer.finishTransaction()
+	j.reached.finishTransaction(&j.base, j.merger)
 }

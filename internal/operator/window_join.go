@@ -28,7 +28,10 @@ func (j *windowJoin) rollback() {
 	j.done.rollback(&j.base)
 }
 
-func (j *windowJoin) finishTransaction() { j.done.finishTransaction(&j.base, j.pending()) }
+func (j *windowJoin) finishTransaction() {
+	j.reached.finishTransaction(&j.base, j.merger)
+	j.done.finishTransaction(&j.base, j.pending())
+}
 
 func windowJoinEntries(op *plan.WindowJoin) []movedEntry { return joinEntries(&op.JoinOn) }
 

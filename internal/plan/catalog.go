@@ -33,6 +33,8 @@ type Table struct {
 	Bounded     bool // the source ends
 	IdleTimeout time.Duration
 
+	// Pattern is the option 'topic-pattern', if it has one: see Matches.
+	Pattern string
 	// Parts are the tables of the single topics, if it reads several; see planner.scan.
 	Parts []*Table
 	hints string // the options of a hint, see planner.withHints
@@ -149,11 +151,11 @@ func (p *planner) addTable(t *Table) {
 
 // createTable binds a table. One that reads several topics has a part for each.
 func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
-	topics, err := topicList(s, name)
-	if err != nil || len(topics) <= 1 {
-		if err != nil {
-			return nil, err
-		}
+	topics, pattern, err := p.topicList(s, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(topics) <= 1 && pattern == "" {
 		return p.bindTable(name, s)
 	}
 	var parts []*Table
@@ -164,6 +166,7 @@ func (p *planner) createTable(name string, s *sql.CreateTable) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.Pattern = pattern
 		parts = append(parts, t)
 	}
 	if parts[0].Upsert {

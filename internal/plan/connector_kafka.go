@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/format"
@@ -22,6 +24,7 @@ type Kafka struct {
 	Key, Value Format
 	Startup    Startup
 	Reset      Reset
+	Discovery  time.Duration // how often new topics of a pattern are looked for; 0 never
 }
 
 // Startup is the position at which a source starts if it has no committed offsets
@@ -46,9 +49,9 @@ const (
 // options implements connector. Some options are accepted but have no effect.
 func (kafka) options() []string {
 	return []string{
-		"connector", "topic", "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
+		"connector", "topic", topicPattern, "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
 		"scan.startup.timestamp-millis", "scan.bounded.mode", "scan.watermark.idle-timeout", "scan.watermark.alignment.group", "scan.watermark.alignment.max-drift",
-		"scan.watermark.alignment.update-interval", "scan.watermark.emit.strategy", "scan.topic-partition-discovery.interval", "scan.parallelism",
+		"scan.watermark.alignment.update-interval", "scan.watermark.emit.strategy", discoveryInterval, "scan.parallelism",
 		"sink.parallelism", "sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.transaction-naming-strategy",
 		"sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "properties.",
 	}
@@ -74,10 +77,6 @@ func (k kafka) bind(t *Table, o *options) error {
 }
 
 func (kafka) bindTopic(t *Table, o *options) error {
-	if o.has("topic-pattern") {
-		return sql.Errorf(o.all["topic-pattern"], "option 'topic-pattern' is not supported").
-			WithHint("list the topics, 'topic' = 'a;b': the state of a pipeline belongs to the topics that it reads, so none can join them while it runs")
-	}
 	t.Kafka.Topic = o.get("topic")
 	if t.Kafka.Topic == "" {
 		return sql.Errorf(t, "table %s has no option 'topic'", t.Name)
@@ -96,22 +95,38 @@ func Topics(value string) (all []string) {
 	return all
 }
 
-// topicList returns the option 'topic' for each topic that it lists.
-func topicList(s *sql.CreateTable, table string) (all []sql.Option, err error) {
+// topicList returns the option 'topic' for each topic that it lists, or that the option
+// 'topic-pattern' matches.
+func (p *planner) topicList(s *sql.CreateTable, table string) (all []sql.Option, pattern string, err error) {
+	find := func(key string) int {
+		return slices.IndexFunc(s.Options, func(o sql.Option) bool { return o.Key == key })
+	}
+	connector := find("connector")
+	if connector < 0 || connectors[s.Options[connector].Value] == nil || !slices.Contains(connectors[s.Options[connector].Value].options(), topicPattern) {
+		return nil, "", nil
+	}
+	if i := find(topicPattern); i >= 0 {
+		o := s.Options[i]
+		if find("topic") >= 0 {
+			return nil, "", sql.Errorf(o, "table %s has both 'topic' and 'topic-pattern'", table).WithHint("leave out one of them; Flink doesn't accept both either")
+		}
+		all, err = p.matchedTopics(o, table)
+		return all, o.Value, err
+	}
 	for _, o := range s.Options {
 		if o.Key != "topic" {
 			continue
 		}
 		for _, name := range Topics(o.Value) {
 			if strings.ContainsAny(name, " \t\n") {
-				return nil, sql.Errorf(o.ValuePos, "table %s: %q is not the name of a topic", table, name).WithHint("separate topics by semicolons")
+				return nil, "", sql.Errorf(o.ValuePos, "table %s: %q is not the name of a topic", table, name).WithHint("separate topics by semicolons")
 			}
 			one := o
 			one.Value = name
 			all = append(all, one)
 		}
 	}
-	return all, nil
+	return all, "", nil
 }
 
 // bindFormats assigns the physical columns to the record's key and value.
@@ -212,6 +227,9 @@ func (kafka) bindScan(t *Table, o *options) error {
 		return err
 	}
 	t.Bounded = bounded == "latest-offset"
+	if k.Discovery, err = ParseDuration(cmp.Or(o.get(discoveryInterval), "5 min")); err != nil {
+		return o.bad(discoveryInterval, "write a duration such as 30 s or 5 min; 0 s to look for new topics only at the start")
+	}
 	if idle := o.get("scan.watermark.idle-timeout"); idle != "" {
 		if t.IdleTimeout, err = ParseDuration(idle); err != nil {
 			return o.bad("scan.watermark.idle-timeout", "write a duration such as 30 s or 5 min")

@@ -69,7 +69,7 @@ func newShape(p *Program) *shape {
 	p.visit(func(r *Relation) {
 		s.sources[r], s.sinks[r] = make(map[string]bool), make(map[string]bool)
 		if scan, ok := r.Op.(*Scan); ok {
-			s.sources[r][scan.Table.Kafka.Topic] = true
+			s.sources[r][scan.Table.source()] = true
 		}
 		text := r.Describe()
 		switch op := r.Op.(type) {
@@ -86,6 +86,9 @@ func newShape(p *Program) *shape {
 			maps.Copy(s.sources[r], s.sources[in])
 		}
 		s.chains[r] = chainOf(text)
+		if r.OfPattern() {
+			s.chains[r] = s.chains[r.Inputs[0]]
+		}
 	})
 	for _, sink := range p.Sinks {
 		topic := sink.Op.(*Insert).Table.Kafka.Topic //nolint:forcetypeassert // a sink is an INSERT
@@ -227,15 +230,24 @@ func (m *matcher) matchRelations() {
 	}
 }
 
-// sources returns the topics that a stage reads through tables.
+// sources returns where the rows of a stage's tables come from.
 func (s *Stage) sources() map[string]bool {
 	all := make(map[string]bool)
 	for _, in := range s.Inputs {
 		if scan, ok := in.Op.(*Scan); ok {
-			all[scan.Table.Kafka.Topic] = true
+			all[scan.Table.source()] = true
 		}
 	}
 	return all
+}
+
+// source identifies where the rows of a table come from: topics can join those of a pattern, and
+// none is dropped.
+func (t *Table) source() string {
+	if t.Pattern != "" {
+		return unmatched(t.Pattern)
+	}
+	return t.Kafka.Topic
 }
 
 func (s *Stage) exchanges() (all []*Relation) {
@@ -289,7 +301,12 @@ func (m *matcher) matchStages() {
 
 // missing returns a topic that was read through a table but no longer is.
 func missing(was, is *Stage) string {
-	now := is.sources()
+	now := make(map[string]bool)
+	for _, in := range is.Inputs {
+		if scan, ok := in.Op.(*Scan); ok {
+			now[scan.Table.Kafka.Topic] = true
+		}
+	}
 	for _, in := range was.Inputs {
 		if scan, ok := in.Op.(*Scan); ok && !now[scan.Table.Kafka.Topic] {
 			return scan.Table.Kafka.Topic

@@ -77,6 +77,10 @@ func (p *planner) insert(s *sql.Insert) error {
 
 // insertRows binds the INSERT of the rows of r into t.
 func (p *planner) insertRows(s *sql.Insert, t *Table, r *Relation) error {
+	if t.Pattern != "" {
+		return sql.Errorf(s.Table[0], "table %s has a pattern in place of a topic, and can't be written", t.Name).
+			WithHint("declare a table with the option 'topic' to write to")
+	}
 	if t.Parts != nil {
 		return sql.Errorf(s.Table[0], "table %s has several topics, and can't be written", t.Name).
 			WithHint("write to a table with one topic; with CREATE TABLE … WITH ('topic' = '…') LIKE %s, it is declared in a line", sql.Quote(t.Name))

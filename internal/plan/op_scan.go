@@ -22,7 +22,7 @@ func (*Scan) Name() string { return "Scan" }
 
 // Describe implements Op.
 func (s *Scan) Describe(r *Relation) string {
-	text := fmt.Sprintf("Scan %s of topic %s", s.Table.Name, s.Table.Kafka.Topic)
+	text := fmt.Sprintf("Scan %s of %s", s.Table.Name, s.Table.topicText())
 	switch g := s.Table.Generator; {
 	case g != nil && g.Constant != nil:
 		text += fmt.Sprintf(", constant rows: %d", len(g.Constant))

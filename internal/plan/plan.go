@@ -58,6 +58,7 @@
 //	table_as.go          CREATE TABLE … AS SELECT
 //	table_hints.go       the hint OPTIONS of tables
 //	topics.go            topics of the pipeline itself, and conflicts of tables with them
+//	topic_pattern.go     topics that match a pattern
 //	rewrite.go           filter pushdown, unread columns, sliced windows
 //	parts.go             unread fields of ROW columns
 //	stage.go             stages, and the numbering of their state
@@ -94,6 +95,7 @@ type Program struct {
 	Settings Settings
 	Script   *sql.Script // the statements, with those of LIKE and AS written out
 	Tables   []*Table
+	Matches  Matches     // the topics of the tables with a pattern, if they are known
 	Sinks    []*Relation // one per INSERT
 	Stages   []*Stage    // upstream first
 	Expires  bool        // state expires: Relation.TTL is set somewhere
@@ -107,17 +109,7 @@ type Program struct {
 
 // Compile plans a pipeline. name is its identity unless the file sets 'pipeline.name'. Errors are
 // *sql.Error if they have a position in the text.
-func Compile(text, name string) (*Program, error) {
-	script, err := sql.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	p := newPlanner(name, text)
-	if err := p.statements(script); err != nil {
-		return nil, err
-	}
-	return p.finish()
-}
+func Compile(text, name string) (*Program, error) { return CompileMatched(text, name, nil) }
 
 // CompilePlain plans a pipeline like Compile, but without rewrites: filters stay where they were
 // written, every column is computed, and only SESSION windows are assembled by their aggregate,
@@ -175,6 +167,9 @@ func (p *planner) finish() (*Program, error) {
 	}
 	p.nameHinted()
 	if err := p.nameResults(); err != nil {
+		return nil, err
+	}
+	if err := p.checkPatterns(); err != nil {
 		return nil, err
 	}
 	if err := p.checkTopics(); err != nil {

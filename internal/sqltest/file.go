@@ -165,6 +165,16 @@ func (st *step) send(s *dryrun.Simulation) error {
 // by table options.
 func (f *file) run(p *plan.Program, o dryrun.Options) (map[string][]string, operator.Dropped, error) {
 	o.Partitions = max(o.Partitions, f.partitions())
+	var sent []string
+	for _, st := range f.steps {
+		if st.command == "send" {
+			sent = append(sent, st.topic)
+		}
+	}
+	p, err := p.Matched(sent)
+	if err != nil {
+		return nil, nil, err
+	}
 	s, err := dryrun.New(p, o, nil)
 	if err != nil {
 		return nil, nil, err
