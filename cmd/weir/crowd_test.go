@@ -103,7 +103,7 @@ func TestCrowd(t *testing.T) {
 		t.Helper()
 		var seen []float64
 		for deadline := time.Now().Add(during); time.Now().Before(deadline) || len(seen) == 0; {
-			text, err := get("https://127.0.0.1:" + ports["console"] + "/api/overview")
+			text, err := get("http://127.0.0.1:" + ports["console"] + "/api/overview")
 			if err != nil {
 				t.Fatalf("the console: %v", err)
 			}
@@ -120,9 +120,9 @@ func TestCrowd(t *testing.T) {
 		return seen[len(seen)/2]
 	}
 	waitFor(t, "readings", func() bool { return p99(0) > 0 })
-	quiet := p99(2 * watch)
 	before := up.peak()
 	for name, port := range ports {
+		quiet := p99(watch) // other load on the machine changes: the windows alternate
 		ctx, stop := context.WithCancel(t.Context())
 		addr := "127.0.0.1:" + port
 		crowds := []*crowd{gather(ctx, addr, silent, false), gather(ctx, addr, halfOpen, true)}
@@ -150,18 +150,18 @@ func TestCrowd(t *testing.T) {
 				t.Errorf("%s serves nobody else: %v", name, err)
 			}
 		default:
-			if _, err := get("https://" + addr + "/"); err != nil {
+			if _, err := get("http://" + addr + "/"); err != nil {
 				t.Errorf("the %s serves nobody else: %v", name, err)
 			}
 		}
 		t.Logf("%s: p99 %.0f ms, quiet %.0f ms; another client waits %s; peak memory %d MiB, before %d MiB",
 			name, crowded, quiet, time.Since(began).Round(time.Millisecond), up.peak()>>20, before>>20)
-		if allowed := max(2*quiet, 1000); crowded > allowed && (longtest.Enabled() || crowded > 5000) {
-			t.Errorf("%s: p99 of the flow is %.0f ms, without the crowd %.0f ms", name, crowded, quiet)
-		}
 		stop()
 		for _, c := range crowds {
 			c.members.Wait()
+		}
+		if quiet = (quiet + p99(watch)) / 2; crowded > max(2*quiet, 1000) {
+			t.Errorf("%s: p99 of the flow is %.0f ms, without the crowd %.0f ms", name, crowded, quiet)
 		}
 	}
 	if limit := before + 512<<20; up.peak() > limit {

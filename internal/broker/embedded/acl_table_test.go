@@ -148,6 +148,19 @@ func aclCalls() []aclCall {
 			r.Groups = append(r.Groups, g)
 			return r
 		}},
+		{"fetch offsets of a, b in g, version 7", func() kmsg.Request {
+			r := kmsg.NewPtrOffsetFetchRequest()
+			r.Version, r.Group, r.RequireStable = 7, "g", true
+			for _, t := range []string{"a", "b"} {
+				r.Topics = append(r.Topics, kmsg.OffsetFetchRequestTopic{Topic: t, Partitions: []int32{0}})
+			}
+			return r
+		}},
+		{"fetch all offsets of g, version 7", func() kmsg.Request {
+			r := kmsg.NewPtrOffsetFetchRequest()
+			r.Version, r.Group, r.Topics = 7, "g", nil
+			return r
+		}},
 		{"find coordinators of g, h", func() kmsg.Request {
 			r := kmsg.NewPtrFindCoordinatorRequest()
 			r.CoordinatorKeys = []string{"g", "h"}

@@ -17,7 +17,8 @@ import (
 //   - ListGroups compares types case-sensitively, so that Java's clients, which capitalize them,
 //     find no group.
 //   - OffsetFetch of an unknown group is an error, which ends a Java consumer that assigns itself
-//     partitions. In Kafka such a group has no offsets.
+//     partitions. In Kafka such a group has no offsets. Topics that the client may not describe are
+//     not left out.
 //   - IncrementalAlterConfigs appends to nothing instead of the default: appending compact to
 //     cleanup.policy drops delete.
 //   - CreateTopics, IncrementalAlterConfigs and AlterConfigs accept any setting.
@@ -53,87 +54,109 @@ func onListGroups(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:rev
 	return nil, nil, false
 }
 
-// onOffsetFetch answers requests for the offsets of unknown groups: there are none. A request that
-// also names known groups is answered from their offsets, unless it asks for stable ones.
+// onOffsetFetch answers requests that name unknown groups, which have no offsets, and those that
+// name topics, or ask for all, of which the client may describe only some: kfake does not check
+// topics. Others are left to kfake.
 func (b *Broker) onOffsetFetch(kreq kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
 	req, ok := kreq.(*kmsg.OffsetFetchRequest)
 	if !ok {
 		return nil, nil, false
 	}
-	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse) //nolint:forcetypeassert // kmsg pairs them
+	groups := req.Groups
 	if req.Version <= 7 {
-		if req.Group == "" || b.cluster.GroupInfo(req.Group) != nil || !b.mayDescribe(req.Group, req.Topics) {
-			return nil, nil, false
-		}
-		for _, t := range req.Topics {
-			topic := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
-			for _, p := range t.Partitions {
-				none := kmsg.NewOffsetFetchResponseTopicPartition()
-				none.Partition, none.Offset, none.Metadata = p, -1, kmsg.StringPtr("")
-				topic.Partitions = append(topic.Partitions, none)
-			}
-			resp.Topics = append(resp.Topics, topic)
-		}
-		return resp, nil, true
+		groups = []kmsg.OffsetFetchRequestGroup{onlyGroup(req)}
 	}
-	known := 0
-	for i := range req.Groups {
-		g := &req.Groups[i]
+	resp := req.ResponseKind().(*kmsg.OffsetFetchResponse) //nolint:forcetypeassert // kmsg pairs them
+	mine := false
+	for _, g := range groups {
 		if g.Group == "" {
 			return nil, nil, false
 		}
-		if !b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, g.Group) {
-			refused := kmsg.NewOffsetFetchResponseGroup()
-			refused.Group, refused.ErrorCode = g.Group, kerr.GroupAuthorizationFailed.Code
-			resp.Groups = append(resp.Groups, refused)
-			continue
-		}
-		info := b.cluster.GroupInfo(g.Group)
-		if info != nil {
-			known++
-		}
-		answer := kmsg.NewOffsetFetchResponseGroup()
-		answer.Group = g.Group
-		for _, t := range b.requestedTopics(g) {
-			topic := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
-			allowed := b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Topic)
-			if !allowed && g.Topics == nil {
-				continue
-			}
-			for _, p := range t.Partitions {
-				offset := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-				offset.Partition, offset.Offset, offset.Metadata = p, -1, kmsg.StringPtr("")
-				if !allowed {
-					offset.ErrorCode = kerr.TopicAuthorizationFailed.Code
-				} else if info != nil {
-					if c, ok := info.Commits[t.Topic][p]; ok {
-						offset.Offset, offset.LeaderEpoch, offset.Metadata = c.Offset, c.LeaderEpoch, kmsg.StringPtr(c.Metadata)
-					}
-				}
-				topic.Partitions = append(topic.Partitions, offset)
-			}
-			answer.Topics = append(answer.Topics, topic)
-		}
+		answer, differs := b.fetchOffsets(g, req.RequireStable)
 		resp.Groups = append(resp.Groups, answer)
+		mine = mine || differs
 	}
-	if known == len(req.Groups) || known > 0 && req.RequireStable {
+	if !mine {
 		return nil, nil, false
+	}
+	if req.Version <= 7 {
+		ungroup(resp)
 	}
 	return resp, nil, true
 }
 
-// mayDescribe reports whether the client of the current request may see a group's offsets of
-// topics.
-func (b *Broker) mayDescribe(group string, topics []kmsg.OffsetFetchRequestTopic) bool {
-	c := b.access.current
-	return c.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, group) && !slices.ContainsFunc(topics, func(t kmsg.OffsetFetchRequestTopic) bool {
-		return !c.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Topic)
-	})
+// fetchOffsets returns a group's offsets, and whether kfake's answer would differ.
+func (b *Broker) fetchOffsets(g kmsg.OffsetFetchRequestGroup, stable bool) (answer kmsg.OffsetFetchResponseGroup, differs bool) {
+	answer = kmsg.NewOffsetFetchResponseGroup()
+	answer.Group = g.Group
+	if !b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeGroup, g.Group) {
+		answer.ErrorCode = kerr.GroupAuthorizationFailed.Code
+		return answer, false
+	}
+	info := b.cluster.GroupInfo(g.Group)
+	differs = info == nil
+	unstable := info != nil && stable && b.journal.producers.unstable(g.Group)
+	for _, t := range b.requestedTopics(g) {
+		topic := kmsg.OffsetFetchResponseGroupTopic{Topic: t.Topic, TopicID: t.TopicID}
+		allowed := b.access.current.may(kmsg.ACLOperationDescribe, kmsg.ACLResourceTypeTopic, t.Topic)
+		differs = differs || !allowed
+		if !allowed && g.Topics == nil {
+			continue
+		}
+		for _, p := range t.Partitions {
+			offset := kmsg.NewOffsetFetchResponseGroupTopicPartition()
+			offset.Partition, offset.Offset, offset.Metadata = p, -1, kmsg.StringPtr("")
+			switch {
+			case !allowed:
+				offset.ErrorCode = kerr.TopicAuthorizationFailed.Code
+			case unstable:
+				offset.ErrorCode = kerr.UnstableOffsetCommit.Code
+			case info != nil:
+				if c, ok := info.Commits[t.Topic][p]; ok {
+					offset.Offset, offset.LeaderEpoch, offset.Metadata = c.Offset, c.LeaderEpoch, kmsg.StringPtr(c.Metadata)
+				}
+			}
+			topic.Partitions = append(topic.Partitions, offset)
+		}
+		answer.Topics = append(answer.Topics, topic)
+	}
+	return answer, differs
+}
+
+// onlyGroup returns the group of a request of version 7 or earlier.
+func onlyGroup(req *kmsg.OffsetFetchRequest) kmsg.OffsetFetchRequestGroup {
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = req.Group
+	if req.Topics == nil {
+		return g
+	}
+	g.Topics = []kmsg.OffsetFetchRequestGroupTopic{}
+	for _, t := range req.Topics {
+		g.Topics = append(g.Topics, kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions})
+	}
+	return g
+}
+
+// ungroup gives the answer with one group the form of version 7 and earlier.
+func ungroup(resp *kmsg.OffsetFetchResponse) {
+	g := resp.Groups[0]
+	resp.Groups, resp.ErrorCode = nil, g.ErrorCode
+	for _, t := range g.Topics {
+		topic := kmsg.NewOffsetFetchResponseTopic()
+		topic.Topic = t.Topic
+		for _, p := range t.Partitions {
+			partition := kmsg.NewOffsetFetchResponseTopicPartition()
+			partition.Partition, partition.Offset, partition.LeaderEpoch = p.Partition, p.Offset, p.LeaderEpoch
+			partition.Metadata, partition.ErrorCode = p.Metadata, p.ErrorCode
+			topic.Partitions = append(topic.Partitions, partition)
+		}
+		resp.Topics = append(resp.Topics, topic)
+	}
 }
 
 // requestedTopics returns the topics of a request with their names; all with offsets, if it names
 // none.
-func (b *Broker) requestedTopics(g *kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroupTopic {
+func (b *Broker) requestedTopics(g kmsg.OffsetFetchRequestGroup) []kmsg.OffsetFetchRequestGroupTopic {
 	if g.Topics == nil {
 		info := b.cluster.GroupInfo(g.Group)
 		if info == nil {

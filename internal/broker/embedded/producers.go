@@ -120,6 +120,15 @@ func (p *producers) restore(all []*transaction) {
 //go:linkname kfakeOpenProducers github.com/twmb/franz-go/pkg/kfake.(*pids).txnProducers
 func kfakeOpenProducers(pids unsafe.Pointer, topic string, partition int32) []kmsg.DescribeProducersResponseTopicPartitionActiveProducer
 
+//go:linkname kfakeUnstableOffsets github.com/twmb/franz-go/pkg/kfake.(*pids).hasUnstableOffsets
+func kfakeUnstableOffsets(pids unsafe.Pointer, group string) bool
+
+// unstable reports whether a transaction is open that commits offsets of a group.
+func (p *producers) unstable(group string) (is bool) {
+	p.loop.do(func() { is = kfakeUnstableOffsets(p.pids.Addr().UnsafePointer(), group) })
+	return is
+}
+
 // onDescribeProducers answers from the partitions, as Kafka does. kfake asks the coordinator, which
 // also has transactions without records in the partition, and those that an administrator has ended
 // with WriteTxnMarkers.

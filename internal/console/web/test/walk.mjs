@@ -321,6 +321,17 @@ await step('phone', async () => {
     await shot('phone-' + path.replace('/', '-'));
   }
   await audit('phone');
+  await page.route('**/api/info', async (r) => r.fulfill({ json: { ...await (await r.fetch()).json(), user: 'alice-with-a-long-name@factory.example', role: 'operator' } }));
+  for (const width of [320, 390, 820, 1360]) {
+    await page.setViewportSize({ width, height: 844 });
+    await see('transactions', 'Transactions');
+    await page.reload();
+    await page.getByRole('button', { name: 'Sign out' }).waitFor();
+    const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
+    check(wide <= width, `with a user, the page is ${wide} px wide at ${width}`);
+    await shot('signed-in-' + width);
+  }
+  await page.unroute('**/api/info');
 });
 
 check(requests.outside.length === 0, 'requests left 127.0.0.1: ' + requests.outside.join(' '));
