@@ -311,11 +311,18 @@ func (d *disk) close() error {
 	return errors.Join(d.closeDB(), d.lock.Close())
 }
 
+// maxMarker bounds the marker, which has an identity and some numbers.
+const maxMarker = 1 << 20
+
 func readFile(fsys vfs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(f)
+	b, err := io.ReadAll(io.LimitReader(f, maxMarker+1))
+	if err == nil && len(b) > maxMarker {
+		err = fmt.Errorf("it has more than %d bytes", maxMarker)
+	}
+	return b, err
 }

@@ -66,6 +66,9 @@ func decodeMeta(b []byte) (m meta, err error) {
 	m.at = time.UnixMilli(int64(binary.BigEndian.Uint64(b[9:])))
 	m.count = int(binary.BigEndian.Uint64(b[17:]))
 	copy(m.identity[:], b[25:])
+	if m.offset < 0 || m.count < 0 {
+		return m, fmt.Errorf("offset record with the offset %d and %d entries", m.offset, m.count)
+	}
 	return m, nil
 }
 

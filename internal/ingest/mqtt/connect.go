@@ -31,7 +31,7 @@ func (b *Broker) connect(cl *mochi.Client, pk *packets.Packet) error {
 			switch code {
 			case packets.ErrNotAuthorized:
 				code = packets.ErrBadUsernameOrPassword
-			case packets.ErrConnectionRateExceeded, packets.ErrQosNotSupported, packets.ErrTopicNameInvalid:
+			case packets.ErrQuotaExceeded, packets.ErrConnectionRateExceeded, packets.ErrQosNotSupported, packets.ErrTopicNameInvalid:
 				code = packets.ErrServerUnavailable
 			}
 		}
@@ -55,8 +55,12 @@ func (b *Broker) connect(cl *mochi.Client, pk *packets.Packet) error {
 			return refuse(packets.ErrNotAuthorized, "users without a role")
 		}
 	}
-	if existing, ok := b.server.Clients.Get(cl.ID); ok && string(existing.Properties.Username) != owner {
+	existing, known := b.server.Clients.Get(cl.ID)
+	switch {
+	case known && string(existing.Properties.Username) != owner:
 		return refuse(packets.ErrClientIdentifierNotValid, "client ids of another user's session")
+	case !known && b.crowded(owner):
+		return refuse(packets.ErrQuotaExceeded, "clients with further sessions")
 	}
 	cl.Properties.Username = []byte(owner)
 	// mochi-mqtt would send a message again without its topic, on a connection that does not know
@@ -76,6 +80,26 @@ func (b *Broker) connect(cl *mochi.Client, pk *packets.Packet) error {
 		cl.State.Keepalive, cl.State.ServerKeepalive = maxKeepalive, true
 	}
 	return nil
+}
+
+// crowded reports whether there is no room for another session of a user. Sessions of absent
+// clients stay until they expire: there may be as many of them as connections, and a user may have
+// half of all.
+func (b *Broker) crowded(owner string) bool {
+	n := b.server.Clients.Len()
+	if n < b.cfg.MaxClients || n >= 2*b.cfg.MaxClients {
+		return n >= 2*b.cfg.MaxClients
+	}
+	if owner == "" { // nobody has to log in
+		return false
+	}
+	own := 0
+	for _, cl := range b.server.Clients.GetAll() {
+		if string(cl.Properties.Username) == owner {
+			own++
+		}
+	}
+	return own >= b.cfg.MaxClients
 }
 
 var (

@@ -529,6 +529,36 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// Sessions of absent clients are bounded, those of each user too: clients without a session are
+// refused, and those that have one come back, also after a restart.
+func TestTooManySessions(t *testing.T) {
+	w := newWorld(t, Config{MaxClients: 3})
+	leave := func(id string) {
+		t.Helper()
+		c := w.connect(options{id: id, keep: true})
+		_ = c.Close()
+		eventually(t, "the end of "+id, func() bool { w.b.mu.Lock(); defer w.b.mu.Unlock(); return len(w.b.conns) == 0 })
+	}
+	for i := range 6 {
+		leave(fmt.Sprint("client", i))
+	}
+	if _, ack := w.dial(options{id: "new"}); ack.ReasonCode != 3 {
+		t.Errorf("a session too many: CONNACK %d", ack.ReasonCode)
+	}
+	if _, ack := w.dial(options{id: "new", version: 5}); ack.ReasonCode != packets.ErrQuotaExceeded.Code {
+		t.Errorf("a session too many: CONNACK %#x", ack.ReasonCode)
+	}
+	leave("client0")
+	w.restart()
+	leave("client5")
+	if n := w.b.Stats().Refused["clients with further sessions"]; n != 0 {
+		t.Errorf("%d clients with a session are refused", n)
+	}
+	if _, ack := w.dial(options{id: "new"}); ack.ReasonCode != 3 {
+		t.Errorf("a session too many after a restart: CONNACK %d", ack.ReasonCode)
+	}
+}
+
 // A subscriber that does not read loses messages, which is counted and logged, and does not stop
 // the publisher.
 func TestSlowSubscriber(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,11 +63,11 @@ func (b *bucket) load(ctx context.Context) (*state, string, error) {
 	if err != nil || text == nil {
 		return nil, "", err
 	}
-	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
+	s, err := decodeState(text)
+	if err != nil {
 		return nil, "", sink.Refuse("%s is damaged: restore it: %w", b.stateName(), err)
 	}
-	return &s, etag, nil
+	return s, etag, nil
 }
 
 // get reads an object; nil if there is none.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,11 +66,11 @@ func (l *local) load(context.Context) (*state, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("read the state of the table: %w", err)
 	}
-	var s state
-	if err := json.Unmarshal(text, &s); err != nil {
+	s, err := decodeState(text)
+	if err != nil {
 		return nil, "", sink.Refuse("%s is damaged: restore it: %w", l.stateName(), err)
 	}
-	return &s, versionOf(text), nil
+	return s, versionOf(text), nil
 }
 
 func versionOf(text []byte) string {

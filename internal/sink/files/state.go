@@ -2,7 +2,9 @@ package files
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -54,6 +56,31 @@ func (s *state) text() []byte {
 		panic(err) // numbers and strings
 	}
 	return append(text, '\n')
+}
+
+// decodeState reads the text of a state. Its names are those of files below the table's directory:
+// whoever can write there could otherwise make the sink replace any file of its user.
+func decodeState(text []byte) (*state, error) {
+	var s state
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	for _, f := range s.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.File)) {
+			return nil, fmt.Errorf("the file %q is not one of the table", f.File)
+		}
+		if f.Temporary != "" && (f.Temporary != filepath.Base(f.Temporary) || !filepath.IsLocal(f.Temporary)) {
+			return nil, fmt.Errorf("the temporary file %q is not one of the table", f.Temporary)
+		}
+	}
+	for _, offsets := range []map[int32]int64{s.Epochs, s.Next, s.From} {
+		for p, at := range offsets {
+			if p < 0 || at < 0 {
+				return nil, fmt.Errorf("partition %d is at %d", p, at)
+			}
+		}
+	}
+	return &s, nil
 }
 
 func (s *state) layout() string {
