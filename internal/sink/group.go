@@ -79,6 +79,9 @@ func (t *groupTarget) committed(ctx context.Context, client *kgo.Client) (map[in
 	if err == nil {
 		err = all.Error()
 	}
+	if errors.Is(err, kerr.GroupIDNotFound) { // no one has joined it yet, or again
+		all, err = nil, nil
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the offsets of group %s: %w", t.group, err)
 	}
@@ -120,6 +123,7 @@ type groupSession struct {
 	sending Sending
 	client  *kgo.Client
 	repeats map[int32]int64
+	begun   map[int32]bool // partitions of which rows were delivered, by any session
 }
 
 // Close implements Session.
@@ -134,11 +138,18 @@ func (s *groupSession) Claim(ctx context.Context, partitions []int32) (map[int32
 	if err != nil {
 		return nil, err
 	}
+	if s.begun, err = s.readBegun(ctx); err != nil {
+		return nil, err
+	}
 	next := make(map[int32]int64)
 	s.repeats = make(map[int32]int64)
-	again := fmt.Sprintf("to deliver all rows of the topic from its beginning, stop the pipeline and delete the group: kafka-consumer-groups --delete --group %s", s.group)
+	var expired []int32
+	again := fmt.Sprintf("to deliver all rows of the topic from its beginning, stop the pipeline and set its offsets: kafka-consumer-groups --reset-offsets --to-earliest --group %s --topic %s --execute", s.group, s.topic)
 	for _, p := range partitions {
 		next[p] = committed[p]
+		if _, ok := committed[p]; !ok && s.begun[p] {
+			expired = append(expired, p)
+		}
 		n, ok := notes[p]
 		switch {
 		case ok && n.Topic != s.from.ID:
@@ -148,6 +159,9 @@ func (s *groupSession) Claim(ctx context.Context, partitions []int32) (map[int32
 		case n.Until > next[p]:
 			s.repeats[p] = n.Until
 		}
+	}
+	if len(expired) > 0 {
+		return nil, s.expired(expired)
 	}
 	return next, nil
 }
@@ -270,7 +284,7 @@ func (p *Progress) commit(ctx context.Context) error {
 		}
 	}
 	p.changed, p.committed = false, at
-	return nil
+	return s.noteBegun(ctx, slices.Collect(maps.Keys(p.at)))
 }
 
 // fencing are the answers to a member that is no longer one of the group's current generation.

@@ -292,6 +292,55 @@ func TestWrongGroupOffsets(t *testing.T) {
 	}
 }
 
+// If Kafka has removed the offsets of a group, what was delivered is not known: that is refused,
+// until somebody sets offsets. Partitions of which nothing was delivered are not refused.
+func TestExpiredGroupOffsets(t *testing.T) {
+	at, p := world(t, 2) // partitions 1 and 2
+	table := p.Deliveries()[0]
+	runMailbox(t, newMailbox(0), at, 1)
+	client, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	deleted, err := admin.DeleteGroups(t.Context(), Group("p", "t"))
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := newMailbox(0)
+	claim := func(partitions ...int32) (map[int32]int64, error) {
+		s, err := AtLeastOnce(at, "p", table, again).Open(t.Context(), Topic{Name: "p.t.out", ID: topicID(t, admin)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		return s.Claim(t.Context(), partitions)
+	}
+	if _, err := claim(0, 1, 2, 3); !errors.As(err, new(*RefusedError)) || !strings.Contains(err.Error(), "has delivered rows of the partitions [1 2] of topic p.t.out") || !strings.Contains(err.Error(), "--reset-offsets --group weir.sink.p.t --topic p.t.out") {
+		t.Error(err)
+	}
+	if next, err := claim(0, 3); err != nil || next[0] != 0 {
+		t.Error(next, err)
+	}
+	var set kadm.Offsets
+	set.AddOffset("p.t.out", 1, 2, -1)
+	set.AddOffset("p.t.out", 2, 0, -1)
+	if _, err := admin.CommitOffsets(t.Context(), Group("p", "t"), set); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := claim(0, 1, 2, 3); err != nil || next[1] != 2 || next[2] != 0 {
+		t.Error(next, err)
+	}
+	runMailbox(t, again, at, 1)
+	if again.rows[1] != 0 || again.rows[2] != 1 {
+		t.Error(again.rows)
+	}
+}
+
 func topicID(t *testing.T, admin *kadm.Client) string {
 	t.Helper()
 	topics, err := admin.ListTopics(t.Context(), "p.t.out")

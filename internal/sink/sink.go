@@ -8,6 +8,7 @@
 //	session.go   one life of the consumer: claim partitions, read, deliver
 //	batch.go     records to rows; only the last version of each key
 //	group.go     targets that can't keep offsets: positions are offsets of the consumer group
+//	begun.go     whether such a group once had offsets
 //	letters.go   dead letters, and how a target isolates the rows that it refuses
 //	ddl.go       CREATE TABLE of a database
 //	delivered.go waiting until the rows of a finished run are delivered
