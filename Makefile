@@ -18,7 +18,7 @@ LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps compose-env test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps compose-env test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-sink bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -186,6 +186,8 @@ bench-front: ## measure what the checks of the embedded broker's port cost in CP
 bench-ingest: check-deps ## compare weir ingest with Telegraf on one mosquitto and one real broker: throughput, CPU, memory, delays, losses after kills
 	cd bench && go run ./ingest
 
+bench-sink: check-deps ## compare how rows get from a topic into PostgreSQL: COPY by psql, Weir, row by row, Flink's JDBC sink; ROWS=1000000 and ROUNDS=3 choose less or more
+	cd bench && go run ./sink $(if $(ROWS),-rows $(ROWS)) $(if $(ROUNDS),-rounds $(ROUNDS))
 bench-flink: check-deps ## run the same pipelines with weir run and on Flink, on one real broker, and compare throughput
 	cd bench && go run ./engine -sides weir,flink -latency-seconds 0
 
