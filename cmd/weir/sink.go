@@ -35,14 +35,19 @@ func newSink() *cobra.Command {
 
 func newSinkDDL() *cobra.Command {
 	var topic siteFlags
+	var hypertables map[string]string
 	cmd := &cobra.Command{
 		Use:   "ddl FILE…",
 		Short: "Print the CREATE TABLE statements of the database tables that pipelines write",
 		Long: `Prints a statement for each table with the connector jdbc that a pipeline writes, and the one of weir_offsets, the table in
 which sinks keep their positions. weir run creates weir_offsets itself if it may. Nothing is executed. Tables with other
-connectors need no statement.`,
+connectors need no statement.
+
+With --hypertable TABLE=COLUMN, the table in PostgreSQL becomes a hypertable of TimescaleDB, split by the times in a
+column. This has not been tested with TimescaleDB.`,
 		Example: `  weir sink ddl totals.sql
-  weir sink ddl totals.sql | psql postgresql://db/readings`,
+  weir sink ddl totals.sql | psql postgresql://db/readings
+  weir sink ddl totals.sql --hypertable totals=window_start`,
 		Args: someFiles,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			at, err := topic.site()
@@ -60,7 +65,16 @@ connectors need no statement.`,
 					switch to := t.Delivery.(type) {
 					case *plan.JDBC:
 						offsets[postgres.CreateOffsets()] = true
-						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", postgres.CreateTable(t, to))
+						statements := postgres.CreateTable(t, to)
+						if name, ok := hypertables[t.Name]; ok {
+							statement, err := postgres.CreateHypertable(t, to, name)
+							if err != nil {
+								return usage(fmt.Errorf("--hypertable: %w", err))
+							}
+							statements += "\n" + statement
+							delete(hypertables, t.Name)
+						}
+						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", statements)
 					case *plan.SQLite:
 						offsets[sqlite.CreateOffsets()] = true
 						fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n", sqlite.CreateTable(t, to))
@@ -68,6 +82,9 @@ connectors need no statement.`,
 						noStatement++
 					}
 				}
+			}
+			for name := range hypertables {
+				return usage(fmt.Errorf("--hypertable: the pipelines write no table %s in PostgreSQL", name))
 			}
 			if len(offsets) == 0 && noStatement > 0 {
 				return errors.New("the pipelines write no tables with the connector jdbc, and the targets of the others need no statement")
@@ -82,6 +99,7 @@ connectors need no statement.`,
 		},
 	}
 	topic.add(cmd, bundledScope)
+	cmd.Flags().StringToStringVar(&hypertables, "hypertable", nil, "TABLE=COLUMN: make the table a hypertable of TimescaleDB by the times in a column (not tested)")
 	return cmd
 }
 

@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
 )
@@ -38,3 +40,22 @@ func CreateTable(t *plan.Table, j *plan.JDBC) string {
 
 // CreateOffsets returns the statement that creates the table of the offsets.
 func CreateOffsets() string { return offsetsTable }
+
+// CreateHypertable returns the statement of TimescaleDB that makes a new table a hypertable, split
+// by the times in a column.
+func CreateHypertable(t *plan.Table, j *plan.JDBC, name string) (string, error) {
+	i := slices.IndexFunc(t.Columns, func(c plan.TableColumn) bool { return c.Name == name })
+	if i < 0 {
+		return "", fmt.Errorf("table %s has no column %s", t.Name, name)
+	}
+	switch t.Columns[i].Type.Kind {
+	case column.Timestamp, column.TimestampLTZ, column.Date:
+	default:
+		return "", fmt.Errorf("table %s can't be a hypertable by column %s of type %s: choose one of TIMESTAMP, TIMESTAMP_LTZ or DATE", t.Name, name, t.Columns[i].Type)
+	}
+	if len(t.PrimaryKey) > 0 && !slices.Contains(t.PrimaryKey, i) {
+		return "", fmt.Errorf("table %s can't be a hypertable by column %s, because its PRIMARY KEY does not have it, as TimescaleDB requires: add it to the key", t.Name, name)
+	}
+	literal := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+	return fmt.Sprintf("SELECT create_hypertable(%s, %s);", literal(j.Table), literal(strings.ToLower(name))), nil
+}
