@@ -150,6 +150,9 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 		}
 	case c.Star && name == "COUNT" && !c.Distinct:
 		a.Type, _ = result(column.Type{})
+	case name == "COUNT" && len(c.Args) > 1:
+		return a, sql.Errorf(c, "COUNT of several columns is not supported").
+			WithHint("Flink 2.2 doesn't support it either; count texts of them, which are NULL if one of them is: COUNT(DISTINCT CAST(a AS STRING) || '/' || CAST(b AS STRING))")
 	case len(c.Args) != 1 || c.Star || len(c.OrderBy) > 0:
 		return a, sql.Errorf(c, "%s takes one argument", name)
 	default:
@@ -159,6 +162,10 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 		}
 		if a.Type, err = result(arg.Type()); err != nil {
 			return a, sql.Errorf(c.Args[0], "%s %s", name, err)
+		}
+		if a.Distinct && arg.Type().Kind == column.Row {
+			return a, sql.Errorf(c.Args[0], "%s(DISTINCT …) of a ROW is not supported", name).
+				WithHint("Flink 2.2 doesn't support it either; use a text of its fields: CAST(a AS STRING) || '/' || CAST(b AS STRING)")
 		}
 		if k, constant := expr.Fold(arg).(*expr.Const); !constant || k.Value == nil || name != "COUNT" || c.Distinct {
 			a.Arg = columnOf(expr.Fold(arg)) // COUNT(1) is COUNT(*)

@@ -215,7 +215,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 		}
 	}
 	if s.Qualify != nil {
-		return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported").WithHint("move the query to FROM, and the condition to the WHERE around it")
+		return p.qualify(s)
 	}
 	tree, ttl, err := p.hinted(s)
 	if err != nil {

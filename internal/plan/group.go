@@ -158,7 +158,7 @@ func (g *grouping) key(e sql.Expr) (expr.Node, error) {
 // bindWindow assigns the rows to the group window and adds its columns to the keys.
 func (g *grouping) bindWindow() error {
 	c := g.window
-	if err := g.planner.checkEmit(c); err != nil {
+	if err := g.planner.checkEmit(c, ""); err != nil {
 		return err
 	}
 	if len(c.Args) == 0 {
@@ -188,13 +188,13 @@ func (g *grouping) bindWindow() error {
 	return nil
 }
 
-// checkEmit refuses early and late results, which Flink has for this kind of window only: windows
-// of TABLE(TUMBLE(…)) ignore the settings.
-func (p *planner) checkEmit(c *sql.Call) error {
-	for key, on := range map[string]bool{earlyFire: p.program.Settings.EarlyFire, lateFire: p.program.Settings.LateFire} {
-		if on {
-			return sql.Errorf(p.settingOr(key, c), "'%s' is not supported", key).
-				WithHint("for results before a window's end, group by CUMULATE, or by FLOOR(ts TO HOUR) into an upsert-kafka table; late rows are in the topic of late rows")
+// checkEmit refuses early and late results. Flink has them for groups by TUMBLE(ts, …) and
+// HOP(ts, …), and refuses groups of other windows as long as they are set.
+func (p *planner) checkEmit(where sql.Node, first string) error {
+	for _, key := range []string{earlyFire, lateFire} {
+		if on := map[string]bool{earlyFire: p.program.Settings.EarlyFire, lateFire: p.program.Settings.LateFire}[key]; on {
+			return sql.Errorf(p.settingOr(key, where), "'%s' is not supported", key).
+				WithHint("%sfor results before a window's end, group by CUMULATE, or by FLOOR(ts TO HOUR) into an upsert-kafka table; late rows are in the topic of late rows", first)
 		}
 	}
 	return nil
@@ -219,6 +219,9 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 		return nil, nil
 	}
 	if aggregates[name] == nil {
+		if name == "COLLECT" {
+			return nil, sql.Errorf(c, "COLLECT, whose result is a MULTISET, is not supported").WithHint("use ARRAY_AGG for the values, or LISTAGG for texts; count each value with GROUP BY")
+		}
 		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("use one of %s", strings.Join(aggregateNames(), ", "))
 	}
 	a, err := bindAggregate(c, name, g.binder.plain(), g.column)

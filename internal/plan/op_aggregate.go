@@ -107,6 +107,9 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
 		return nil, sql.Errorf(where, "grouping updating rows by a window is not supported").WithHint("group by the window first")
 	} else if a.Window != nil {
+		if err := p.checkEmit(where, "remove it: Flink 2.2 refuses it for windows of TABLE(TUMBLE(…)), too; "); err != nil {
+			return nil, err
+		}
 		for i, k := range keys {
 			if i != a.Window.Start && i != a.Window.End && i != a.Window.Time {
 				plain = append(plain, k)

@@ -44,6 +44,7 @@
 //	scope.go             name resolution
 //	bind_expr.go         expressions
 //	bind_query.go        queries: SELECT, views, UNION ALL
+//	qualify.go           QUALIFY
 //	bind_order.go        ORDER BY and LIMIT of queries
 //	subquery.go          IN (SELECT …) and EXISTS
 //	scalar_subquery.go   queries as values

@@ -33,6 +33,9 @@ func (p *planner) scalar(q *sql.Subquery, sc *scope) (*scalar, error) {
 			return nil, err
 		}
 		if len(keys) > 0 {
+			if s.Qualify != nil {
+				return nil, sql.Errorf(s.Qualify, "QUALIFY is not supported in a query that uses columns of the query around it").WithHint("join a query with QUALIFY")
+			}
 			if aggregated && s.Having != nil {
 				return nil, sql.Errorf(s.Having, "HAVING is not supported in a query that uses columns of the query around it").WithHint("write a CASE in its SELECT")
 			}

@@ -105,6 +105,9 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 		}
 		return row, nil
 	}
+	if t.Name == "MULTISET" {
+		return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("write MAP<STRING, INT>: in JSON, a MULTISET<STRING> is an object with the number of each value, and there are no others")
+	}
 	return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
 }
 
