@@ -49,12 +49,16 @@ func (h *holders) leave(c *conn) {
 }
 
 // first returns the connection that has kept its answer for the longest time, and at least for
-// some time, or nil.
+// some time, or nil. Those of Weir's own processes may keep theirs.
 func (h *holders) first(least time.Duration) *conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if front := h.list.Front(); front != nil {
-		if first := front.Value.(*holder); time.Since(first.since) >= least { //nolint:forcetypeassert // all are
+	for e := h.list.Front(); e != nil; e = e.Next() {
+		first := e.Value.(*holder) //nolint:forcetypeassert // all are
+		if time.Since(first.since) < least {
+			return nil
+		}
+		if who := first.conn.who.Load(); who == nil || !who.Internal {
 			return first.conn
 		}
 	}
