@@ -32,6 +32,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/engine"
+	"weir.example/weir/internal/node"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sql"
 	"weir.example/weir/internal/sqltest"
@@ -83,9 +84,9 @@ func (l *Lab) runOver(ctx context.Context, text string, inputs []*kgo.Record, na
 	if err := l.prepare(ctx, onWeir, onFlink, inputs, name); err != nil {
 		return nil, fmt.Errorf("prepare topics: %w", err)
 	}
-	_, err = engine.Run(ctx, engine.Config{
+	_, err = node.RunPipeline(ctx, engine.Config{
 		Broker: broker.Config{Brokers: l.Brokers}, Program: program, Instances: []string{"conformance-" + name}, Logger: slog.New(slog.DiscardHandler),
-	})
+	}, nil)
 	if err != nil {
 		return nil, fmt.Errorf("run on weir: %w", err)
 	}

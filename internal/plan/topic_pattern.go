@@ -116,7 +116,7 @@ func keepsState(topic string, exists map[string]bool) bool {
 // end have no effect.
 func wholeName(pattern string) (*expr.Regexp, error) {
 	pattern = strings.TrimPrefix(pattern, "^")
-	if rest, ok := strings.CutSuffix(pattern, "$"); ok && (len(rest)-len(strings.TrimRight(rest, `\\`)))%2 == 0 {
+	if rest, ok := strings.CutSuffix(pattern, "$"); ok && (len(rest)-len(strings.TrimRight(rest, `\`)))%2 == 0 {
 		pattern = rest
 	}
 	if _, err := expr.CompileRegexp(pattern); err != nil {
