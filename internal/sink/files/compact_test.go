@@ -25,7 +25,7 @@ import (
 )
 
 // compactEnv makes the test's binary compact a directory until it kills itself: source, target,
-// seed.
+// seed, and the number of steps of which it dies in one.
 const compactEnv = "WEIR_TEST_COMPACT_CHILD"
 
 func compactUntilKilled(args []string) error {
@@ -34,7 +34,11 @@ func compactUntilKilled(args []string) error {
 		return err
 	}
 	c := newCompact(CompactConfig{Source: args[0], Target: args[1], FileSize: 3000})
-	if left := 1 + rand.New(rand.NewPCG(seed, 3)).IntN(40); seed != 0 { //nolint:gosec // a test
+	steps, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	if left := 1 + rand.New(rand.NewPCG(seed, 3)).IntN(steps); seed != 0 { //nolint:gosec // a test
 		c.failpoint = func(string) error {
 			if left--; left == 0 {
 				return syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -54,13 +58,19 @@ func TestCompactKilled(t *testing.T) {
 		seed := uint64(time.Now().UnixNano()) //nolint:gosec // random
 		t.Run(fmt.Sprintf("%s/%d", format, seed), func(t *testing.T) {
 			dir, into := t.TempDir(), filepath.Join(t.TempDir(), "into", "it")
+			s, _ := open(t, killTable(t, dir, format), 0) // so that there is a state
+			s.Close()
 			killed := 0
 			for round := range longtest.Size(3, 6, 30) {
+				steps := 40
+				if round == 0 {
+					steps = 3 // which even an empty compaction has
+				}
 				// The sink is killed as well, so it goes on in the next round.
 				runChild(t, dir, format, seed+uint64(round)) //nolint:gosec // small
 				before := visible(t, dir)
 				cmd := exec.CommandContext(t.Context(), os.Args[0])
-				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", compactEnv, dir, into, seed+uint64(round))) //nolint:gosec // small
+				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d|%d", compactEnv, dir, into, seed+uint64(round), steps)) //nolint:gosec // small
 				out, err := cmd.CombinedOutput()
 				if wasKilled(t, cmd, out, err) {
 					killed++
@@ -75,7 +85,7 @@ func TestCompactKilled(t *testing.T) {
 			}
 			runChild(t, dir, format, 0)
 			for range 2 { // the rest of an interrupted one, and what was written since
-				if err := compactUntilKilled([]string{dir, into, "0"}); err != nil {
+				if err := compactUntilKilled([]string{dir, into, "0", "1"}); err != nil {
 					t.Fatal(err)
 				}
 			}
