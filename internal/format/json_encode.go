@@ -2,12 +2,14 @@ package format
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/big"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/moment"
@@ -167,7 +169,14 @@ const hexDigits = "0123456789ABCDEF"
 func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	from := 0
+	raw := unsafe.Slice(unsafe.StringData(s), len(s)) // only read
 	for i := 0; i < len(s); {
+		if i+8 <= len(s) {
+			n := special(binary.LittleEndian.Uint64(raw[i:]))
+			if i += n; n == 8 {
+				continue
+			}
+		}
 		c := s[i]
 		if plain[c] {
 			i++

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -53,10 +54,8 @@ func (d *jsonDecoder) string(v []byte) string {
 		return view(v)
 	}
 	raw := v[1 : len(v)-1]
-	for _, c := range raw {
-		if c == '\\' {
-			return view(unescape(nil, raw))
-		}
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		return view(unescape(nil, raw))
 	}
 	return view(raw)
 }

@@ -178,6 +178,26 @@ func (r *reader) value(c *column.Column) {
 	}
 }
 
+// skip skips a value of a type.
+func (r *reader) skip(t column.Type) {
+	switch t.Class() {
+	case column.Boxes:
+		r.boxed(t)
+	case column.Ints:
+		if r.byte() != 0 {
+			r.varint()
+		}
+	case column.Floats:
+		if r.byte() != 0 {
+			r.uint64()
+		}
+	case column.Texts:
+		if r.byte() != 0 {
+			r.bytes()
+		}
+	}
+}
+
 func (r *reader) boxed(t column.Type) any {
 	tag := r.byte()
 	if tag == 0 {

@@ -120,7 +120,6 @@ func (j *intervalJoin) meet(in int, row *joinRow, window, at, own int64) {
 	if in == 1 {
 		from, to = at-j.upper, at-j.lower
 	}
-	j.read(in, row)
 	other := 1 - in
 	prefix := row.key[:row.equal]
 	for bucket := floorTo(from, j.bucket, 0); bucket <= to; bucket += j.bucket {

@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -37,7 +36,10 @@ type joiner struct {
 	idle    bool
 	lineage *lineage // of the rows in the state
 	key     []byte
+	encoded []byte    // memory of row: the key of the row that is being joined
+	value   []byte    // memory of save
 	page    []joinRow // memory of each
+	copies  []byte    // where each copies keys to; never written again, since columns may alias it
 }
 
 func newJoiner(b base, on *plan.JoinOn) joiner {
@@ -99,9 +101,9 @@ type joinRow struct {
 	match  uint64 // matches so far, if the join counts them
 }
 
-// value returns the value of an entry.
-func (r *joinRow) value() []byte {
-	dst := binary.AppendUvarint(nil, r.count)
+// appendValue appends the value of an entry.
+func (r *joinRow) appendValue(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, r.count)
 	dst = binary.AppendUvarint(dst, uint64(r.equal))  //nolint:gosec // not negative
 	dst = binary.AppendUvarint(dst, uint64(r.prefix)) //nolint:gosec // not negative
 	if r.match > 0 {
@@ -122,14 +124,18 @@ func (r *joinRow) decode(value []byte) bool {
 	return in.err == nil && r.equal <= r.prefix && r.prefix <= len(r.key)
 }
 
-// row returns the entry of an input's row. between follows the values of the equal columns.
+// row returns the entry of an input's row, whose key is valid until the next call, and makes the
+// row that of its side. between follows the values of the equal columns.
 func (j *joiner) row(in int, r *rowBatch, i int, between []byte) joinRow {
-	row := masked(r.Batch, j.sides[in])
-	key := appendKey(nil, r.Batch, j.keys(in), i)
+	key := appendKey(j.encoded[:0], r.Batch, j.keys(in), i)
 	one := joinRow{equal: len(key)}
 	key = append(key, between...)
 	one.prefix = len(key)
-	one.key = appendRow(key, &row, i)
+	side := j.sides[in]
+	clearBatch(side)
+	copyRow(side, r.Batch, i)
+	one.key = appendRow(key, side, 0)
+	j.encoded = one.key
 	return one
 }
 
@@ -146,7 +152,8 @@ func (j *joiner) save(in int, window int64, row *joinRow) {
 		j.task.store.Delete(j.entry(in), window, row.key)
 		return
 	}
-	j.task.store.Put(j.entry(in), window, row.key, row.value())
+	j.value = row.appendValue(j.value[:0])
+	j.task.store.Put(j.entry(in), window, row.key, j.value)
 }
 
 // pageRows is the number of rows that are copied from the state at a time: the state must not
@@ -165,7 +172,7 @@ func (j *joiner) each(in int, window int64, prefix, from []byte, fn func(row *jo
 	for {
 		page = page[:0]
 		j.task.store.ScanRange(j.entry(in), window, from, end, func(key, value []byte) bool {
-			row := joinRow{key: bytes.Clone(key)}
+			row := joinRow{key: j.copy(key)}
 			if !row.decode(value) {
 				j.task.fail(errState)
 				return false
@@ -185,10 +192,23 @@ func (j *joiner) each(in int, window int64, prefix, from []byte, fn func(row *jo
 	}
 }
 
-// read makes a row of the state that of its side.
+// copiesAtOnce is the memory that keys are copied to at a time: many of them in one allocation.
+const copiesAtOnce = 16 << 10
+
+// copy copies the key of an entry, which the state may overwrite.
+func (j *joiner) copy(key []byte) []byte {
+	if cap(j.copies)-len(j.copies) < len(key) {
+		j.copies = make([]byte, 0, max(copiesAtOnce, len(key)))
+	}
+	from := len(j.copies)
+	j.copies = append(j.copies, key...)
+	return j.copies[from:len(j.copies):len(j.copies)]
+}
+
+// read makes a row that each has found that of its side.
 func (j *joiner) read(in int, row *joinRow) {
 	clearBatch(j.sides[in])
-	r := &reader{b: row.key[row.prefix:]}
+	r := &reader{b: row.key[row.prefix:], alias: true}
 	r.row(j.sides[in])
 	if r.err != nil {
 		j.task.fail(errState)

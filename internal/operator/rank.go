@@ -24,8 +24,11 @@ type rank struct {
 	watermark int64
 	fired     int64
 	touched   touched[[]byte] // without windows: the entry before the transaction
+	ordered   []bool          // by column of the input: the order depends on it
 	key       []byte
 	value     []byte
+	one       []byte
+	kept      [][]byte
 	expiry    *expiry  // of the partitions, without windows
 	lineage   *lineage // of rows, by the end of their window; without windows those of the transaction
 }
@@ -44,6 +47,10 @@ func newRank(b base, op *plan.Rank) (node, error) {
 		k.out.kinds = []rowKind{}
 	}
 	k.scratch = batch(in)
+	k.ordered = make([]bool, len(in.Cols))
+	for _, by := range op.Order {
+		k.ordered[by.Column] = true
+	}
 	if op.End < 0 {
 		k.expiry = newExpiry(&k.base, k.rel.TTL[0], stampsOf, groups, k)
 	}
@@ -73,11 +80,10 @@ func rankEntries(op *plan.Rank) []movedEntry {
 	return all
 }
 
-// entryRows splits an entry into its rows, each prefixed with its length and followed by its lane
-// unless that is 0.
-func entryRows(value []byte) ([][]byte, error) {
+// entryRows appends the rows of an entry to all, each of which is prefixed with its length and
+// followed by its lane unless that is 0.
+func entryRows(all [][]byte, value []byte) ([][]byte, error) {
 	in := &reader{b: value}
-	var all [][]byte
 	for len(in.b) > 0 && in.err == nil {
 		all = append(all, in.bytes())
 	}
@@ -110,7 +116,7 @@ func (k *rank) push(_ int, r *rowBatch) {
 			k.restart()
 		}
 		old, _ := store.Get(k.rel.State+groups, bucket, k.key)
-		kept, err := entryRows(old)
+		kept, err := entryRows(k.kept[:0], old)
 		if err != nil {
 			k.task.fail(errState)
 			return
@@ -122,14 +128,16 @@ func (k *rank) push(_ int, r *rowBatch) {
 		if k.op.End < 0 && !k.touched.has(k.key) {
 			k.touched.add(k.key, slices.Clone(old))
 		}
-		one := appendRow(nil, &row, i)
+		one := appendRow(k.one[:0], &row, i)
 		if from := r.lane(i); from != 0 {
 			one = binary.AppendVarint(one, int64(from))
 		}
 		if k.lineage != nil {
 			k.lineage.add(r.context(i), bucket, one)
 		}
+		k.one = one
 		kept = slices.Insert(kept, place, one)
+		k.kept = kept
 		kept = kept[:min(len(kept), int(k.op.Limit))]
 		k.value = k.value[:0]
 		for _, one := range kept {
@@ -160,7 +168,15 @@ func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
 	return sort.Search(len(kept), func(n int) bool {
 		clearBatch(k.scratch)
 		in := &reader{b: kept[n], alias: true} // until the next one is read
-		in.row(k.scratch)
+		for c, to := range k.scratch.Cols {
+			switch {
+			case to == nil:
+			case k.ordered[c]:
+				in.value(to)
+			default:
+				in.skip(to.Type)
+			}
+		}
 		of := int64(0)
 		if len(in.b) > 0 {
 			of = in.varint()
@@ -237,7 +253,7 @@ func (k *rank) fire(watermark int64) {
 			break
 		}
 		k.task.store.Scan(k.rel.State+groups, end, func(_, value []byte) bool {
-			kept, err := entryRows(value)
+			kept, err := entryRows(nil, value)
 			if err != nil {
 				k.task.fail(errState)
 				return false
@@ -292,8 +308,8 @@ func (k *rank) deliver() {
 // finish emits the changes of a partition at each row number.
 func (k *rank) finish(key string) {
 	now, _ := k.task.store.Get(k.rel.State+groups, 0, []byte(key))
-	before, err1 := entryRows(k.touched.before[key])
-	after, err2 := entryRows(now)
+	before, err1 := entryRows(nil, k.touched.before[key])
+	after, err2 := entryRows(nil, now)
 	if err1 != nil || err2 != nil {
 		k.task.fail(errState)
 		return

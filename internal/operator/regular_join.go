@@ -136,7 +136,6 @@ func (j *regularJoin) change(in int, r *rowBatch, i int) {
 	if j.lineage != nil {
 		j.lineage.add(r.context(i), 0, row.key)
 	}
-	j.read(in, &row)
 	row.match = 0
 	if !none {
 		row.match = j.meet(in, &row, what, at)
