@@ -100,6 +100,7 @@ func (c *ingestCommand) run(ctx context.Context, cmd *cobra.Command, log *slog.L
 		return err
 	}
 	defer closeTraces()
+	defer spendMemory()()
 	c.admins.printAddress()
 	if err := at.Observe(admin.Registry); err != nil {
 		return err

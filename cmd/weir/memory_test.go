@@ -6,7 +6,7 @@ import (
 )
 
 func TestGCPercent(t *testing.T) {
-	for live, want := range map[uint64]int{0: 300, 10 << 20: 300, 32 << 20: 300, 48 << 20: 200, 96 << 20: 100, 128 << 20: 100, 4 << 30: 100} {
+	for live, want := range map[uint64]int{0: 200, 10 << 20: 200, 24 << 20: 200, 32 << 20: 150, 48 << 20: 100, 64 << 20: 75, 4 << 30: 75} {
 		if got := gcPercent(live); got != want {
 			t.Errorf("%d bytes live: %d percent, want %d", live, got, want)
 		}

@@ -357,9 +357,7 @@ func (d *disk) options() *pebble.Options {
 		o.Levels[i].FilterType = pebble.TableFilter
 		o.Levels[i].IndexBlockSize = 256 << 10 // one per table instead of two levels, which each read would search
 	}
-	// Like RocksDB's default. The balanced profile uses zstd for the lowest level, which took a
-	// twentieth of the CPU of a pipeline with large state.
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	return o
 }
 

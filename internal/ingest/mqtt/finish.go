@@ -76,12 +76,14 @@ func (b *Broker) finish() {
 // requires.
 func (b *Broker) finishOne(o outcome) {
 	m, c := o.m, o.m.from
-	qos, version := m.pk.FixedHeader.Qos, c.version
+	qos, version := m.qos, c.version
 	var refused errRefused
 	switch {
 	case o.err == nil:
 		b.stats.accepted.Add(1)
-		b.fanOut(&m.pk, c.id)
+		if m.retain || b.subscribed(m.topic) {
+			b.fanOut(m.packet(), c.id)
+		}
 		c.settle(m, packets.CodeSuccess.Code)
 	case errors.As(o.err, &refused):
 		if qos > 0 && version < 5 {
@@ -108,8 +110,8 @@ func (b *Broker) finishOne(o outcome) {
 func tooLarge(m *message, client string) *spool.Entry {
 	return &spool.Entry{
 		Rejected: []spool.Rejected{{
-			Raw: m.pk.Payload, Reason: "its readings are too large to be stored together",
-			Origin: []source.Attribute{{Name: mapping.HeaderTopic, Value: m.pk.TopicName}, {Name: intake.HeaderClient, Value: client}},
+			Raw: m.payload, Reason: "its readings are too large to be stored together",
+			Origin: []source.Attribute{{Name: mapping.HeaderTopic, Value: m.topic}, {Name: intake.HeaderClient, Value: client}},
 		}},
 		Delivery: m.entry.Delivery,
 	}
@@ -173,20 +175,20 @@ func (c *conn) ended() bool {
 
 // keepRetained stores the retained messages of outcomes.
 func (b *Broker) keepRetained(all []outcome) {
-	var retained []*packets.Packet
+	var retained []*message
 	for _, o := range all {
-		if o.err == nil && o.m.pk.FixedHeader.Retain {
-			retained = append(retained, &o.m.pk)
+		if o.err == nil && o.m.retain {
+			retained = append(retained, o.m)
 		}
 	}
 	if len(retained) == 0 {
 		return
 	}
-	for _, pk := range retained {
-		if !b.store.retain(pk) {
-			pk.FixedHeader.Retain = false
+	for _, m := range retained {
+		if !b.store.retain(m.packet()) {
+			m.retain = false
 			b.stats.refuse("retained messages beyond the limit")
-			b.log.Warn("an MQTT message is not retained: there are too many", "topic", pk.TopicName, "limit", fmt.Sprintf("%d messages, %d MiB", maxRetained, maxRetainBytes>>20))
+			b.log.Warn("an MQTT message is not retained: there are too many", "topic", m.topic, "limit", fmt.Sprintf("%d messages, %d MiB", maxRetained, maxRetainBytes>>20))
 		}
 	}
 	b.store.sync()
@@ -194,9 +196,6 @@ func (b *Broker) keepRetained(all []outcome) {
 
 // fanOut retains a message if it asks for that, and hands it to the subscribers of its topic.
 func (b *Broker) fanOut(pk *packets.Packet, from string) {
-	if !pk.FixedHeader.Retain && !b.subscribed(pk.TopicName) {
-		return
-	}
 	out := pk.Copy(true)
 	out.Connect.ClientIdentifier = from // see hook.OnPublish
 	out.FixedHeader.Dup = false

@@ -30,17 +30,46 @@ type messages struct {
 	retrying bool       // the first of them is being appended
 }
 
-// message is a PUBLISH and what becomes of it.
+// message is a PUBLISH and what becomes of it. It is far smaller than mochi-mqtt's packet, of which
+// each one would take most of a kilobyte until it is acknowledged.
 type message struct {
-	from  *conn
-	pk    packets.Packet
-	entry *spool.Entry // nil: nothing to store
-	size  int64
-	order int64
+	from       *conn
+	topic      string
+	payload    []byte
+	properties *packets.Properties // of MQTT 5; nil for none
+	qos        byte
+	retain     bool
+	packetID   uint16
+	entry      *spool.Entry // nil: nothing to store
+	size       int64
+	order      int64
 
 	retried bool // from held
 	done    bool // has an outcome
 	code    byte // of its PUBACK
+}
+
+func (c *conn) newMessage(pk *packets.Packet) *message {
+	m := &message{
+		from: c, topic: pk.TopicName, payload: pk.Payload, qos: pk.FixedHeader.Qos, retain: pk.FixedHeader.Retain, packetID: pk.PacketID,
+		size: int64(len(pk.TopicName)+len(pk.Payload)) + overhead,
+	}
+	if c.version == 5 {
+		m.properties = new(pk.Properties)
+	}
+	return m
+}
+
+// packet returns the message for subscribers, or to be retained.
+func (m *message) packet() *packets.Packet {
+	pk := &packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: m.qos, Retain: m.retain},
+		ProtocolVersion: m.from.version, TopicName: m.topic, Payload: m.payload, PacketID: m.packetID,
+	}
+	if m.properties != nil {
+		pk.Properties = *m.properties
+	}
+	return pk
 }
 
 // overhead is about what a message takes besides topic and payload.
@@ -65,7 +94,7 @@ func (c *conn) publish(cl *mochi.Client, pk packets.Packet) error {
 			return packets.ErrTopicAliasInvalid
 		}
 	}
-	m := &message{from: c, pk: pk, size: int64(len(pk.TopicName)+len(pk.Payload)) + overhead}
+	m := c.newMessage(&pk)
 	if !c.admit(m) {
 		return packets.CodeDisconnect
 	}
@@ -132,14 +161,14 @@ func (c *conn) admit(m *message) bool {
 func (c *conn) append(m *message) {
 	c.mu.Lock()
 	waiting := len(c.held) > 0 || c.retrying
-	if waiting && m.pk.FixedHeader.Qos > 0 {
+	if waiting && m.qos > 0 {
 		c.held = append(c.held, m)
 	}
 	c.mu.Unlock()
 	switch {
 	case !waiting:
 		c.b.append(m)
-	case m.pk.FixedHeader.Qos == 0:
+	case m.qos == 0:
 		c.b.outcome(m, &spool.FullError{What: "earlier messages of the client wait for room"})
 	}
 }
@@ -162,7 +191,7 @@ func (b *Broker) append(m *message) {
 // the same one is about to become durable.
 func (b *Broker) waits(m *message, err error) bool {
 	switch {
-	case err == nil || m.pk.FixedHeader.Qos == 0 || errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrTooLarge):
+	case err == nil || m.qos == 0 || errors.Is(err, spool.ErrClosed) || errors.Is(err, spool.ErrTooLarge):
 		return false
 	case errors.Is(err, spool.ErrInFlight):
 		return true
@@ -216,10 +245,11 @@ func (c *conn) settle(m *message, code byte) {
 	}
 	n := 0
 	var acks bytes.Buffer
+	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, ProtocolVersion: c.version}
 	for n < len(c.queue) && c.queue[n].done {
 		next := c.queue[n]
-		if next.pk.FixedHeader.Qos > 0 {
-			ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: next.pk.PacketID, ProtocolVersion: c.version, ReasonCode: next.code}
+		if next.qos > 0 {
+			ack.PacketID, ack.ReasonCode = next.packetID, next.code
 			_ = ack.PubackEncode(&acks) // it never fails
 		}
 		c.count--
