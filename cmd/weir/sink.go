@@ -99,7 +99,7 @@ column. This has not been tested with TimescaleDB.`,
 		},
 	}
 	topic.add(cmd, bundledScope)
-	cmd.Flags().StringToStringVar(&hypertables, "hypertable", nil, "TABLE=COLUMN: make the table a hypertable of TimescaleDB by the times in a column (not tested)")
+	cmd.Flags().StringToStringVar(&hypertables, "hypertable", nil, "make a table a hypertable of TimescaleDB by the times in a column, as TABLE=COLUMN (not tested)")
 	return cmd
 }
 
