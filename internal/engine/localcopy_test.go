@@ -3,19 +3,17 @@ package engine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/disktest"
 	"weir.example/weir/internal/plan"
 )
 
@@ -91,7 +89,8 @@ func wantCounts(t *testing.T, at broker.Config, n int) {
 // A disk that fills up under a running pipeline changes no rows, and prevents neither its end nor
 // its next start.
 func TestStateDirFull(t *testing.T) {
-	dir := smallDisk(t, 24<<20)
+	dir := t.TempDir()
+	disktest.Mount(t, dir, 24<<20)
 	at := cluster(t, 40)
 	for round := 1; round <= 2; round++ { // the second one starts on the full disk
 		cfg, log := copiesConfig(t, at, filepath.Join(dir, "state"))
@@ -114,7 +113,7 @@ func TestStateDirFull(t *testing.T) {
 		}
 		if round == 1 {
 			reach(20)
-			fillDisk(t, filepath.Join(dir, "ballast"))
+			disktest.Fill(t, filepath.Join(dir, "ballast"))
 		}
 		send(t, at, 40)
 		reach(20 + 20*round)
@@ -133,43 +132,6 @@ func TestStateDirFull(t *testing.T) {
 		if err := os.RemoveAll(filepath.Join(dir, "state")); err != nil { // frees the space of the copy
 			t.Fatal(err)
 		}
-		fillDisk(t, filepath.Join(dir, fmt.Sprint("ballast", round)))
+		disktest.Fill(t, filepath.Join(dir, fmt.Sprint("ballast", round)))
 	}
-}
-
-func fillDisk(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.Create(name)
-	if errors.Is(err, syscall.ENOSPC) {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; size /= 2 {
-		for {
-			if _, err := f.Write(make([]byte, size)); err != nil {
-				break
-			}
-		}
-	}
-}
-
-// smallDisk mounts a disk of the given size, which requires Linux and root.
-func smallDisk(t *testing.T, size int) string {
-	t.Helper()
-	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		t.Skip("NOT TESTED on a real full disk: mounting a tmpfs needs Linux and root")
-	}
-	dir := t.TempDir()
-	if err := mountTmpfs(dir, size); err != nil {
-		t.Skipf("NOT TESTED on a real full disk: mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unmount(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }

@@ -2,29 +2,9 @@ package state
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"syscall"
 	"testing"
 )
-
-// smallDisk mounts a tmpfs of the given size, which requires root.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED on a real full disk: mounting a tmpfs needs root")
-	}
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		t.Skipf("NOT TESTED on a real full disk: mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
 
 // When few file descriptors are left, opening another copy fails, and the open ones keep working.
 func TestFewDescriptors(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"weir.example/weir/internal/disktest"
 )
 
 // fullDisk returns a file system on which writes fail while full is on.
@@ -260,7 +262,8 @@ func TestDescriptors(t *testing.T) {
 
 // The same on a real disk of 24 MiB.
 func TestRealDiskFillsUp(t *testing.T) {
-	dir := smallDisk(t, 24<<20)
+	dir := t.TempDir()
+	disktest.Mount(t, dir, 24<<20)
 	cfg := Config{Dir: filepath.Join(dir, "state"), Now: func() time.Time { return epoch }}
 	s, err := Open(cfg)
 	if err != nil {
@@ -270,7 +273,7 @@ func TestRealDiskFillsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	ballast := filepath.Join(dir, "ballast")
-	fillDisk(t, ballast)
+	disktest.Fill(t, ballast)
 	within(t, "Close", func() {
 		if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("Close: %v", err)
@@ -279,7 +282,7 @@ func TestRealDiskFillsUp(t *testing.T) {
 	if err := os.RemoveAll(cfg.Dir); err != nil { // frees the space of the copy
 		t.Fatal(err)
 	}
-	fillDisk(t, ballast+"2")
+	disktest.Fill(t, ballast+"2")
 	within(t, "Open", func() {
 		if s, err := Open(cfg); err == nil {
 			_ = s.Close()
@@ -290,20 +293,4 @@ func TestRealDiskFillsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	reopen(t, cfg)
-}
-
-func fillDisk(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for size := 1 << 20; size > 0; size /= 2 {
-		for {
-			if _, err := f.Write(make([]byte, size)); err != nil {
-				break
-			}
-		}
-	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/broker/history"
+	"weir.example/weir/internal/disktest"
 	"weir.example/weir/internal/longtest"
 )
 
@@ -349,11 +350,11 @@ var accidents = map[string]accident{
 	}},
 	"full disk": {
 		mayStop: true,
-		disk:    func(t *testing.T, dir string) { mountTmpfs(t, dir, 64<<20) },
+		disk:    func(t *testing.T, dir string) { disktest.Mount(t, dir, 64<<20) },
 		do: func(t *testing.T, s *served, rng *rand.Rand) {
 			pause(20*time.Millisecond, rng)
 			fill := filepath.Join(s.dir, "fill")
-			fillDisk(t, fill)
+			disktest.Fill(t, fill)
 			pause(300*time.Millisecond, rng)
 			killed := rng.IntN(3) == 0
 			if killed {
@@ -372,36 +373,6 @@ var accidents = map[string]accident{
 		disk: mountExt4,
 		do:   failPower,
 	},
-}
-
-// mountTmpfs mounts a file system of a size, and skips the test without the permission to.
-func mountTmpfs(t *testing.T, dir string, size int64) {
-	t.Helper()
-	if err := syscall.Mount("weir-test", dir, "tmpfs", 0, fmt.Sprint("size=", size)); err != nil {
-		t.Skipf("mounting a separate disk needs root: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-}
-
-// fillDisk appends to a file until the disk is full.
-func fillDisk(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // a test's directory
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []int{1 << 20, 4 << 10} {
-		for zeros := make([]byte, size); err == nil; {
-			_, err = f.Write(zeros)
-		}
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
-		err = nil
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func image(dir string) string { return dir + ".img" }

@@ -2,17 +2,16 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"weir.example/weir/internal/disktest"
 	"weir.example/weir/internal/sink"
 	"weir.example/weir/internal/sink/sinktest"
 	"weir.example/weir/internal/stack"
@@ -46,7 +45,7 @@ func testDiskFull(t *testing.T, key, want string) {
 	delivered(t, config)
 
 	filler := filepath.Join(dir, "filler")
-	fill(t, filler)
+	disktest.Fill(t, filler)
 	if key != "" { // the log has to begin a file
 		_, _ = conn.Exec(t.Context(), "SELECT pg_switch_wal()") // it may fail
 	}
@@ -94,34 +93,10 @@ func serverOnSmallDisk(t *testing.T) (*stack.Postgres, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.Remove(dir) })
-	if err := syscall.Mount("weir-test", dir, "tmpfs", 0, "size=128m,mode=1777"); err != nil {
-		t.Skipf("NOT TESTED on a real full disk: mounting a tmpfs needs root: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	if err := os.Chmod(dir, 0o1777); err != nil { //nolint:gosec // as /tmp: the server has another user
-		t.Fatal(err)
-	}
+	disktest.Mount(t, dir, 128<<20)
 	was := os.TempDir()
 	t.Setenv("TMPDIR", dir)
 	server := stack.NewPostgres(t)
 	t.Setenv("TMPDIR", was)
 	return server, dir
-}
-
-// fill writes a file until the disk is full.
-func fill(t *testing.T, name string) {
-	t.Helper()
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, size := range []int{1 << 20, 4 << 10} {
-		for err = nil; err == nil; {
-			_, err = f.Write(make([]byte, size))
-		}
-		if !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
-	}
 }
