@@ -49,7 +49,7 @@ func (j *intervalJoin) rollback() {
 }
 
 func (j *intervalJoin) finishTransaction() {
-	j.reached.finishTransaction(&j.base, j.merger)
+	j.merged.finishTransaction(&j.base, j.merger)
 	j.done.finishTransaction(&j.base, j.pending())
 }
 
@@ -73,7 +73,7 @@ const (
 func (j *intervalJoin) push(in int, r *rowBatch) {
 	for i := range r.N {
 		at := r.Cols[j.op.Times[in]].I[i]
-		own := int64(r.watermark(i, j.now))
+		own := int64(r.watermark(i, j.merged.now))
 		if j.over(at, own) {
 			j.task.late(r, i, j.rel.Inputs[in], errNoMatchLeft(at, own))
 			continue
@@ -179,7 +179,7 @@ func (j *intervalJoin) due() (bucket int64, ok bool) {
 
 // passed reports whether the watermark excludes further matches of a bucket's rows.
 func (j *intervalJoin) passed(in int, bucket int64) bool {
-	return j.now == maxWatermark || j.now != minWatermark && j.now >= bucket+j.bucket-1+j.reach(in)
+	return j.merged.now == maxWatermark || j.merged.now != minWatermark && j.merged.now >= bucket+j.bucket-1+j.reach(in)
 }
 
 func (j *intervalJoin) pending() bool {
@@ -197,10 +197,10 @@ func (j *intervalJoin) resume() {
 // delayed returns the watermark of the rows that the join emits, whose times are behind that of the
 // inputs.
 func (j *intervalJoin) delayed() int64 {
-	if j.now == minWatermark || j.now == maxWatermark {
-		return j.now
+	if j.merged.now == minWatermark || j.merged.now == maxWatermark {
+		return j.merged.now
 	}
-	return j.now - j.delay
+	return j.merged.now - j.delay
 }
 
 // fire deletes the buckets that are due, up to the transaction's limit, and emits those of their

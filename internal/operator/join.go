@@ -31,8 +31,7 @@ type joiner struct {
 	pair    column.Batch     // the columns of both, without copying
 	out     rowBatch
 	merger  *watermarkMerger
-	reached reached
-	now     int64 // watermark of both inputs: that of reached
+	merged  reached // watermark of both inputs
 	idle    bool
 	lineage *lineage // of the rows in the state
 	key     []byte
@@ -44,7 +43,7 @@ type joiner struct {
 
 func newJoiner(b base, on *plan.JoinOn) joiner {
 	j := joiner{base: b, on: on, merger: newWatermarkMerger(2), lineage: b.task.newLineage()}
-	j.reached.key = j.reached.ofRelation(&j.base)
+	j.merged = newReached(&j.base)
 	for i, in := range b.rel.Inputs {
 		j.sides[i] = batch(in)
 		j.pair.Cols = append(j.pair.Cols, j.sides[i].Cols...)
@@ -65,15 +64,16 @@ func joinEntries(on *plan.JoinOn) []movedEntry {
 
 func (j *joiner) rollback() {
 	j.merger.reset()
-	j.reached.rollback(&j.base)
-	j.now, j.idle = j.reached.now, false
+	j.merged.rollback(&j.base)
+	j.idle = false
 	j.lineage.clear()
 }
 
 // merge merges the watermark of an input into that of both.
 func (j *joiner) merge(in int, watermark int64, idle bool) {
 	all, allIdle := j.merger.advance(in, watermark, idle)
-	j.now, j.idle = j.reached.advance(all), allIdle
+	j.merged.advance(all)
+	j.idle = allIdle
 }
 
 // keys returns the equal columns of an input.

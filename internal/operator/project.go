@@ -134,23 +134,23 @@ func (p *project) push(_ int, r *rowBatch) {
 // lanes.
 type union struct {
 	base
-	merger  *watermarkMerger
-	reached reached
-	lanes   []lane
+	merger *watermarkMerger
+	merged reached
+	lanes  []lane
 }
 
 func newUnion(b base, op *plan.Union) (node, error) {
-	u := &union{base: b, merger: newWatermarkMerger(len(b.rel.Inputs)), reached: reached{key: []byte(op.StateKey(b.rel)), always: b.rel.OfPattern()}}
+	u := &union{base: b, merger: newWatermarkMerger(len(b.rel.Inputs)), merged: reached{key: []byte(op.StateKey(b.rel)), always: b.rel.OfPattern()}}
 	u.rollback()
 	return u, nil
 }
 
 func (u *union) advance(in int, watermark int64, idle bool) {
 	all, allIdle := u.merger.advance(in, watermark, idle)
-	u.forwardWatermark(u.reached.advance(all), allIdle)
+	u.forwardWatermark(u.merged.advance(all), allIdle)
 }
 
-func (u *union) finishTransaction() { u.reached.finishTransaction(&u.base, u.merger) }
+func (u *union) finishTransaction() { u.merged.finishTransaction(&u.base, u.merger) }
 
 func (u *union) push(in int, r *rowBatch) {
 	inputs := len(u.merger.inputs)
@@ -169,5 +169,5 @@ func (u *union) push(in int, r *rowBatch) {
 
 func (u *union) rollback() {
 	u.merger.reset()
-	u.reached.rollback(&u.base)
+	u.merged.rollback(&u.base)
 }

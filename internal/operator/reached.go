@@ -11,6 +11,11 @@ type reached struct {
 	always     bool // kept anyway: inputs can be added
 }
 
+// newReached returns that of an operator with state.
+func newReached(b *base) reached {
+	return reached{key: appendInt([]byte("merged by "), int64(b.rel.State))}
+}
+
 func (k *reached) rollback(b *base) {
 	k.now, k.saved = minWatermark, minWatermark
 	if v, ok := b.task.store.Get(watermarkEntry, 0, k.key); ok {
@@ -30,9 +35,4 @@ func (k *reached) finishTransaction(b *base, inputs *watermarkMerger) {
 		b.task.store.Put(watermarkEntry, 0, k.key, appendInt(nil, k.now))
 		k.saved = k.now
 	}
-}
-
-// ofRelation is the key for an operator with state.
-func (*reached) ofRelation(b *base) []byte {
-	return appendInt([]byte("merged by "), int64(b.rel.State))
 }

@@ -294,9 +294,9 @@ func (j *regularJoin) emitRow(what rowKind, row string) {
 func (j *regularJoin) advance(in int, watermark int64, idle bool) {
 	j.merge(in, watermark, idle)
 	for _, x := range j.expiries {
-		x.advance(j.now)
+		x.advance(j.merged.now)
 	}
-	j.forwardWatermark(j.now, j.idle)
+	j.forwardWatermark(j.merged.now, j.idle)
 }
 
 func (j *regularJoin) finishTransaction() {

@@ -24,8 +24,7 @@ type temporalJoin struct {
 	right   *column.Batch
 	out     rowBatch
 	merger  *watermarkMerger
-	reached reached
-	now     int64
+	merged  reached
 	buffer  timeBuffer // left rows
 	waiting bool       // late rows wait for the next watermark or the end of the transaction
 	key     []byte
@@ -40,7 +39,7 @@ const (
 
 func newTemporalJoin(b base, op *plan.TemporalJoin) (node, error) {
 	j := &temporalJoin{base: b, op: op, left: batch(b.rel.Inputs[0]), right: batch(b.rel.Inputs[1]), merger: newWatermarkMerger(2)}
-	j.reached.key = j.reached.ofRelation(&j.base)
+	j.merged = newReached(&j.base)
 	j.out.Batch = &column.Batch{Cols: make([]*column.Column, len(b.rel.Cols))}
 	for i := range b.rel.Cols {
 		j.out.Cols[i] = newColumn(b.rel, i) // the condition may need columns that are not needed downstream
@@ -59,8 +58,8 @@ func temporalJoinEntries(op *plan.TemporalJoin) []movedEntry {
 
 func (j *temporalJoin) rollback() {
 	j.merger.reset()
-	j.reached.rollback(&j.base)
-	j.now, j.waiting = j.reached.now, false
+	j.merged.rollback(&j.base)
+	j.waiting = false
 	j.buffer.rollback()
 }
 
@@ -89,7 +88,7 @@ func (j *temporalJoin) wait(r *rowBatch) {
 	for i := range r.N {
 		at := r.Cols[j.op.LeftTime].I[i]
 		j.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
-		j.waiting = j.waiting || at <= j.now
+		j.waiting = j.waiting || at <= j.merged.now
 	}
 }
 
@@ -148,7 +147,7 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 
 	// Of the versions before the watermark, only the last one can match a waiting or later row.
 	first := 0
-	for first+1 < len(all) && all[first+1].at <= j.now {
+	for first+1 < len(all) && all[first+1].at <= j.merged.now {
 		first++
 	}
 	var value []byte
@@ -165,19 +164,19 @@ func (j *temporalJoin) version(r *rowBatch, i int) {
 
 func (j *temporalJoin) advance(in int, watermark int64, idle bool) {
 	all, allIdle := j.merger.advance(in, watermark, idle)
-	if all > j.now || j.waiting {
-		j.now = j.reached.advance(all)
+	if all > j.merged.now || j.waiting {
+		j.merged.advance(all)
 		if !j.task.restoring {
 			j.release()
 		}
 	}
-	j.forwardWatermark(j.now, allIdle)
+	j.forwardWatermark(j.merged.now, allIdle)
 }
 
 // release joins the rows whose time the watermark has passed.
 func (j *temporalJoin) release() {
 	j.waiting = false
-	j.buffer.release(j.now, func(at int64, row []byte, origin *kgo.Record) {
+	j.buffer.release(j.merged.now, func(at int64, row []byte, origin *kgo.Record) {
 		j.origin = origin
 		j.match(row, at)
 	})
@@ -276,5 +275,5 @@ func (j *temporalJoin) finishTransaction() {
 		j.release()
 	}
 	j.buffer.finishTransaction()
-	j.reached.finishTransaction(&j.base, j.merger)
+	j.merged.finishTransaction(&j.base, j.merger)
 }

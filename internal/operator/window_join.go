@@ -29,7 +29,7 @@ func (j *windowJoin) rollback() {
 }
 
 func (j *windowJoin) finishTransaction() {
-	j.reached.finishTransaction(&j.base, j.merger)
+	j.merged.finishTransaction(&j.base, j.merger)
 	j.done.finishTransaction(&j.base, j.pending())
 }
 
@@ -38,7 +38,7 @@ func windowJoinEntries(op *plan.WindowJoin) []movedEntry { return joinEntries(&o
 func (j *windowJoin) push(in int, r *rowBatch) {
 	for i := range r.N {
 		end := r.Cols[j.op.Ends[in]].I[i]
-		if watermark := r.watermark(i, j.now); j.clock.late(end, watermark) {
+		if watermark := r.watermark(i, j.merged.now); j.clock.late(end, watermark) {
 			if !r.hasMore(i) {
 				j.task.late(r, i, j.rel.Inputs[in], errLate(end, watermark, j.clock))
 			}
@@ -62,13 +62,13 @@ func (j *windowJoin) advance(in int, watermark int64, idle bool) {
 	if !j.task.restoring {
 		j.fire()
 	}
-	j.done.forward(&j.base, j.pending(), j.now, j.idle)
+	j.done.forward(&j.base, j.pending(), j.merged.now, j.idle)
 }
 
 // due returns the first window that the watermark has passed.
 func (j *windowJoin) due() (end int64, ok bool) {
 	for in := range 2 {
-		if first, some := j.task.store.FirstWindow(j.entry(in)); some && j.clock.passed(first, j.now) && (!ok || first < end) {
+		if first, some := j.task.store.FirstWindow(j.entry(in)); some && j.clock.passed(first, j.merged.now) && (!ok || first < end) {
 			end, ok = first, true
 		}
 	}
@@ -83,7 +83,7 @@ func (j *windowJoin) pending() bool {
 func (j *windowJoin) resume() {
 	if j.pending() {
 		j.fire()
-		j.done.forward(&j.base, j.pending(), j.now, j.idle)
+		j.done.forward(&j.base, j.pending(), j.merged.now, j.idle)
 	}
 }
 
@@ -92,7 +92,7 @@ func (j *windowJoin) fire() {
 	ends := slices.Concat(j.task.store.Windows(j.entry(0)), j.task.store.Windows(j.entry(1)))
 	slices.Sort(ends)
 	for _, end := range slices.Compact(ends) {
-		if !j.clock.passed(end, j.now) || j.task.full() {
+		if !j.clock.passed(end, j.merged.now) || j.task.full() {
 			break
 		}
 		j.window(end)
