@@ -26,13 +26,13 @@ func TestClosedWindowsStayClosed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := New(p, Options{Partitions: 1}, nil)
+		s, err := New(p, Options{Partitions: 4}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		send := func(topic, time string) {
 			t.Helper()
-			if err := s.Send(Row{Table: topic, Value: fmt.Sprintf(`{"k":"x","ts":"2026-01-01 %s"}`, time)}); err != nil {
+			if err := s.Send(Row{Table: topic, Value: fmt.Sprintf(`{"k":"x","ts":"2026-01-01 %s"}`, time), Partition: -1}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Settle(); err != nil {
