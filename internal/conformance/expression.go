@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"weir.example/weir/internal/sql"
 )
 
 // computed is Flink's result for an expression: its type and a value as text for each row, or an
@@ -66,7 +68,7 @@ func (c computed) text() string {
 	}
 	value := c.Values[0]
 	if c.Type == "STRING" && value != "NULL" {
-		value = "'" + strings.ReplaceAll(value, "'", "''") + "'"
+		value = sql.QuoteString(value)
 	}
 	return c.Type + ": " + value
 }

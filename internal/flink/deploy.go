@@ -17,6 +17,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/secret"
+	"weir.example/weir/internal/sql"
 )
 
 // Manager deploys pipelines on a cluster and keeps a record of them in Kafka.
@@ -231,7 +232,7 @@ func (m *Manager) launch(ctx context.Context, recorder *recorder, s start) (d De
 		return d, err
 	}
 	if s.restoreFrom != "" {
-		if _, err := session.Execute(ctx, "SET 'execution.state-recovery.path' = "+quote(s.restoreFrom)); err != nil {
+		if _, err := session.Execute(ctx, "SET 'execution.state-recovery.path' = "+sql.QuoteString(s.restoreFrom)); err != nil {
 			return d, err
 		}
 	}

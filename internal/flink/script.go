@@ -331,7 +331,7 @@ func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[stri
 	var added strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(wanted)) {
 		if _, ok := given[key]; !ok {
-			fmt.Fprintf(&added, ",\n  %s = %s", quote(key), quote(wanted[key]))
+			fmt.Fprintf(&added, ",\n  %s = %s", sql.QuoteString(key), sql.QuoteString(wanted[key]))
 		}
 	}
 	text = text[:behind] + added.String() + text[behind:]
@@ -344,13 +344,11 @@ func (w *writer) rewrite(s *sql.CreateTable, text string, given, wanted map[stri
 			text = text[:sql.Offset(w.text, o.Pos)-start] + strings.TrimLeft(text[end(o):], ", \t\r\n")
 		case value != o.Value:
 			from := sql.Offset(w.text, o.ValuePos) - start
-			text = text[:from] + quote(value) + text[end(o):]
+			text = text[:from] + sql.QuoteString(value) + text[end(o):]
 		}
 	}
 	return text
 }
-
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // literalEnd returns the offset after the string literal that starts at from.
 func literalEnd(text string, from int) int {

@@ -10,6 +10,7 @@ import (
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/registry"
 	"weir.example/weir/internal/site"
+	"weir.example/weir/internal/sql"
 	"weir.example/weir/pipelines"
 )
 
@@ -33,7 +34,7 @@ func CompileDeviceStats(s site.Site, valueFormat string, at registry.Config) (*p
 	}
 	options := format.RegistryOptions(at)
 	for _, key := range slices.Sorted(maps.Keys(options)) {
-		with = append(with, "'value."+valueFormat+"."+key+"' = '"+strings.ReplaceAll(options[key], "'", "''")+"'")
+		with = append(with, "'value."+valueFormat+"."+key+"' = "+sql.QuoteString(options[key]))
 	}
 	before, after, found := strings.Cut(text, readingsFormat)
 	if !found {

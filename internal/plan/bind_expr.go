@@ -316,7 +316,7 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	}
 	name := strings.ToUpper(e.Name)
 	switch {
-	case e.Over != nil || e.OverName != nil:
+	case isOver(e):
 		return nil, sql.Errorf(e, "%s … OVER is not allowed here", name).
 			WithHint("OVER is supported for ROW_NUMBER in the form SELECT … FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n FROM t) WHERE n <= 10")
 	case isAggregate(name):

@@ -186,7 +186,7 @@ func byName(s *sql.Select, e sql.Expr) sql.Expr {
 		return e
 	}
 	for n, it := range s.Items {
-		if _, star := it.Expr.(*sql.Star); !star && itemName(it, n) == ref.Parts[0].Name {
+		if !isStar(it) && itemName(it, n) == ref.Parts[0].Name {
 			return it.Expr
 		}
 	}

@@ -191,9 +191,12 @@ func (g *grouping) bindWindow() error {
 // checkEmit refuses early and late results. Flink has them for groups by TUMBLE(ts, …) and
 // HOP(ts, …), and refuses groups of other windows as long as they are set.
 func (p *planner) checkEmit(where sql.Node, first string) error {
-	for _, key := range []string{earlyFire, lateFire} {
-		if on := map[string]bool{earlyFire: p.program.Settings.EarlyFire, lateFire: p.program.Settings.LateFire}[key]; on {
-			return sql.Errorf(p.settingOr(key, where), "'%s' is not supported", key).
+	for _, s := range []struct {
+		key string
+		on  bool
+	}{{earlyFire, p.program.Settings.EarlyFire}, {lateFire, p.program.Settings.LateFire}} {
+		if s.on {
+			return sql.Errorf(p.settingOr(s.key, where), "'%s' is not supported", s.key).
 				WithHint("%sfor results before a window's end, group by CUMULATE, or by FLOOR(ts TO HOUR) into an upsert-kafka table; late rows are in the topic of late rows", first)
 		}
 	}
@@ -215,7 +218,7 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	if other := aggregateAliases[name]; other != "" {
 		name = other
 	}
-	if c.Over != nil || c.OverName != nil || !isAggregate(name) {
+	if isOver(c) || !isAggregate(name) {
 		return nil, nil
 	}
 	if aggregates[name] == nil {

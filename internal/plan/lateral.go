@@ -337,16 +337,15 @@ func (p *planner) correlatedKeys(left *joinTree, s *sql.Select, keys []string) (
 // selects reports whether an expression is an item of a SELECT, or a column of its *.
 func selects(s *sql.Select, e sql.Expr) bool {
 	return slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool {
-		_, star := it.Expr.(*sql.Star)
 		_, column := e.(*sql.ColumnRef)
-		return star && column || sql.FormatExpr(it.Expr) == sql.FormatExpr(e)
+		return isStar(it) && column || sql.FormatExpr(it.Expr) == sql.FormatExpr(e)
 	})
 }
 
 // orderOf returns the items of ORDER BY with the expressions that they mean.
 func orderOf(s *sql.Select, items []sql.OrderItem) ([]sql.OrderItem, error) {
 	all := slices.Clone(items)
-	star := slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool { _, star := it.Expr.(*sql.Star); return star })
+	star := slices.ContainsFunc(s.Items, isStar)
 	for i, o := range items {
 		c, ordinal, err := columnAt(o.Expr, len(s.Items))
 		switch {

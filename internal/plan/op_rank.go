@@ -96,7 +96,7 @@ func overCall(s *sql.Select) *sql.Call {
 	var found *sql.Call
 	for _, it := range s.Items {
 		walk(it.Expr, func(c *sql.Call) {
-			if found == nil && (c.Over != nil || c.OverName != nil) {
+			if found == nil && isOver(c) {
 				found = c
 			}
 		})

@@ -91,8 +91,7 @@ func soleSelect(q *sql.Query) (*sql.Select, bool) {
 	if !ok || len(q.With) > 0 || arranges(q) || len(s.From) == 0 || len(s.Items) != 1 {
 		return nil, false
 	}
-	_, star := s.Items[0].Expr.(*sql.Star)
-	return s, !star
+	return s, !isStar(s.Items[0])
 }
 
 // correlations splits the WHERE of a query at its equalities with columns of the query around it:

@@ -201,7 +201,7 @@ func (p *planner) in(tree *joinTree, e *sql.In, not bool) (*joinTree, error) {
 	var items []sql.SelectItem
 	query := e.Query
 	if s, ok := plainSelect(query); ok {
-		star := slices.ContainsFunc(s.Items, func(it sql.SelectItem) bool { _, star := it.Expr.(*sql.Star); return star })
+		star := slices.ContainsFunc(s.Items, isStar)
 		if items = s.Items; star {
 			query = &sql.Query{Pos: e.Query.Pos, Body: e.Query} // its columns are only known once it is bound
 		}

@@ -11,6 +11,7 @@ import (
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
+	"weir.example/weir/internal/sql"
 )
 
 var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
@@ -56,6 +57,5 @@ func CreateHypertable(t *plan.Table, j *plan.JDBC, name string) (string, error) 
 	if len(t.PrimaryKey) > 0 && !slices.Contains(t.PrimaryKey, i) {
 		return "", fmt.Errorf("table %s can't be a hypertable by column %s, because its PRIMARY KEY does not have it, as TimescaleDB requires: add it to the key", t.Name, name)
 	}
-	literal := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-	return fmt.Sprintf("SELECT create_hypertable(%s, %s);", literal(j.Table), literal(strings.ToLower(name))), nil
+	return fmt.Sprintf("SELECT create_hypertable(%s, %s);", sql.QuoteString(j.Table), sql.QuoteString(strings.ToLower(name))), nil
 }
