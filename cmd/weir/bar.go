@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
@@ -75,4 +76,23 @@ func (b *bar) stop() {
 	}
 	b.bar.Abort(true)
 	b.progress.Wait()
+}
+
+// progressLine shows how much of something is done on a terminal, in a line that is removed at the
+// end. Elsewhere it shows nothing, and progress is nil.
+func progressLine(cmd *cobra.Command, text func(done, total int64) string) (progress func(done, total int64), end func()) {
+	w := cmd.ErrOrStderr()
+	if !isTerminal(w) {
+		return nil, func() {}
+	}
+	last := time.Time{}
+	return func(done, total int64) {
+			if time.Since(last) < 200*time.Millisecond {
+				return
+			}
+			last = time.Now()
+			fmt.Fprint(w, "\r\x1b[2K", text(done, total))
+		}, func() {
+			fmt.Fprint(w, "\r\x1b[2K")
+		}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -106,11 +104,12 @@ column. This has not been tested with TimescaleDB.`,
 // copiesIn limits tables to those of files that weir sink compact has written to a directory. Their
 // files there are compared instead of the original ones.
 func copiesIn(dir string, all []audit.DatabaseConfig) (copies []audit.DatabaseConfig, err error) {
+	tables, err := files.Tables(dir)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--compacted: %w", err))
+	}
 	for _, d := range all {
-		if d.Files == nil {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(dir, ".weir", d.Table, "state.json")); err != nil {
+		if d.Files == nil || !slices.Contains(tables, d.Table) {
 			continue
 		}
 		of := *d.Files

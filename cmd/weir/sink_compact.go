@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,8 +49,8 @@ columns and types are refused.`,
 				return usage(fmt.Errorf("--file-size %s: write a size such as 512MB or 1GB", size))
 			}
 			c.FileSize = int64(bytes)
-			progress, done := compactProgress(cmd)
-			c.Progress = progress
+			var done func()
+			c.Progress, done = progressLine(cmd, func(read, total int64) string { return "read " + bytesText(read) + " of " + bytesText(total) })
 			report, err := files.Compact(cmd.Context(), c)
 			done()
 			if err != nil {
@@ -87,23 +86,4 @@ func writeCompactReport(w io.Writer, r *files.CompactReport) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// compactProgress returns functions that show the progress of a compaction on a terminal, and end
-// it.
-func compactProgress(cmd *cobra.Command) (progress func(read, total int64), end func()) {
-	w := cmd.ErrOrStderr()
-	if !isTerminal(w) {
-		return nil, func() {}
-	}
-	last := time.Time{}
-	return func(read, total int64) {
-			if time.Since(last) < 200*time.Millisecond {
-				return
-			}
-			last = time.Now()
-			fmt.Fprintf(w, "\r\x1b[2Kread %s of %s", bytesText(read), bytesText(total))
-		}, func() {
-			fmt.Fprint(w, "\r\x1b[2K")
-		}
 }

@@ -87,7 +87,7 @@ has written to a directory are compared instead of the original ones.`,
 				for _, note := range others {
 					fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 				}
-				progress, done := verifyProgress(cmd)
+				progress, done := progressLine(cmd, func(done, total int64) string { return "checked " + count(done) + " of " + count(total) + " records" })
 				report, err := audit.Verify(ctx, audit.Config{
 					Broker: at.Broker, Topic: topic.topic,
 					Windows: windows, Copies: copies, Databases: databases, Registry: schemas, Acks: acks, Wait: wait, Progress: progress,
@@ -192,24 +192,6 @@ func (w *windowFlags) config(cmd *cobra.Command) (audit.WindowConfig, error) {
 		return w.windows, usage(err)
 	}
 	return w.windows, nil
-}
-
-// verifyProgress shows the progress of the check on a terminal.
-func verifyProgress(cmd *cobra.Command) (progress func(done, total int64), end func()) {
-	w := cmd.ErrOrStderr()
-	if !isTerminal(w) {
-		return nil, func() {}
-	}
-	last := time.Time{}
-	return func(done, total int64) {
-			if time.Since(last) < 200*time.Millisecond {
-				return
-			}
-			last = time.Now()
-			fmt.Fprintf(w, "\r\x1b[2Kchecked %s of %s records", count(done), count(total))
-		}, func() {
-			fmt.Fprint(w, "\r\x1b[2K")
-		}
 }
 
 // verdict is the report of a check.

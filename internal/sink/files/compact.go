@@ -79,6 +79,7 @@ type merger interface {
 // compact is a run of Compact.
 type compact struct {
 	CompactConfig
+	tables   []string // of the source
 	from, to *local
 	was      *state // of the source
 	now      *state // of the target
@@ -153,7 +154,10 @@ func (c *compact) openSource(ctx context.Context) error {
 	if c.Target, err = filepath.Abs(c.Target); err != nil {
 		return err
 	}
-	if c.Table, err = tableOf(c.Source, c.Table); err != nil {
+	if c.tables, err = Tables(c.Source); err != nil {
+		return err
+	}
+	if c.Table, err = c.table(); err != nil {
 		return err
 	}
 	c.from = &local{dir: c.Source, own: filepath.Join(c.Source, hidden, c.Table)}
@@ -172,32 +176,33 @@ func (c *compact) openSource(ctx context.Context) error {
 	return nil
 }
 
-// tableOf returns the table of a directory with files of a sink.
-func tableOf(dir, table string) (string, error) {
+// Tables returns the tables whose files are in a directory, which a sink or Compact has written.
+func Tables(dir string) (all []string, err error) {
 	if info, err := os.Stat(dir); err != nil {
-		return "", err
+		return nil, err
 	} else if !info.IsDir() {
-		return "", fmt.Errorf("%s is a file: name the directory that is the 'path' of the SQL table", dir)
+		return nil, fmt.Errorf("%s is a file: name the directory that is the 'path' of the SQL table", dir)
 	}
 	states, err := filepath.Glob(filepath.Join(escapeGlob(dir), hidden, "*", stateFile))
-	if err != nil {
-		return "", err
-	}
-	var tables []string
 	for _, s := range states {
-		tables = append(tables, filepath.Base(filepath.Dir(s)))
+		all = append(all, filepath.Base(filepath.Dir(s)))
 	}
-	switch {
-	case len(tables) == 0:
-		return "", fmt.Errorf("%s is not a directory of a filesystem sink: it has no %s; name the 'path' of the SQL table, and copy %s with the files", dir, filepath.Join(hidden, "TABLE", stateFile), hidden)
-	case table == "" && len(tables) > 1:
-		return "", fmt.Errorf("%s has the files of several tables: choose one with --table: %s", dir, strings.Join(tables, ", "))
-	case table == "":
-		return tables[0], nil
-	case !slices.Contains(tables, table):
-		return "", fmt.Errorf("%s has no files of a table %s: it has those of %s", dir, table, strings.Join(tables, ", "))
+	return all, err
+}
+
+// table returns the table that is compacted.
+func (c *compact) table() (string, error) {
+	switch all := strings.Join(c.tables, ", "); {
+	case len(c.tables) == 0:
+		return "", fmt.Errorf("%s is not a directory of a filesystem sink: it has no %s; name the 'path' of the SQL table, and copy %s with the files", c.Source, filepath.Join(hidden, "TABLE", stateFile), hidden)
+	case c.Table == "" && len(c.tables) > 1:
+		return "", fmt.Errorf("%s has the files of several tables: choose one with --table: %s", c.Source, all)
+	case c.Table == "":
+		return c.tables[0], nil
+	case !slices.Contains(c.tables, c.Table):
+		return "", fmt.Errorf("%s has no files of a table %s: it has those of %s", c.Source, c.Table, all)
 	}
-	return table, nil
+	return c.Table, nil
 }
 
 // escapeGlob escapes what has a meaning in patterns.
@@ -397,11 +402,7 @@ func (c *compact) isOfAnother(name string) bool {
 		return false
 	}
 	j := strings.LastIndexByte(name[:i], '-')
-	if j < 0 || name[:j] == c.Table || !ownName.MatchString(name[j+1:]) {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(c.Source, hidden, name[:j], stateFile))
-	return err == nil
+	return j >= 0 && name[:j] != c.Table && ownName.MatchString(name[j+1:]) && slices.Contains(c.tables, name[:j])
 }
 
 // isHidden reports whether readers of a directory ignore a file.
