@@ -2,7 +2,6 @@ package binary
 
 import (
 	"os/exec"
-	"path/filepath"
 	"testing"
 )
 
@@ -10,8 +9,8 @@ func TestBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds weir")
 	}
-	weir := filepath.Join(t.TempDir(), "weir")
-	if err := Build(t.Context(), weir); err != nil {
+	weir, err := Build(t.Context(), t.TempDir())
+	if err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), weir, "--version").CombinedOutput(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -25,4 +26,14 @@ func Main(run func(context.Context) error) {
 // Progress prints what the benchmark is doing, with the time, to standard error.
 func Progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// Median returns the median of a figure of runs: the larger one in the middle of an even number.
+func Median[F any](runs []F, figure func(F) float64) float64 {
+	all := make([]float64, len(runs))
+	for i, run := range runs {
+		all[i] = figure(run)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
 }

@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -88,8 +87,8 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	weir := filepath.Join(dir, "weir")
-	if err := binary.Build(ctx, weir); err != nil {
+	weir, err := binary.Build(ctx, dir)
+	if err != nil {
 		return err
 	}
 	for _, m := range s.measurements() {

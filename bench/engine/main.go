@@ -207,9 +207,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 		return err
 	}
 	if b.has("weir") || b.has("flink") { // weir deploys what Flink runs
-		command.Progress("build weir")
-		b.weir = filepath.Join(b.dir, "weir")
-		if err := binary.Build(ctx, b.weir); err != nil {
+		if b.weir, err = binary.Build(ctx, b.dir); err != nil {
 			return err
 		}
 	}

@@ -99,9 +99,7 @@ func run(ctx context.Context, s *settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	command.Progress("build weir")
-	b.weir = filepath.Join(b.dir, "weir")
-	if err := binary.Build(ctx, b.weir); err != nil {
+	if b.weir, err = binary.Build(ctx, b.dir); err != nil {
 		return err
 	}
 	if s.telegraf == "" && !s.table && s.outage == 0 {

@@ -31,7 +31,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/template"
@@ -141,9 +140,7 @@ func run(ctx context.Context, s settings) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	command.Progress("build weir")
-	b.weir = filepath.Join(b.dir, "weir")
-	if err := binary.Build(ctx, b.weir); err != nil {
+	if b.weir, err = binary.Build(ctx, b.dir); err != nil {
 		return err
 	}
 	command.Progress("start Kafka %s", stack.KafkaVersion)

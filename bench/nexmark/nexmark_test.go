@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,8 +44,7 @@ func TestSides(t *testing.T) {
 	if b.self, err = os.Executable(); err != nil {
 		t.Fatal(err)
 	}
-	b.weir = filepath.Join(b.dir, "weir")
-	if err := binary.Build(t.Context(), b.weir); err != nil {
+	if b.weir, err = binary.Build(t.Context(), b.dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.fill(t.Context()); err != nil {

@@ -18,7 +18,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"weir.example/weir/bench/binary"
+	"weir.example/weir/bench/command"
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/retry"
 	"weir.example/weir/internal/source"
@@ -60,8 +60,8 @@ func run(ctx context.Context, records, rounds int, length time.Duration) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{dir: dir, weir: filepath.Join(dir, "weir"), payload: filepath.Join(dir, "readings.ndjson"), records: records, length: length}
-	if err := binary.Build(ctx, b.weir); err != nil {
+	b := &bench{dir: dir, payload: filepath.Join(dir, "readings.ndjson"), records: records, length: length}
+	if b.weir, err = binary.Build(ctx, dir); err != nil {
 		return err
 	}
 	if err := b.writePayload(); err != nil {
@@ -160,18 +160,9 @@ func (b *bench) compare(ctx context.Context, codec string, rounds int) error {
 		ours, theirs = append(ours, weir), append(theirs, perf)
 	}
 	fmt.Printf("  ratio weir / perf-test: %.2f readings/s, %.2f CPU\n",
-		median(ours, func(f figures) float64 { return f.perSecond })/median(theirs, func(f figures) float64 { return f.perSecond }),
-		median(ours, func(f figures) float64 { return f.cpu })/median(theirs, func(f figures) float64 { return f.cpu }))
+		command.Median(ours, func(f figures) float64 { return f.perSecond })/command.Median(theirs, func(f figures) float64 { return f.perSecond }),
+		command.Median(ours, func(f figures) float64 { return f.cpu })/command.Median(theirs, func(f figures) float64 { return f.cpu }))
 	return nil
-}
-
-func median(all []figures, of func(figures) float64) float64 {
-	var values []float64
-	for _, f := range all {
-		values = append(values, of(f))
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
 }
 
 // drop deletes a topic if it exists, and waits until it is gone.

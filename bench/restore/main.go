@@ -66,9 +66,8 @@ func run(ctx context.Context, sizes []int, rounds int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	command.Progress("build weir")
-	weir := filepath.Join(dir, "weir")
-	if err := binary.Build(ctx, weir); err != nil {
+	weir, err := binary.Build(ctx, dir)
+	if err != nil {
 		return err
 	}
 	command.Progress("start Kafka %s", stack.KafkaVersion)

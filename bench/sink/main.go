@@ -17,13 +17,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -118,9 +116,7 @@ func run(ctx context.Context, s settings) (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
-	command.Progress("build weir")
-	b.weir = filepath.Join(b.dir, "weir")
-	if err := binary.Build(ctx, b.weir); err != nil {
+	if b.weir, err = binary.Build(ctx, b.dir); err != nil {
 		return err
 	}
 	command.Progress("start Kafka %s and PostgreSQL", stack.KafkaVersion)
@@ -207,21 +203,12 @@ func report(all []figures) error {
 	}
 	for _, k := range order {
 		of := runs[k]
-		rate := median(of, func(f figures) float64 { return float64(f.rows) / f.took.Seconds() })
-		client := median(of, func(f figures) float64 { return f.perMillion(f.client) })
-		server := median(of, func(f figures) float64 { return f.perMillion(f.server) })
-		both := median(of, func(f figures) float64 { return f.perMillion(f.client + f.server) })
-		peak := median(of, func(f figures) float64 { return float64(f.peakKB) / 1000 })
+		rate := command.Median(of, func(f figures) float64 { return float64(f.rows) / f.took.Seconds() })
+		client := command.Median(of, func(f figures) float64 { return f.perMillion(f.client) })
+		server := command.Median(of, func(f figures) float64 { return f.perMillion(f.server) })
+		both := command.Median(of, func(f figures) float64 { return f.perMillion(f.client + f.server) })
+		peak := command.Median(of, func(f figures) float64 { return float64(f.peakKB) / 1000 })
 		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.0f MB\t\n", k.table, k.side, rate, client, server, both, peak)
 	}
 	return w.Flush()
-}
-
-func median(of []figures, value func(figures) float64) float64 {
-	values := make([]float64, len(of))
-	for i, f := range of {
-		values[i] = value(f)
-	}
-	slices.SortFunc(values, cmp.Compare[float64])
-	return values[len(values)/2]
 }

@@ -28,11 +28,7 @@ func (b *bench) measure(ctx context.Context, side, table string) (f figures, err
 	defer cancel()
 	b.runs++
 	id := fmt.Sprintf("bench-%s-%s-%d", side, table, b.runs)
-	more := ""
-	if side == "flink-batches" {
-		more = inBatches
-	}
-	file, err := b.pipeline(id, table, more)
+	file, err := b.pipeline(id, table, side == "flink-batches")
 	if err != nil {
 		return f, err
 	}

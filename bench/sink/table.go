@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -63,11 +62,17 @@ func (b *bench) check(ctx context.Context, side, table string) error {
 	return nil
 }
 
-// pipeline writes the SQL of a run to a file.
-func (b *bench) pipeline(id, table, more string) (file string, err error) {
+// pipeline writes the SQL of a run to a file. With batches, Flink writes many rows in few
+// statements; by default it has 100 rows in a batch, and a statement for each.
+func (b *bench) pipeline(id, table string, batches bool) (file string, err error) {
 	key := ""
 	if table == keyed {
 		key = ", PRIMARY KEY (k) NOT ENFORCED"
+	}
+	url, more := b.postgres.URL("postgres"), ""
+	if batches {
+		url += "?reWriteBatchedInserts=true"
+		more = ", 'sink.buffer-flush.max-rows' = '10000'"
 	}
 	of := fmt.Sprintf(columns, "STRING", "DOUBLE")
 	text := fmt.Sprintf(`SET 'pipeline.name' = '%s';
@@ -75,29 +80,11 @@ CREATE TABLE r (%s) WITH ('connector' = 'kafka', 'topic' = '%s', 'properties.boo
   'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset');
 CREATE TABLE results (%s%s) WITH ('connector' = 'jdbc', 'url' = '%s', 'table-name' = 'results', 'username' = '%s', 'password' = '%s'%s);
 INSERT INTO results SELECT * FROM r;
-`, id, of, source, b.brokers, of, key, url(b.postgres, more), stack.PostgresUser, stack.PostgresPassword, option(more))
+`, id, of, source, b.brokers, of, key, url, stack.PostgresUser, stack.PostgresPassword, more)
 	dir := filepath.Join(b.dir, id)
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // a temporary folder
 		return "", err
 	}
 	file = filepath.Join(dir, "pipeline.sql")
 	return file, os.WriteFile(file, []byte(text), 0o600)
-}
-
-// inBatches makes Flink write batches of many rows in few statements; by default it has 100 rows in
-// a batch, and a statement for each.
-const inBatches = "'sink.buffer-flush.max-rows' = '10000'"
-
-func url(p *stack.Postgres, more string) string {
-	if more == inBatches {
-		return p.URL("postgres") + "?reWriteBatchedInserts=true"
-	}
-	return p.URL("postgres")
-}
-
-func option(more string) string {
-	if more == "" {
-		return ""
-	}
-	return ", " + strings.TrimSpace(more)
 }
