@@ -20,9 +20,9 @@ import (
 // that it was computed from: none is ever dropped, and one that is found later is read from its
 // beginning, wherever the first start began to read the others.
 //
-// Topics are found by one process, which prepares the pipeline again: it records them, and joins
-// the group with them. The group assigns partitions anew, and each of its other processes sees the
-// record before it processes anything of the new assignment, and prepares itself again too.
+// One process finds a new topic. It records the topic, prepares the pipeline again, and rejoins the
+// group with it, which starts a rebalance. Every other process reads the record before it processes
+// anything under the new assignment, and then prepares the pipeline again as well.
 
 // match compiles the plan with the topics that its patterns match.
 func (p *pipeline) match(ctx context.Context, admin *kadm.Client) error {

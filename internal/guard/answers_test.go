@@ -86,8 +86,8 @@ func stacks() string {
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// Clients that don't read hold a bounded part of the memory, and end; others are told to come back,
-// and get whole answers afterwards.
+// Clients that don't read their answers can use only so much memory, and are disconnected in the
+// end. Meanwhile other clients are told to retry later, and then get complete answers.
 func TestSlowReaders(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		addr, a, running := large(t, secure, 2*time.Second)
