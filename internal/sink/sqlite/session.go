@@ -34,10 +34,8 @@ type session struct {
 
 // Open implements sink.Target.
 func (t *Target) Open(ctx context.Context, from sink.Topic) (_ sink.Session, err error) {
-	_, err = os.Stat(t.at.Path)
-	missing := errors.Is(err, fs.ErrNotExist)
 	mode := "rw"
-	if missing {
+	if _, err := os.Stat(t.at.Path); errors.Is(err, fs.ErrNotExist) {
 		mode = "rwc"
 	}
 	db, conn, err := t.connect(ctx, mode)
@@ -50,10 +48,8 @@ func (t *Target) Open(ctx context.Context, from sink.Topic) (_ sink.Session, err
 			s.Close()
 		}
 	}()
-	if missing { // nobody else has tables in this file
-		if _, err := conn.ExecContext(ctx, CreateTable(t.table, t.at)); err != nil {
-			return nil, explain(err, "create table %s", t.at.Table)
-		}
+	if err := s.createTable(ctx); err != nil {
+		return nil, err
 	}
 	if s.into, err = describe(ctx, conn, t.table, t.at); err != nil {
 		return nil, err
@@ -62,6 +58,28 @@ func (t *Target) Open(ctx context.Context, from sink.Topic) (_ sink.Session, err
 		return nil, explain(err, "create table weir_offsets")
 	}
 	return s, s.prepare(ctx)
+}
+
+// createTable creates the table in a database that has none, because Open has just created it, or
+// an earlier Open that was killed, or did not get a lock, before it had created the table.
+func (s *session) createTable(ctx context.Context) error {
+	if empty, err := s.empty(ctx); err != nil || !empty {
+		return err
+	}
+	return s.transaction(ctx, func() error {
+		empty, err := s.empty(ctx) // another process may have been faster
+		if err == nil && empty {
+			_, err = s.conn.ExecContext(ctx, CreateTable(s.table, s.at))
+		}
+		return explain(err, "create table %s", s.at.Table)
+	})
+}
+
+// empty reports whether the database has nothing, so that nobody else uses it.
+func (s *session) empty(ctx context.Context) (bool, error) {
+	var n int
+	err := s.conn.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master").Scan(&n)
+	return n == 0, explain(err, "look up the tables of %s", s.at.Path)
 }
 
 // prepare prepares the statements that write rows.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -275,6 +276,46 @@ func TestFencing(t *testing.T) {
 	defer other.Close()
 	if _, err := other.Claim(t.Context(), []int32{0}); err == nil || !strings.Contains(err.Error(), "its offsets are those of topic id topic") {
 		t.Errorf("another topic: %v", err)
+	}
+}
+
+// A process that was killed when it had created the file, and not yet the table, does not leave a
+// database in which the others miss the table. One with other tables is left alone.
+func TestCreate(t *testing.T) {
+	for name, before := range map[string]string{
+		"no file": "", "empty file": "PRAGMA user_version = 0", "WAL": "PRAGMA journal_mode = WAL", "other table": "CREATE TABLE other (k TEXT)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "r.db")
+			if before != "" {
+				if err := os.WriteFile(path, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				run(t, path, before)
+			}
+			p, of := table(t, path, kv, "")
+			var opening sync.WaitGroup
+			for range 4 {
+				opening.Go(func() {
+					s, err := New(p.Name, of).Open(t.Context(), sink.Topic{Name: "test.t.out", ID: "topic"})
+					if err == nil {
+						s.Close()
+					}
+					// Others than a refusal, such as a locked database, are tried again.
+					if refused := errors.As(err, new(*sink.RefusedError)); refused && name != "other table" || err == nil && name == "other table" {
+						t.Errorf("open: %v", err)
+					}
+				})
+			}
+			opening.Wait()
+			want := []string{"t", "weir_offsets"}
+			if name == "other table" {
+				want = []string{"other"}
+			}
+			if diff := cmp.Diff(want, query(t, path, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")); diff != "" {
+				t.Errorf("tables (-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 
