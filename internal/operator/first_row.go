@@ -9,7 +9,8 @@ import (
 
 // firstRow passes the first row of each key by time: deduplication whose result is never updated. A
 // row waits until the watermark has passed its time, since an earlier row may still arrive until
-// then. A state entry for a key means that its row has been emitted.
+// then. In the order of arrival, none waits. A state entry for a key means that its row has been
+// emitted.
 type firstRow struct {
 	base
 	op     *plan.Rank
@@ -52,6 +53,10 @@ func (f *firstRow) rollback() {
 }
 
 func (f *firstRow) push(_ int, r *rowBatch) {
+	if f.op.Arrival != plan.NoArrival {
+		f.pass(r)
+		return
+	}
 	row := masked(r.Batch, f.in)
 	for i := range r.N {
 		watermark := r.watermark(i, f.now)
@@ -73,6 +78,23 @@ func (f *firstRow) push(_ int, r *rowBatch) {
 		}
 		f.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
+}
+
+// pass emits the rows that arrive first.
+func (f *firstRow) pass(r *rowBatch) {
+	f.out.watermarks = nil // as note leaves it without those of rows
+	for i := range r.N {
+		f.key = appendKey(f.key[:0], r.Batch, f.op.Partition, i)
+		at := f.expiry.at(r, i)
+		if f.emitted(at) {
+			continue
+		}
+		f.task.store.Put(f.rel.State+groups, 0, f.key, []byte{1})
+		f.expiry.touch(f.key, at)
+		f.row(r.Batch, i)
+		f.out.note(r, i)
+	}
+	f.deliver()
 }
 
 func (f *firstRow) advance(_ int, watermark int64, idle bool) {
@@ -108,8 +130,8 @@ func (f *firstRow) fire(watermark int64) {
 	f.deliver()
 }
 
-// add appends the row of f.in to the output; the last column, its row number, is 1.
-func (f *firstRow) add(watermark int64, origin *kgo.Record) {
+// row appends the columns of a row to the output; the last one, its row number, is 1.
+func (f *firstRow) row(from *column.Batch, i int) {
 	last := len(f.out.Cols) - 1
 	for c, to := range f.out.Cols {
 		switch {
@@ -117,10 +139,15 @@ func (f *firstRow) add(watermark int64, origin *kgo.Record) {
 		case c == last:
 			to.AddInt(1)
 		default:
-			to.AddFrom(f.in.Cols[c], 0)
+			to.AddFrom(from.Cols[c], i)
 		}
 	}
 	f.out.N++
+}
+
+// add appends the row of f.in to the output.
+func (f *firstRow) add(watermark int64, origin *kgo.Record) {
+	f.row(f.in, 0)
 	f.out.watermarks = append(f.out.watermarks, rowWatermark(watermark))
 	if f.buffer.lineage != nil {
 		f.out.records = append(f.out.records, origin)

@@ -14,9 +14,10 @@ import (
 )
 
 // over computes functions over each row and the preceding rows, in time order. Rows wait until the
-// watermark has passed their time, since an earlier row may still arrive until then. The state
-// entry of a key is its history; for a bounded frame, the arguments of its rows are stored as well,
-// and the functions are computed from them for each row.
+// watermark has passed their time, since an earlier row may still arrive until then. In the order
+// of arrival, none waits, except that a RANGE of time includes all rows of the transaction. The
+// state entry of a key is its history; for a bounded frame, the arguments of its rows are stored as
+// well, and the functions are computed from them for each row.
 type over struct {
 	base
 	aggregator // of the functions
@@ -29,13 +30,22 @@ type over struct {
 	now        int64
 	width      int // columns of the input
 	same       []waitingRow
+	held       *heldWatermark // of the transaction whose rows are in same, in the order of arrival
 	name       []byte // buffer for the name of an entry
 }
 
 // waitingRow is a row whose time the watermark has passed, with its key.
 type waitingRow struct {
-	row, key []byte
-	origin   *kgo.Record
+	row, key  []byte
+	origin    *kgo.Record
+	watermark int64 // to emit it with
+	lane      lane
+}
+
+// heldWatermark is a watermark that must not overtake the rows before it.
+type heldWatermark struct {
+	at   int64
+	idle bool
 }
 
 // history is the entry of a key: the time of its last row, which rows of its frame are stored, and
@@ -105,12 +115,16 @@ func direct(r *plan.Relation) bool {
 }
 
 func (o *over) rollback() {
-	o.now, o.same = minWatermark, nil
+	o.now, o.same, o.held = minWatermark, nil, nil
 	o.out.clear()
 	o.buffer.rollback()
 }
 
 func (o *over) push(_ int, r *rowBatch) {
+	if o.op.Arrival {
+		o.arrive(r)
+		return
+	}
 	row := masked(r.Batch, o.in)
 	for i := range r.N {
 		watermark := r.watermark(i, o.now)
@@ -125,6 +139,33 @@ func (o *over) push(_ int, r *rowBatch) {
 		o.buffer.put(r.context(i), at, r.lane(i), appendRow(nil, &row, i))
 	}
 }
+
+// arrive adds rows in the order of arrival, and emits them unless others of the transaction belong
+// to their frames.
+func (o *over) arrive(r *rowBatch) {
+	row := masked(r.Batch, o.in)
+	for i := range r.N {
+		clearBatch(o.in)
+		copyRow(o.in, &row, i)
+		key := appendKey(nil, o.in, o.op.Partition, 0)
+		at := o.task.now.UnixMicro()
+		if h, known := o.history(key); known {
+			at = max(at, h.last) // the clock may have gone back
+		}
+		o.remember(key, at)
+		w := waitingRow{key: key, origin: r.record(i), watermark: int64(r.watermark(i, o.now)), lane: r.lane(i)}
+		if o.peers() {
+			w.row = appendRow(nil, o.in, 0)
+			o.same = append(o.same, w)
+			continue
+		}
+		o.result(&w)
+	}
+	o.deliver()
+}
+
+// peers reports whether, in the order of arrival, a frame includes all rows of the transaction.
+func (o *over) peers() bool { return o.op.Arrival && !o.op.Frame.Rows && !o.op.Frame.Unbounded }
 
 // late reports whether a row is late, and up to which time rows have been computed. An unbounded
 // frame compares the row with its watermark, as in Flink, and a bounded one with the last row of
@@ -145,8 +186,12 @@ func errTooLate(at, done int64) error {
 }
 
 func (o *over) advance(_ int, watermark int64, idle bool) {
-	if o.task.restoring {
+	if o.task.restoring || o.op.Arrival {
 		o.now = max(o.now, watermark)
+	}
+	if len(o.same) > 0 && o.op.Arrival {
+		o.held = &heldWatermark{watermark, idle}
+		return
 	}
 	o.fire(watermark)
 	o.forwardWatermark(watermark, idle)
@@ -163,7 +208,7 @@ func (o *over) fire(watermark int64) {
 	last := minWatermark
 	o.buffer.release(watermark, func(at int64, row []byte, origin *kgo.Record) {
 		if at != last || o.op.Frame.Rows {
-			o.compute(before)
+			o.compute()
 		}
 		last = at
 		clearBatch(o.in)
@@ -175,9 +220,9 @@ func (o *over) fire(watermark int64) {
 		}
 		key := appendKey(nil, o.in, o.op.Partition, 0)
 		o.remember(key, at)
-		o.same = append(o.same, waitingRow{row, key, origin})
+		o.same = append(o.same, waitingRow{row: row, key: key, origin: origin, watermark: before})
 	})
-	o.compute(before)
+	o.compute()
 	o.deliver()
 }
 
@@ -253,47 +298,56 @@ func (o *over) save(key []byte, h history) {
 }
 
 // compute emits the rows of one time, which are already in the histories of their keys.
-func (o *over) compute(watermark int64) {
-	for _, w := range o.same {
+func (o *over) compute() {
+	for i := range o.same {
 		clearBatch(o.in)
-		read(&o.aggregator.in, w.row).row(o.in)
-		for c, to := range o.out.Cols[:o.width] {
-			if to != nil {
-				to.AddFrom(o.in.Cols[c], 0)
-			}
-		}
-		h, _ := o.history(w.key)
-		if o.collecting {
-			o.from = append(o.from[:0], o.elements(w.key))
-		}
-		if !o.op.Frame.Unbounded {
-			h.value = o.fold(w.key, h)
-		}
-		in := read(&o.aggregator.in, h.value)
-		for i, acc := range o.accs {
-			if k := o.collectors[i]; k != nil {
-				k.read(in)
-				if err := k.collected(o.from, i, o.column(i)); err != nil {
-					o.task.fail(errState)
-				}
-				continue
-			}
-			acc.result(in, o.column(i))
-		}
-		if in.err != nil {
-			o.task.fail(errState)
-		}
-		o.emitted(watermark, w.origin)
+		read(&o.aggregator.in, o.same[i].row).row(o.in)
+		o.result(&o.same[i])
 	}
+	clear(o.same)
 	o.same = o.same[:0]
 }
 
-func (o *over) emitted(watermark int64, origin *kgo.Record) {
-	o.out.N++
-	if o.buffer.lineage != nil {
-		o.out.records = append(o.out.records, origin)
+// result appends the row of o.in to the output, with the functions of its key's history.
+func (o *over) result(w *waitingRow) {
+	for c, to := range o.out.Cols[:o.width] {
+		if to != nil {
+			to.AddFrom(o.in.Cols[c], 0)
+		}
 	}
-	o.out.watermarks = append(o.out.watermarks, rowWatermark(watermark))
+	h, _ := o.history(w.key)
+	if o.collecting {
+		o.from = append(o.from[:0], o.elements(w.key))
+	}
+	if !o.op.Frame.Unbounded {
+		h.value = o.fold(w.key, h)
+	}
+	in := read(&o.aggregator.in, h.value)
+	for i, acc := range o.accs {
+		if k := o.collectors[i]; k != nil {
+			k.read(in)
+			if err := k.collected(o.from, i, o.column(i)); err != nil {
+				o.task.fail(errState)
+			}
+			continue
+		}
+		acc.result(in, o.column(i))
+	}
+	if in.err != nil {
+		o.task.fail(errState)
+	}
+	o.emitted(w)
+}
+
+func (o *over) emitted(w *waitingRow) {
+	o.out.N++
+	if o.op.Arrival || o.buffer.lineage != nil {
+		o.out.records = append(o.out.records, w.origin)
+	}
+	o.out.watermarks = append(o.out.watermarks, rowWatermark(w.watermark))
+	if o.op.Arrival {
+		o.out.lanes = append(o.out.lanes, w.lane)
+	}
 	if o.out.N == batchRows {
 		o.deliver()
 	}
@@ -349,4 +403,15 @@ func (o *over) deliver() {
 	o.out.clear()
 }
 
-func (o *over) finishTransaction() { o.buffer.finishTransaction() }
+func (o *over) finishTransaction() {
+	o.buffer.finishTransaction()
+	if !o.op.Arrival {
+		return
+	}
+	o.compute()
+	o.deliver()
+	if held := o.held; held != nil {
+		o.held = nil
+		o.forwardWatermark(held.at, held.idle)
+	}
+}

@@ -19,6 +19,7 @@ type rank struct {
 	clock     clock
 	in        *plan.Relation
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last row
+	arrival   bool // rows are in the order in which they are read, whatever their lanes
 	scratch   *column.Batch
 	out       rowBatch
 	watermark int64
@@ -42,6 +43,7 @@ func newRank(b base, op *plan.Rank) (node, error) {
 		return newUpdatedRank(b, op), nil
 	}
 	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
+	k.arrival = op.Arrival != plan.NoArrival
 	k.newest = !op.Limited && op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
 	if b.rel.Updating {
 		k.out.kinds = []rowKind{}
@@ -129,7 +131,7 @@ func (k *rank) push(_ int, r *rowBatch) {
 			k.touched.add(k.key, slices.Clone(old))
 		}
 		one := appendRow(k.one[:0], &row, i)
-		if from := r.lane(i); from != 0 {
+		if from := r.lane(i); from != 0 && !k.arrival {
 			one = binary.AppendVarint(one, int64(from))
 		}
 		if k.lineage != nil {
@@ -165,6 +167,12 @@ func (k *rank) restart() {
 // the lower lane comes first, and within a lane the earlier row; if the newest row wins, the order
 // is reversed.
 func (k *rank) place(kept [][]byte, row *column.Batch, i int, from lane) int {
+	switch k.op.Arrival {
+	case plan.OldestFirst:
+		return len(kept)
+	case plan.NewestFirst:
+		return 0
+	}
 	return sort.Search(len(kept), func(n int) bool {
 		clearBatch(k.scratch)
 		in := &reader{b: kept[n], alias: true} // until the next one is read

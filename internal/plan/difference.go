@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "peers-of-processing-time", "print", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets",
 	}
 }
 
@@ -145,7 +145,12 @@ func (p *planner) differRows(where sql.Node, r *Relation) {
 
 // differOver records differences of functions with OVER.
 func (p *planner) differOver(where sql.Node, o *Over) {
-	p.differLate(where, "that arrives after its time has been computed")
+	if o.Arrival && !o.Frame.Rows && !o.Frame.Unbounded {
+		p.differ(where, "peers-of-processing-time", "a RANGE over PROCTIME() includes all rows of the transaction, which have the same time; Flink includes the rows of the same millisecond")
+	}
+	if !o.Arrival {
+		p.differLate(where, "that arrives after its time has been computed")
+	}
 	for _, a := range o.Aggs {
 		if a.Name == "AVG" && a.Type.Integer() {
 			p.differ(where, "averages-over", "AVG OVER of integers sums as BIGINT; Flink sums in the column's type, which overflows")

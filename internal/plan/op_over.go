@@ -12,11 +12,13 @@ import (
 )
 
 // Over computes aggregate functions over each row and the preceding ones. Its columns are those of
-// the input, then one for each function. A row is emitted once the watermark has passed its time.
+// the input, then one for each function. A row is emitted once the watermark has passed its time,
+// or, in the order of arrival, at once.
 type Over struct {
 	opDefaults
 	Partition []int // columns of the input
-	Time      int
+	Time      int  // -1 with Arrival
+	Arrival   bool // ORDER BY PROCTIME(): rows are in the order in which they are read
 	Aggs      []Agg
 	Frame     Frame
 }
@@ -34,13 +36,19 @@ func (*Over) Name() string { return "Over" }
 // Describe implements Op.
 func (o *Over) Describe(r *Relation) string {
 	in := r.Inputs[0]
-	return fmt.Sprintf("Over each (%s) by %s, %s: %s", listNames(in.Cols, o.Partition), in.Cols[o.Time].Name, o.Frame, listAggs(in, o.Aggs))
+	by := OldestFirst.String()
+	if !o.Arrival {
+		by = in.Cols[o.Time].Name
+	}
+	return fmt.Sprintf("Over each (%s) by %s, %s: %s", listNames(in.Cols, o.Partition), by, o.Frame, listAggs(in, o.Aggs))
 }
 
 // Reads implements Op.
 func (o *Over) Reads(r *Relation, _ int, need func(int)) {
 	needColumns(o.Partition, need)
-	need(o.Time)
+	if !o.Arrival {
+		need(o.Time)
+	}
 	needAggs(o.Aggs, need)
 	needPassed(r, len(r.Inputs[0].Cols), need)
 }
@@ -53,8 +61,8 @@ func (o *Over) Signature(r *Relation) string {
 	return r.Describe() + "; keys " + keySignature(r.Inputs[0], o.Partition) + "; rows of " + rowSignature(r.Inputs[0])
 }
 
-func (*Over) copies(int) bool { return true }
-func (*Over) dropsLate() bool { return true }
+func (*Over) copies(int) bool     { return true }
+func (o *Over) dropsLate() bool { return !o.Arrival }
 
 // String returns the frame as SQL.
 func (f Frame) String() string {
@@ -162,13 +170,14 @@ func (o *overBinding) window(from *Relation) error {
 		return err
 	}
 	c, ok := n.(*expr.Col)
-	if ok && from.Cols[c.Index].Proctime {
-		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER with an ORDER BY of PROCTIME() is not supported: all rows of a transaction have the same time", name).WithHint(usesProctime)
+	switch {
+	case o.binder.scope.isProctime(n):
+		o.over.Time, o.over.Arrival = -1, true
+	case !ok || !from.Cols[c.Index].Rowtime:
+		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER requires an ORDER BY of a column with a watermark, or of PROCTIME()", name).WithHint(hint)
+	default:
+		o.over.Time = c.Index
 	}
-	if !ok || !from.Cols[c.Index].Rowtime {
-		return sql.Errorf(spec.OrderBy[0].Expr, "%s … OVER requires an ORDER BY of a column with a watermark", name).WithHint(hint)
-	}
-	o.over.Time = c.Index
 	o.over.Frame, err = o.frame(spec.Frame)
 	return err
 }

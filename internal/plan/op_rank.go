@@ -15,6 +15,7 @@ type Rank struct {
 	opDefaults
 	Partition []int // columns of the input, without those of the window
 	Order     []SortKey
+	Arrival   Arrival // orders instead of Order
 	Limit     int64
 	From      int64 // first number that passes; 1 by default
 	Number    bool  // append the number as the last column
@@ -28,6 +29,21 @@ type Rank struct {
 	// Limited marks ORDER BY … LIMIT, or a LIMIT of updating rows. It never is a deduplication: of
 	// equal rows, the first one passes.
 	Limited bool
+}
+
+// Arrival is the order of processing time: that in which the operator reads its rows. Rows of one
+// transaction have the same time, and keep this order.
+type Arrival byte
+
+// Orders of arrival.
+const (
+	NoArrival   Arrival = iota // another order
+	OldestFirst                // ORDER BY PROCTIME()
+	NewestFirst                // ORDER BY PROCTIME() DESC
+)
+
+func (a Arrival) String() string {
+	return [...]string{"no order", "arrival", "arrival DESC"}[a]
 }
 
 // maxTopN is the number of rows of each partition that a Rank may keep.
@@ -47,6 +63,9 @@ func (*Rank) Name() string { return "Rank" }
 func (k *Rank) Describe(r *Relation) string {
 	in := r.Inputs[0].Cols
 	order := describeOrder(r.Inputs[0], k.Order)
+	if k.Arrival != NoArrival {
+		order = k.Arrival.String()
+	}
 	partition := listNames(in, k.Partition)
 	if k.First {
 		return fmt.Sprintf("First of each (%s) by %s", partition, order)
@@ -140,8 +159,13 @@ func (p *planner) rank(s *sql.Select, from *Relation, sc *scope) (*Relation, err
 		return nil, err
 	}
 	r := &Rank{Limit: pending, From: 1, Number: true, End: -1}
-	if r.Order, err = b.order(); err != nil {
+	if r.Arrival, err = b.arrival(from); err != nil {
 		return nil, err
+	}
+	if r.Arrival == NoArrival {
+		if r.Order, err = b.order(); err != nil {
+			return nil, err
+		}
 	}
 	in, err := b.input(r, p.project(from, b.names, b.pre), partition)
 	if err != nil {
@@ -203,10 +227,26 @@ func (b *rankBinding) partition() (columns []int, err error) {
 	return columns, nil
 }
 
-// isProctimeColumn reports whether an expression is a column that is PROCTIME().
-func (b *rankBinding) isProctimeColumn(n expr.Node) bool {
-	c, ok := n.(*expr.Col)
-	return ok && c.Index < len(b.scope.cols) && b.scope.cols[c.Index].Proctime
+// arrival returns the order if it is that of processing time.
+func (b *rankBinding) arrival(from *Relation) (Arrival, error) {
+	for _, o := range b.spec.OrderBy {
+		n, err := (&binder{planner: b.planner, scope: b.scope}).bind(o.Expr)
+		if err != nil {
+			return NoArrival, err
+		}
+		switch {
+		case !b.scope.isProctime(n):
+		case len(b.spec.OrderBy) > 1:
+			return NoArrival, sql.Errorf(o.Expr, "ROW_NUMBER with an ORDER BY of PROCTIME() and other columns is not supported").WithHint("order by PROCTIME() alone: rows have it in the order in which they are read")
+		case from.Updating:
+			return NoArrival, sql.Errorf(o.Expr, "ROW_NUMBER with an ORDER BY of PROCTIME() over updating rows is not supported").WithHint("%s", updatingHint(from, "number the rows before they are grouped"))
+		case o.Desc:
+			return NewestFirst, nil
+		default:
+			return OldestFirst, nil
+		}
+	}
+	return NoArrival, nil
 }
 
 func (b *rankBinding) order() (keys []SortKey, err error) {
@@ -214,9 +254,6 @@ func (b *rankBinding) order() (keys []SortKey, err error) {
 		i, err := b.column(o.Expr)
 		if err != nil {
 			return nil, err
-		}
-		if isProctime(b.pre[i]) || b.isProctimeColumn(b.pre[i]) {
-			return nil, sql.Errorf(o.Expr, "ROW_NUMBER with an ORDER BY of PROCTIME() is not supported: all rows of a transaction have the same time").WithHint(usesProctime)
 		}
 		key, err := sortKey(o, i, b.pre[i].Type())
 		if err != nil {
@@ -237,6 +274,9 @@ func (b *rankBinding) input(r *Rank, in *Relation, partition []int) (*Relation, 
 	}
 	if _, raw := origin(in).(*Window); raw && w.Kind == Session {
 		return nil, sql.Errorf(b.spec, "ROW_NUMBER over a SESSION that is not grouped is not supported")
+	}
+	if r.Arrival != NoArrival {
+		return nil, sql.Errorf(b.spec, "ROW_NUMBER with an ORDER BY of PROCTIME() in windows is not supported").WithHint("order by the time of the rows; Flink does not support this either")
 	}
 	r.End, r.Zone = partition[w.End], w.Zone
 	var plain []int
@@ -332,12 +372,18 @@ func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relati
 	if last > maxTopN {
 		return nil, sql.Errorf(e, "a Top-N of more than %d rows is not supported", maxTopN)
 	}
+	if rank.Arrival == NewestFirst && last > 1 {
+		return nil, sql.Errorf(e, "ROW_NUMBER with an ORDER BY of PROCTIME() DESC supports only the last row").
+			WithHint("write WHERE %s = 1; for the last n values, write ARRAY_AGG(x) OVER (… ROWS BETWEEN n PRECEDING AND CURRENT ROW); Flink keeps the first rows instead of the last", sql.Quote(from.Cols[max(place, 0)].Name))
+	}
 	rank.Limit, rank.From = last, first
 	cols := slices.Clone(ranked.Cols)
 	if in := ranked.Inputs[0]; rank.keepsFirst(in) {
 		rank.First = true
 		copy(cols, in.Cols) // including the rowtime
-		p.differLate(e, "that arrives after its time has been computed")
+		if rank.Arrival == NoArrival {
+			p.differLate(e, "that arrives after its time has been computed")
+		}
 	}
 	limited := p.relation(&rank, cols, ranked.Inputs[0])
 	p.describeRank(limited)
@@ -353,7 +399,10 @@ func (p *planner) limitRank(e sql.Node, from *Relation, cond expr.Node) (*Relati
 // keepsFirst reports whether the Rank is a deduplication that keeps the first row by time. As in
 // Flink, its rows are not updating.
 func (k *Rank) keepsFirst(in *Relation) bool {
-	return !in.Updating && k.End < 0 && k.Limit == 1 && len(k.Order) == 1 && !k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
+	if in.Updating || k.End >= 0 || k.Limit != 1 {
+		return false
+	}
+	return k.Arrival == OldestFirst || len(k.Order) == 1 && !k.Order[0].Desc && in.Cols[k.Order[0].Column].Rowtime
 }
 
 // numberCondition parses a comparison of the row number with a constant as number op k.

@@ -195,6 +195,12 @@ func joinCondition(r *Relation) expr.Node {
 	return nil
 }
 
+// isProctime reports whether an expression over the columns of a scope is PROCTIME().
+func (s *scope) isProctime(e expr.Node) bool {
+	c, ok := e.(*expr.Col)
+	return isProctime(e) || ok && c.Index < len(s.cols) && s.cols[c.Index].Proctime
+}
+
 // isProctime reports whether an expression is PROCTIME() itself.
 func isProctime(e expr.Node) bool {
 	c, ok := e.(*expr.Call)
