@@ -31,7 +31,7 @@ type over struct {
 	width      int // columns of the input
 	same       []waitingRow
 	held       *heldWatermark // of the transaction whose rows are in same, in the order of arrival
-	name       []byte // buffer for the name of an entry
+	name       []byte         // buffer for the name of an entry
 }
 
 // waitingRow is a row whose time the watermark has passed, with its key.

@@ -48,13 +48,16 @@ func (r *Relation) Costs() []Cost {
 		}
 	case *Over:
 		in := r.Inputs[0]
-		waiting := entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"})
+		var all []Cost
+		if !op.Arrival {
+			all = append(all, entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"}))
+		}
 		if op.Frame.Unbounded {
 			sums := entry("running values of a partition", in, op.Partition, nil, Cost{Freed: grows(in.labels(op.Partition), ""), Forever: true})
 			sums.Holds, sums.Bytes = aggNames(in, op.Aggs), sums.Bytes+16*len(op.Aggs)
-			return []Cost{waiting, sums}
+			return append(all, sums)
 		}
-		return []Cost{waiting, entry("a row of a frame", in, op.Partition, in.needed(), Cost{Freed: "once it has left the frames of later rows; the last frame of each partition stays", Forever: true})}
+		return append(all, entry("a row of a frame", in, op.Partition, in.needed(), Cost{Freed: "once it has left the frames of later rows; the last frame of each partition stays", Forever: true}))
 	case *TemporalSort:
 		return []Cost{entry("a waiting row", r.Inputs[0], nil, r.Inputs[0].needed(), Cost{Freed: "once the watermark has passed it"})}
 	case *Limit:
@@ -108,10 +111,11 @@ func (k *Rank) costs(r *Relation) []Cost {
 	partition := in.labels(k.Partition)
 	switch {
 	case k.First:
-		return []Cost{
-			entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"}),
-			entry("a key that was emitted", in, k.Partition, nil, r.kept(0, partition, "")),
+		emitted := entry("a key that was emitted", in, k.Partition, nil, r.kept(0, partition, ""))
+		if k.Arrival != NoArrival {
+			return []Cost{emitted}
 		}
+		return []Cost{entry("a waiting row", in, nil, in.needed(), Cost{Freed: "once the watermark has passed it"}), emitted}
 	case in.Updating:
 		return []Cost{entry("a row", in, k.Partition, in.needed(), r.kept(0, partition, "a retraction"))}
 	}

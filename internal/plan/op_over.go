@@ -17,8 +17,8 @@ import (
 type Over struct {
 	opDefaults
 	Partition []int // columns of the input
-	Time      int  // -1 with Arrival
-	Arrival   bool // ORDER BY PROCTIME(): rows are in the order in which they are read
+	Time      int   // -1 with Arrival
+	Arrival   bool  // ORDER BY PROCTIME(): rows are in the order in which they are read
 	Aggs      []Agg
 	Frame     Frame
 }
@@ -61,7 +61,7 @@ func (o *Over) Signature(r *Relation) string {
 	return r.Describe() + "; keys " + keySignature(r.Inputs[0], o.Partition) + "; rows of " + rowSignature(r.Inputs[0])
 }
 
-func (*Over) copies(int) bool     { return true }
+func (*Over) copies(int) bool   { return true }
 func (o *Over) dropsLate() bool { return !o.Arrival }
 
 // String returns the frame as SQL.
