@@ -26,6 +26,10 @@ import (
 //     waits for a SyncGroup response is removed, but not incremented if that member joins again
 //     instead. The rebalance then completes only at its timeout, which each JoinGroup restarts. So
 //     the waiting members are recounted before each JoinGroup.
+//   - A response that cannot be sent, because the member's connection is closed, starts no session.
+//     A member that died while it waited would keep its extended session, and the rebalance would
+//     wait for its timeout. So extended sessions are replaced by usual ones once the member no
+//     longer waits.
 //
 // In Kafka, a session begins with the response to a request; there is none before that.
 
@@ -36,13 +40,20 @@ func kfakeUpdateHeartbeat(group, member unsafe.Pointer)
 
 // members gives access to the members of kfake's groups.
 type members struct {
-	loop   *loop
-	groups reflect.Value // map of names to *group
+	loop     *loop
+	groups   reflect.Value              // map of names to *group
+	extended map[string]map[string]bool // members with extended sessions, by group and id; accessed in kfake's loop
 }
+
+// extendedCheck is how often extended sessions are looked at, as long as there are any.
+const extendedCheck = 200 * time.Millisecond
 
 func newMembers(l *loop) (m *members, err error) {
 	defer catchUnknown(&err)
-	m = &members{loop: l, groups: reach(reflect.ValueOf(l.cluster).Elem().FieldByName("groups").FieldByName("gs"))}
+	m = &members{
+		loop: l, groups: reach(reflect.ValueOf(l.cluster).Elem().FieldByName("groups").FieldByName("gs")),
+		extended: make(map[string]map[string]bool),
+	}
 	group := m.groups.Type().Elem().Elem()
 	member := field(group, "members").Elem().Elem()
 	if field(group, "pendingSyncIDs") != reflect.TypeFor[map[string]struct{}]() || field(group, "nJoining").Kind() != reflect.Int || field(group, "leader").Kind() != reflect.String || field(group, "generation").Kind() != reflect.Int32 ||
@@ -70,7 +81,7 @@ func (m *members) onSyncGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 				case id != req.MemberID && (yet || leads):
 					kfakeUpdateHeartbeat(group.UnsafePointer(), member.UnsafePointer())
 				case id == req.MemberID && yet && !leads:
-					lengthen(group, member, joinOf(member).RebalanceTimeoutMillis)
+					m.extend(req.Group, id, group, member, joinOf(member).RebalanceTimeoutMillis)
 				}
 			}
 		})
@@ -93,7 +104,7 @@ func (m *members) onJoinGroup(kreq kmsg.Request) (kmsg.Response, error, bool) { 
 					joining++
 				}
 				if waits != nil || id == req.MemberID {
-					lengthen(group, member, max(req.RebalanceTimeoutMillis, joinOf(member).RebalanceTimeoutMillis))
+					m.extend(req.Group, id, group, member, max(req.RebalanceTimeoutMillis, joinOf(member).RebalanceTimeoutMillis))
 				}
 			}
 			reach(group.Elem().FieldByName("nJoining")).SetInt(int64(joining))
@@ -115,26 +126,68 @@ func joinOf(member reflect.Value) *kmsg.JoinGroupRequest {
 	return *(**kmsg.JoinGroupRequest)(member.Elem().FieldByName("join").Addr().UnsafePointer())
 }
 
-// lengthen restarts the session timer of a member, extended by more milliseconds.
-func lengthen(group, member reflect.Value, more int32) {
+// extend restarts the session timer of a member that is going to wait, extended by more
+// milliseconds.
+func (m *members) extend(name, id string, group, member reflect.Value, more int32) {
 	join := joinOf(member)
 	session := join.SessionTimeoutMillis
 	join.SessionTimeoutMillis += min(more, math.MaxInt32-session)
 	kfakeUpdateHeartbeat(group.UnsafePointer(), member.UnsafePointer())
 	join.SessionTimeoutMillis = session
+	if len(m.extended) == 0 {
+		time.AfterFunc(extendedCheck, m.endExtended)
+	}
+	if m.extended[name] == nil {
+		m.extended[name] = make(map[string]bool)
+	}
+	m.extended[name][id] = true
+}
+
+// endExtended starts the usual sessions of the members that no longer wait. A member must have been
+// found so twice: its request may be about to be handled.
+func (m *members) endExtended() {
+	m.loop.do(func() {
+		for name, ids := range m.extended {
+			group, all := m.group(name)
+			for id, waited := range ids {
+				member, exists := all[id]
+				switch {
+				case exists && (waited || awaits(member) != nil):
+					ids[id] = awaits(member) != nil
+					continue
+				case exists:
+					kfakeUpdateHeartbeat(group.UnsafePointer(), member.UnsafePointer())
+				}
+				delete(ids, id)
+			}
+			if len(ids) == 0 {
+				delete(m.extended, name)
+			}
+		}
+		if len(m.extended) > 0 {
+			time.AfterFunc(extendedCheck, m.endExtended)
+		}
+	})
 }
 
 // in calls fn, in kfake's loop, with the *group of that name and its members by id.
 func (m *members) in(name string, fn func(group reflect.Value, all map[string]reflect.Value)) {
 	m.loop.do(func() {
-		group := m.groups.MapIndex(reflect.ValueOf(name))
-		if !group.IsValid() {
-			return
+		if group, all := m.group(name); all != nil {
+			fn(group, all)
 		}
-		all := make(map[string]reflect.Value)
-		for each := reach(group.Elem().FieldByName("members")).MapRange(); each.Next(); {
-			all[each.Key().String()] = each.Value()
-		}
-		fn(group, all)
 	})
+}
+
+// group returns the *group of that name and its members by id, or nil if there is none.
+func (m *members) group(name string) (group reflect.Value, all map[string]reflect.Value) {
+	group = m.groups.MapIndex(reflect.ValueOf(name))
+	if !group.IsValid() {
+		return group, nil
+	}
+	all = make(map[string]reflect.Value)
+	for each := reach(group.Elem().FieldByName("members")).MapRange(); each.Next(); {
+		all[each.Key().String()] = each.Value()
+	}
+	return group, all
 }

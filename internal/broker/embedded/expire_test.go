@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"weir.example/weir/internal/longtest"
 )
 
 // network is a client's dialer, whose connections can be cut.
@@ -194,6 +197,57 @@ func TestLeaderKilledBeforeItsSync(t *testing.T) {
 	}
 	if owned != killPartitions || !lived {
 		t.Errorf("the members that live have %d partitions of %d; it is %t that the second one was not expelled", owned, killPartitions, lived)
+	}
+}
+
+// Members are killed at random moments, some or all at once, and replaced. The others and the new
+// ones have all partitions after a few session timeouts, not only when a rebalance times out.
+func TestMembersKilledAtRandom(t *testing.T) {
+	t.Parallel()
+	const living, session = 3, 500 * time.Millisecond
+	rounds, seed := longtest.Size(3, 8, 300), rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	r := newReaders(t)
+	var cancel context.CancelFunc
+	r.ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	member := func() *network {
+		return r.join("member", kgo.SessionTimeout(session), kgo.HeartbeatInterval(session/5), kgo.RebalanceTimeout(time.Minute))
+	}
+	pause := func() { time.Sleep(time.Duration(random.Int64N(int64(session)))) }
+	var networks []*network
+	for range living {
+		networks = append(networks, member())
+	}
+	for round := range rounds {
+		for range 1 + random.IntN(3) {
+			if random.IntN(2) == 0 {
+				pause()
+			}
+			for n, killed := range random.Perm(living)[:1+random.IntN(living)] {
+				if n > 0 && random.IntN(3) == 0 {
+					pause()
+				}
+				networks[killed].cut()
+				networks[killed] = member()
+			}
+		}
+		ctx, done := context.WithTimeout(r.ctx, 12*session)
+		g, err := r.broker.cluster.WaitGroupInfo(ctx, readersGroup, func(g *kfake.GroupInfo) bool {
+			owned := 0
+			if g == nil || g.State != "Stable" || len(g.Members) != living {
+				return false
+			}
+			for _, m := range g.Members {
+				owned += len(m.Assignment[readersTopic])
+			}
+			return owned == killPartitions
+		})
+		done()
+		if err != nil {
+			t.Fatalf("round %d: the living members have not got all partitions: %v: %+v", round, err, g)
+		}
 	}
 }
 

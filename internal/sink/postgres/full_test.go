@@ -30,7 +30,7 @@ func testDiskFull(t *testing.T, key, want string) {
 	target := newTarget(p, of)
 	conn := connect(t, server, "postgres")
 	run(t, conn, CreateTable(of, target.jdbc))
-	at := realCluster(t, 5)
+	at := sinktest.Embedded(t, 5)
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 

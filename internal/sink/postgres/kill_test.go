@@ -18,7 +18,6 @@ import (
 
 	"weir.example/weir/internal/audit"
 	"weir.example/weir/internal/broker"
-	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
@@ -106,7 +105,7 @@ func testKills(t *testing.T, key string) {
 	conn := connect(t, server, "postgres")
 	run(t, conn, CreateTable(of, target.jdbc))
 	closeConn(conn)
-	at := realCluster(t, partitions)
+	at := sinktest.Embedded(t, partitions)
 	var writing sync.WaitGroup
 	writing.Go(func() { writeSome(t, at, rows, key != "", seed) })
 	children := []*child{nil, nil}
@@ -167,27 +166,6 @@ func outages(t *testing.T, server *stack.Postgres) {
 	step(server.Kill())
 	time.Sleep(3 * time.Minute)
 	step(server.Start(t.Context()))
-}
-
-// realCluster starts the embedded broker with the topic of table t. kfake alone loses members of
-// groups that die while they join.
-func realCluster(t *testing.T, partitions int32) broker.Config {
-	t.Helper()
-	dir := t.TempDir()
-	b, err := embedded.Open(embedded.Config{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	at := broker.Config{Brokers: []string{b.Addr()}, DataDir: dir}
-	if err := broker.EnsureTopics(t.Context(), admin(t, at), []broker.Topic{{Name: "test.t.out", Partitions: partitions}, {Name: "test.dlq", Partitions: 1}}); err != nil {
-		t.Fatal(err)
-	}
-	return at
 }
 
 // writeSome writes rows in transactions, some of which are aborted.

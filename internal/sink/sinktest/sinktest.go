@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/broker/embedded"
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/sink"
@@ -27,6 +29,36 @@ func Cluster(t *testing.T, partitions int32) broker.Config {
 	}
 	t.Cleanup(c.Close)
 	return broker.Config{Brokers: c.ListenAddrs()}
+}
+
+// Embedded starts the embedded broker with these topics. Tests that kill members of groups need it:
+// a group of kfake alone may wait for a dead member until a rebalance times out.
+func Embedded(t *testing.T, partitions int32) broker.Config {
+	t.Helper()
+	dir := t.TempDir()
+	b, err := embedded.Open(embedded.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	at := broker.Config{Brokers: []string{b.Addr()}, DataDir: dir}
+	client, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	if _, err := admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Name: "group.min.session.timeout.ms", Value: kadm.StringPtr("100")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.EnsureTopics(t.Context(), admin, []broker.Topic{{Name: "test.t.out", Partitions: partitions}, {Name: "test.dlq", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	return at
 }
 
 // Pipeline plans a pipeline that writes the table t with these columns and options. With a primary

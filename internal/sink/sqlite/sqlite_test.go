@@ -26,9 +26,10 @@ import (
 	"weir.example/weir/internal/sink/sinktest"
 )
 
-// With childBrokers and childSQL, a process of the tests runs a sink until it is killed.
+// With childSQL, a process of the tests runs a sink until it is killed.
 const (
 	childBrokers = "WEIR_TEST_SQLITE_BROKERS"
+	childDataDir = "WEIR_TEST_SQLITE_DATA_DIR" // of the embedded broker
 	childSQL     = "WEIR_TEST_SQLITE_SQL"
 )
 
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	of := p.Deliveries()[0]
-	c := sinktest.Config(broker.Config{Brokers: strings.Split(os.Getenv(childBrokers), ",")}, p, of, New(p.Name, of))
+	c := sinktest.Config(broker.Config{Brokers: strings.Split(os.Getenv(childBrokers), ","), DataDir: os.Getenv(childDataDir)}, p, of, New(p.Name, of))
 	c.MaxRows, c.SessionTimeout = 50, 3*time.Second
 	sink.Run(context.Background(), c)
 }
@@ -328,7 +329,7 @@ func TestKills(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	const partitions = 3
 	p, of := table(t, path, kv, "")
-	at := sinktest.Cluster(t, partitions)
+	at := sinktest.Embedded(t, partitions)
 	var want []string
 	for begin := 0; begin < rows; begin += 500 {
 		var records []*kgo.Record
@@ -340,7 +341,10 @@ func TestKills(t *testing.T) {
 	}
 	start := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childBrokers+"="+strings.Join(at.Brokers, ","), childSQL+"="+p.SQL)
+		cmd.Env = append(os.Environ(), childBrokers+"="+strings.Join(at.Brokers, ","), childDataDir+"="+at.DataDir, childSQL+"="+p.SQL)
+		if testing.Verbose() {
+			cmd.Stderr = os.Stderr
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
