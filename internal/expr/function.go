@@ -93,7 +93,7 @@ func Bind(name string, zone Zone, args ...Node) (Node, error) {
 // which only the newer one accepts it.
 func (f *Function) takesNull(i int) bool {
 	switch f.Name {
-	case "NULLIF":
+	case "NULLIF", "PRINTF":
 		return i > 0
 	case "TYPEOF", "=", "<>", "<", "<=", ">", ">=", "IN", "CASE", "COALESCE", "IFNULL", "ARRAY", "MAP", "ELT", "SPLIT", "BTRIM", "UNHEX", "STARTSWITH",
 		"ENDSWITH", "JSON_STRING", "JSON_QUOTE", "JSON_UNQUOTE", "TO_TIMESTAMP_LTZ", "URL_ENCODE", "URL_DECODE", "REGEXP_EXTRACT_ALL", "REGEXP_COUNT",

@@ -11,6 +11,8 @@
 //	cast.go        CAST and TRY_CAST
 //	decimal.go     arithmetic of DECIMAL(p, s)
 //	text.go        string functions
+//	printf.go      PRINTF: formats of java.util.Formatter; printf_float.go has its floating-point
+//	               numbers
 //	pattern.go     LIKE, SIMILAR TO and regular expressions
 //	encoding.go    hashes, BASE64, HEX, character sets, URLs
 //	math.go        mathematical functions

@@ -332,9 +332,6 @@ func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name == "PRINTF" {
-		return nil, sql.Errorf(e, "PRINTF is not supported").WithHint("write %s: a CAST to DECIMAL(p, s) has s digits after the point, and LPAD pads", "'…' || CAST(x AS STRING)")
-	}
 	if !expr.Callable(name) {
 		return nil, sql.Errorf(e, "unknown function %s", e.Name).WithHint("%s", suggest.DidYouMean(name, append(expr.Names(), aggregateNames()...)))
 	}
