@@ -162,8 +162,8 @@ bench-restore: check-deps ## measure the time from a crash to the first commit, 
 bench-state: check-deps ## measure joins, groups and Top-N with states of a million keys: memory, throughput, restores and disk, also on Flink with RocksDB; KEYS=1000000,10000000 sets the sizes
 	cd bench && go run ./state $(if $(KEYS),-keys $(KEYS))
 
-bench-nexmark: check-deps ## compare Nexmark's queries on Weir and on Flink, on one real broker: throughput, CPU, memory, results; ROWS=2000000, QUERIES=q0,q1 and ROUNDS=3 choose less or more
-	cd bench && go run ./nexmark $(if $(ROWS),-rows $(ROWS)) $(if $(QUERIES),-queries $(QUERIES)) $(if $(ROUNDS),-rounds $(ROUNDS))
+bench-nexmark: check-deps ## compare Nexmark's queries on Weir and on Flink, on one real broker: throughput, CPU, memory, results; ROWS=2000000, QUERIES=q0,q1 and ROUNDS=3 choose less or more; BEFORE=REVISION adds an earlier revision
+	cd bench && go run ./nexmark $(if $(ROWS),-rows $(ROWS)) $(if $(QUERIES),-queries $(QUERIES)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(BEFORE),-before $(BEFORE))
 
 bench-console: ## measure the cost of watching: metrics, console, a live preview and 200 slow pages, against none
 	cd bench && go run ./console

@@ -3,6 +3,7 @@ package binary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +21,30 @@ func Build(ctx context.Context, folder string) (file string, err error) {
 		return "", fmt.Errorf("find the module of weir: %w", err)
 	}
 	file = filepath.Join(folder, "weir")
-	build := exec.CommandContext(ctx, "go", "build", "-o", file, "./cmd/weir") //nolint:gosec // path given by the caller
-	build.Dir = strings.TrimSpace(string(dir))
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build weir: %w: %s", err, out)
+	return file, execute(ctx, strings.TrimSpace(string(dir)), "go", "build", "-o", file, "./cmd/weir")
+}
+
+// BuildRevision builds cmd/weir of a git revision of this repository, in a work tree that it
+// removes, and returns the file in folder, an absolute path.
+func BuildRevision(ctx context.Context, folder, revision string) (file string, err error) {
+	command.Progress("build weir of %s", revision)
+	file = filepath.Join(folder, "weir-before")
+	tree := filepath.Join(folder, "before")
+	if err := execute(ctx, "", "git", "worktree", "add", "--detach", tree, revision); err != nil {
+		return "", err
 	}
-	return file, nil
+	defer func() {
+		err = errors.Join(err, execute(context.WithoutCancel(ctx), "", "git", "worktree", "remove", "--force", tree))
+	}()
+	return file, execute(ctx, tree, "go", "build", "-o", file, "./cmd/weir")
+}
+
+// execute runs a program in dir; its output is part of the error.
+func execute(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of this file
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
 }

@@ -32,7 +32,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -212,7 +211,7 @@ func (b *bench) build(ctx context.Context) (err error) {
 		}
 	}
 	if b.has("before") {
-		if err := b.buildBefore(ctx); err != nil {
+		if b.old, err = binary.BuildRevision(ctx, b.dir, b.before); err != nil {
 			return err
 		}
 	}
@@ -220,30 +219,6 @@ func (b *bench) build(ctx context.Context) (err error) {
 		command.Progress("build the Kafka Streams program")
 		b.classes = filepath.Join(b.dir, "classes")
 		return compileStreams(ctx, b.dir, b.classes)
-	}
-	return nil
-}
-
-// buildBefore builds weir at the revision of -before in a temporary work tree.
-func (b *bench) buildBefore(ctx context.Context) (err error) {
-	command.Progress("build weir of %s", b.before)
-	b.old = filepath.Join(b.dir, "weir-before")
-	tree := filepath.Join(b.dir, "before")
-	if err := execute(ctx, "", "git", "worktree", "add", "--detach", tree, b.before); err != nil {
-		return err
-	}
-	defer func() {
-		err = errors.Join(err, execute(context.WithoutCancel(ctx), "", "git", "worktree", "remove", "--force", tree))
-	}()
-	return execute(ctx, tree, "go", "build", "-o", b.old, "./cmd/weir")
-}
-
-// execute runs a program in dir; its output is part of the error.
-func execute(ctx context.Context, dir, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // of this file
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@
 // The time of weir starts with its process, that of Flink with the job's first task. Absolute
 // figures depend on the machine; only the ratios matter.
 //
+// The side before is weir of an earlier revision, which -before names.
+//
 // The side go is a program written by hand for q1 over the same records, in transactions of 100 ms.
 //
 //	main.go    flags, the sequence of runs
@@ -51,7 +53,7 @@ const (
 
 var (
 	allQueries = []string{"q0", "q1", "q2", "q3", "q4", "q5", "q7", "q8", "q9", "q11", "q14", "q15", "q16", "q17", "q18", "q19", "q20", "q21", "q22", "q23"}
-	allSides   = []string{"weir", "flink", "go"}
+	allSides   = []string{"weir", "before", "flink", "go"}
 )
 
 //go:embed sql/*.sql
@@ -68,6 +70,7 @@ type settings struct {
 	parallelism int
 	warm        bool
 	pprof       string
+	before      string // git revision
 }
 
 func main() {
@@ -88,8 +91,12 @@ func main() {
 	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, slots of Flink")
 	flag.BoolVar(&s.warm, "warm", true, "run q0 and q17 on Flink before anything is measured")
 	flag.StringVar(&s.pprof, "pprof", "", "host:port where weir serves /debug/pprof while it runs")
+	flag.StringVar(&s.before, "before", "", "git revision whose weir is measured too, as the side \"before\"")
 	flag.Parse()
 	s.queries, s.sides = strings.Split(queries, ","), strings.Split(sides, ",")
+	if s.before != "" && !s.has("before") {
+		s.sides = append(s.sides, "before")
+	}
 	if err := s.validate(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
@@ -113,6 +120,8 @@ func (s *settings) validate() error {
 		return errors.New("expected at least 10000 rows and one round")
 	case s.parallelism < 1 || s.parallelism > partitions:
 		return fmt.Errorf("expected a parallelism of 1 to %d", partitions)
+	case s.has("before") && s.before == "":
+		return errors.New("side before needs a git revision: -before REVISION")
 	}
 	return nil
 }
@@ -124,6 +133,7 @@ type bench struct {
 	dir       string
 	self      string // this program, for the side go
 	weir      string // binary
+	old       string // binary of the side before
 	flink     *flinkjob.Cluster
 	brokers   string // host:port
 	brokerPID int
@@ -142,6 +152,11 @@ func run(ctx context.Context, s settings) (err error) {
 	}
 	if b.weir, err = binary.Build(ctx, b.dir); err != nil {
 		return err
+	}
+	if b.has("before") {
+		if b.old, err = binary.BuildRevision(ctx, b.dir, b.before); err != nil {
+			return err
+		}
 	}
 	command.Progress("start Kafka %s", stack.KafkaVersion)
 	kafka, err := stack.StartKafka(ctx, stack.Options{Heap: "1g"})

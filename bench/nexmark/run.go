@@ -75,8 +75,12 @@ func (b *bench) command(ctx context.Context, side string, j job) *exec.Cmd {
 	if side == "go" {
 		return exec.CommandContext(ctx, b.self, "byhand", j.Brokers, j.Sink) //nolint:gosec // this binary
 	}
+	weir := b.weir
+	if side == "before" {
+		weir = b.old
+	}
 	args := []string{"run", j.file, "--brokers", j.Brokers, "--commit-interval", commit.String(), "--parallelism", strconv.Itoa(b.parallelism)}
-	cmd := exec.CommandContext(ctx, b.weir, args...) //nolint:gosec // arguments built here
+	cmd := exec.CommandContext(ctx, weir, args...) //nolint:gosec // arguments built here
 	cmd.Dir = filepath.Dir(j.file)
 	cmd.Env = append(os.Environ(), "TZ=UTC")
 	if b.pprof != "" {
