@@ -43,7 +43,7 @@ type Options struct {
 	TransactionTimeout time.Duration // after which the broker aborts the transaction of a dead process; default 15 s
 	SessionTimeout     time.Duration // after which the partitions of a dead process are reassigned; default 10 s
 	StopTimeout        time.Duration // to end the open transaction once the context is done; default 20 s
-	Compression        string        // of written records: none, gzip, snappy, lz4 or zstd; default lz4
+	Compression        string        // of written records: none, gzip, snappy, lz4 or zstd; default snappy
 
 	// UntilEnd stops Run once everything that the sources held at the start has been processed.
 	// Windows still open remain in the state; the next run continues them.
@@ -137,4 +137,4 @@ func (o *Options) stateDir() string {
 	return o.StateDir
 }
 
-func (o *Options) compression() string { return cmp.Or(o.Compression, "lz4") }
+func (o *Options) compression() string { return cmp.Or(o.Compression, "snappy") }

@@ -107,7 +107,7 @@ func (p *produceCommand) add(cmd *cobra.Command) {
 	f.Float64Var(&c.Rate, "rate", 0, "readings per second; 0 for as fast as possible")
 	f.DurationVar(&c.CommitInterval, "commit-interval", 100*time.Millisecond, "length of a transaction")
 	f.DurationVar(&c.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead producer")
-	f.StringVar(&c.Compression, "compression", "lz4", "none, gzip, snappy, lz4 or zstd")
+	f.StringVar(&c.Compression, "compression", "snappy", "none, gzip, snappy, lz4 or zstd")
 	f.StringVar(&c.AckLog, "ack-log", "", "file to append acknowledged readings to, for weir verify --acks")
 	f.BoolVar(&c.MarkTransactions, "mark", false, "mark each record with its transaction, so that weir verify detects partially committed ones")
 	f.StringVar(&p.strategy, "subject-strategy", "topic", "subject of the readings' schema: topic (TOPIC-value), record (weir.SensorReading) or topic-record")

@@ -60,7 +60,7 @@ func (r *runFlags) add(cmd *cobra.Command) {
 	f.DurationVar(&r.cfg.CommitInterval, "commit-interval", 100*time.Millisecond, "longest transaction; one with few rows ends sooner, after a tenth of it at the earliest")
 	f.DurationVar(&r.cfg.SessionTimeout, "session-timeout", 10*time.Second, "time after which the partitions of a dead process are reassigned")
 	f.DurationVar(&r.cfg.TransactionTimeout, "transaction-timeout", 15*time.Second, "time after which the broker aborts the transaction of a dead process")
-	f.StringVar(&r.cfg.Compression, "compression", "lz4", "compression of output records: none, gzip, snappy, lz4 or zstd")
+	f.StringVar(&r.cfg.Compression, "compression", "snappy", "compression of output records: none, gzip, snappy, lz4 or zstd")
 	f.BoolVar(&r.cfg.UntilEnd, "until-end", false, "stop when all records that existed at the start are processed; the next run resumes there")
 	f.StringVar(&r.alerts, "alerts", "", "file in YAML with the receivers of the pipelines' alerts")
 	f.DurationVar(&r.length, "for", 0, "stop after this long")

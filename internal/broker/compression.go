@@ -13,16 +13,16 @@ import (
 // Compressions lists the names that Compression accepts.
 var Compressions = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
-// Compression returns the batch compression of a name; the empty name means lz4.
+// Compression returns the batch compression of a name; the empty name means snappy.
 func Compression(name string) (kgo.ProducerOpt, error) {
 	switch strings.ToLower(name) {
 	case "none":
 		return kgo.ProducerBatchCompression(kgo.NoCompression()), nil
 	case "gzip":
 		return kgo.ProducerBatchCompression(kgo.GzipCompression()), nil
-	case "snappy":
+	case "snappy", "":
 		return kgo.ProducerBatchCompression(kgo.SnappyCompression()), nil
-	case "lz4", "":
+	case "lz4":
 		return kgo.WithCompressor(newLZ4()), nil
 	case "zstd":
 		return kgo.ProducerBatchCompression(kgo.ZstdCompression()), nil

@@ -47,7 +47,7 @@ type Config struct {
 	// that has died. Default 10 s.
 	SessionTimeout time.Duration
 
-	Compression string // of written records: none, gzip, snappy, lz4 or zstd; default lz4
+	Compression string // of written records: none, gzip, snappy, lz4 or zstd; default snappy
 
 	StateDir   string // of local copies of the state; "" keeps the state in memory only
 	CacheBytes int64  // memory for the state of one task in front of its local copy; default 64 MiB

@@ -65,7 +65,7 @@ type Config struct {
 
 	CommitInterval time.Duration // of the producer and the consumer; default 100 ms
 	StopTimeout    time.Duration // time to finish open transactions after ctx is done; default 20 s
-	Compression    string        // default lz4
+	Compression    string        // default snappy
 	StateDir       string        // local copies of the state; "" keeps it in memory only
 
 	Pipelines []*plan.Program // run alongside the main job

@@ -72,7 +72,7 @@ type Config struct {
 	MaxRecords         int           // per transaction; default 100,000
 	TransactionTimeout time.Duration // the broker aborts the transaction of a dead producer after this long; default 15 s
 	StopTimeout        time.Duration // to finish open transactions once ctx is done, and for readers to see everything at the source's end; default 20 s
-	Compression        string        // none, gzip, snappy, lz4, zstd; default lz4
+	Compression        string        // none, gzip, snappy, lz4, zstd; default snappy
 
 	MarkTransactions bool   // header weir-tx on each record, by which weir verify finds partially committed transactions
 	AckLog           string // file to which acknowledged ranges of readings are appended; default none

@@ -357,7 +357,7 @@ func (d *disk) options() *pebble.Options {
 		o.Levels[i].FilterType = pebble.TableFilter
 		o.Levels[i].IndexBlockSize = 256 << 10 // one per table instead of two levels, which each read would search
 	}
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	return o
 }
 
