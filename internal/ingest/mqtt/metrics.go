@@ -53,6 +53,7 @@ type Stats struct {
 	Dropped       int64            `json:"dropped"`        // with QoS 0, for lack of room
 	Quota         int64            `json:"quota_exceeded"` // refused with 0x97
 	SlowDropped   int64            `json:"slow_dropped"`   // for which subscribers were too slow
+	Unreadable    int              `json:"unreadable"`     // entries of the store that were set aside at the start
 	Refused       map[string]int64 `json:"refused"`        // connections and packets, by reason
 	Clients       []Client         `json:"clients"`        // some of those that are connected
 }
@@ -73,7 +74,7 @@ const maxListed = 100
 func (b *Broker) Stats() Stats {
 	s := Stats{
 		Address: b.URL(), Sessions: b.server.Clients.Len(), Subscriptions: atomic.LoadInt64(&b.server.Info.Subscriptions), Retained: b.store.retainedCount(),
-		Accepted: b.stats.accepted.Load(), Dropped: b.stats.dropped.Load(), Quota: b.stats.quota.Load(), SlowDropped: b.slowDropped(),
+		Accepted: b.stats.accepted.Load(), Dropped: b.stats.dropped.Load(), Quota: b.stats.quota.Load(), SlowDropped: b.slowDropped(), Unreadable: b.store.unreadable,
 	}
 	b.stats.mu.Lock()
 	s.Refused = maps.Clone(b.stats.refused)
@@ -112,13 +113,14 @@ var (
 	descDropped       = desc("dropped_total", "MQTT messages with QoS 0 that were dropped for lack of room in the spool.")
 	descQuota         = desc("quota_exceeded_total", "MQTT 5 messages that were refused with Quota exceeded for lack of room in the spool.")
 	descSlow          = desc("slow_subscriber_dropped_total", "MQTT messages that a subscriber was too slow for.")
+	descUnreadable    = desc("unreadable_entries", "Entries of MQTT sessions and retained messages that could not be read at the start and were set aside.")
 	descRefused       = desc("refused_total", "MQTT connections and packets that were refused.", "reason")
 )
 
 // Describe implements prometheus.Collector.
 func (b *Broker) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descConnections, descSessions, descSubscriptions, descRetained, descInFlight, descHeld, descAccepted, descDropped, descQuota, descSlow, descRefused,
+		descConnections, descSessions, descSubscriptions, descRetained, descInFlight, descHeld, descAccepted, descDropped, descQuota, descSlow, descUnreadable, descRefused,
 	} {
 		to <- d
 	}
@@ -139,6 +141,7 @@ func (b *Broker) Collect(to chan<- prometheus.Metric) {
 	gauge(descRetained, float64(now.Retained))
 	gauge(descInFlight, float64(now.InFlight))
 	gauge(descHeld, float64(now.Held))
+	gauge(descUnreadable, float64(now.Unreadable))
 	counter(descAccepted, now.Accepted)
 	counter(descDropped, now.Dropped)
 	counter(descQuota, now.Quota)

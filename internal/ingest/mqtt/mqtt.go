@@ -12,6 +12,7 @@
 //	frame.go    limits of the packets that arrive on a connection
 //	acl.go      who may publish and subscribe to which topics
 //	store.go    sessions, subscriptions, retained and undelivered messages on the disk
+//	aside.go    entries of the store that cannot be read: set aside at the start
 //	metrics.go  the state of the broker, and its metrics
 //
 // # The way of a message
@@ -47,6 +48,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -168,6 +170,9 @@ func Listen(cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("mqtt.listen: %w", err)
 	}
 	if b.store, err = openStore(cfg.Dir, cfg.Logger); err != nil {
+		if pebble.IsCorruptionError(err) {
+			err = fmt.Errorf("%w: move this directory away to start without its sessions and retained messages; readings are not in it", err)
+		}
 		return nil, errors.Join(fmt.Errorf("open the MQTT sessions in %s: %w", cfg.Dir, err), inner.Close())
 	}
 	b.listener = newListener(b, inner)

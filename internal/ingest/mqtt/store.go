@@ -26,8 +26,9 @@ const (
 // store keeps on the disk what outlives connections and the process. A change is in the operating
 // system's hands when the method returns, and on the disk after sync.
 type store struct {
-	db  *pebble.DB
-	log *slog.Logger
+	db         *pebble.DB
+	log        *slog.Logger
+	unreadable int // entries that were set aside at the start
 
 	mu       sync.Mutex
 	failed   error          // of the last change
@@ -62,6 +63,9 @@ func openStore(dir string, log *slog.Logger) (*store, error) {
 		return nil, err
 	}
 	s := &store{db: db, log: log, retained: make(map[string]int)}
+	if err := s.setUnreadableAside(dir); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	all, err := load[storedMessage](s, retainedPrefix)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -227,18 +231,15 @@ func (s *store) retainedCount() int {
 
 // load returns the values under a prefix.
 func load[T any](s *store, prefix string) (all []T, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: []byte(prefix[:len(prefix)-1] + "\x01")})
-	if err != nil {
-		return nil, err
-	}
-	for ok := it.First(); ok; ok = it.Next() {
+	err = s.each(prefix, prefix[:len(prefix)-1]+"\x01", func(key string, value []byte) error {
 		var one T
-		if err := json.Unmarshal(it.Value(), &one); err != nil {
-			return nil, errors.Join(fmt.Errorf("%q: %w", it.Key(), err), it.Close())
+		if err := json.Unmarshal(value, &one); err != nil {
+			return fmt.Errorf("%q: %w", key, err)
 		}
 		all = append(all, one)
-	}
-	return all, it.Close()
+		return nil
+	})
+	return all, err
 }
 
 // quiet is the database's logger.
