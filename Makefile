@@ -139,7 +139,7 @@ rename: ## change the module path: make rename MODULE=example.org/team/weir
 	gofmt -w $$(git ls-files '*.go')
 
 reference: ## regenerate the generated parts of docs/reference
-	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr -update
+	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr ./internal/plan -update
 
 conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows (make test runs a quarter)
 	go test ./internal/conformance -timeout 60m -count=1 -v -run 'TestConformance' -datadriven-quiet -all

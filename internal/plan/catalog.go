@@ -220,7 +220,7 @@ func (p *planner) bindTable(name string, s *sql.CreateTable) (*Table, error) {
 	if t.IdleTimeout == 0 {
 		t.IdleTimeout = p.program.Settings.IdleTimeout
 	}
-	return t, o.unread(s.Options, c)
+	return t, o.unread(s.Options)
 }
 
 func (t *Table) setPrimaryKey(key *sql.PrimaryKey) error {

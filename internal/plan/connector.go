@@ -14,9 +14,8 @@ import (
 // connector binds the tables of one external system. To add one, write connector_….go and register
 // it in connectors.
 type connector interface {
-	// options lists the keys that WITH accepts, apart from those of formats. A key that ends with a
-	// dot stands for all keys with this prefix.
-	options() []string
+	// options declares what WITH accepts, apart from options of formats and of datagen's columns.
+	options() []option
 	// metadata returns the metadata columns that a table can declare, by key.
 	metadata() map[string]metadata
 	// bind reads the options into t, whose columns and primary key are already set: whether a row
@@ -46,11 +45,13 @@ var connectors = map[string]connector{
 	"upsert-kafka": kafka{upsert: true},
 }
 
-// options holds the options of a CREATE TABLE and records which keys have been read.
+// options holds the options of a CREATE TABLE and records which of those that are not declared,
+// such as options of formats, have been read.
 type options struct {
-	name string // of the connector
-	all  map[string]sql.Option
-	read map[string]bool
+	name     string // of the connector
+	declared []option
+	all      map[string]sql.Option
+	read     map[string]bool
 }
 
 // readOptions returns the options of a CREATE TABLE and the connector that they name.
@@ -71,11 +72,14 @@ func readOptions(s *sql.CreateTable, table string) (*options, connector, error) 
 	if c == nil {
 		return nil, nil, o.bad("connector", orElse(suggest.DidYouMean(o.name, names), "use one of "+strings.Join(names, ", ")))
 	}
+	o.declared = c.options()
 	return o, c, nil
 }
 
 func (o *options) get(key string) string {
-	o.read[key] = true
+	if strings.HasPrefix(key, columnPrefix) { // others are declared
+		o.read[key] = true
+	}
 	return o.all[key].Value
 }
 
@@ -84,9 +88,12 @@ func (o *options) has(key string) bool {
 	return ok
 }
 
-// one returns the value of an option that must be one of allowed, the first of which is the
-// default.
+// one returns the value of an option that must be one of allowed, by default of those that it
+// declares. The first is the default.
 func (o *options) one(key string, allowed ...string) (string, error) {
+	if allowed == nil {
+		allowed = valuesOf(o.declared, key)
+	}
 	v := o.get(key)
 	if v == "" {
 		return allowed[0], nil
@@ -102,16 +109,15 @@ func (o *options) bad(key, hint string) error {
 	return sql.Errorf(at.ValuePos, "'%s' is not supported as '%s'", at.Value, key).WithHint("%s", hint)
 }
 
-// unread reports the first option that is neither read nor one of the connector's.
-func (o *options) unread(in []sql.Option, c connector) error {
-	for _, option := range in {
-		if o.read[option.Key] || slices.ContainsFunc(c.options(), func(known string) bool {
-			return option.Key == known || strings.HasSuffix(known, ".") && strings.HasPrefix(option.Key, known)
-		}) {
+// unread reports the first option that is neither declared nor read.
+func (o *options) unread(in []sql.Option) error {
+	for _, given := range in {
+		if o.read[given.Key] || slices.ContainsFunc(o.declared, func(known option) bool { return known.matches(given.Key) }) {
 			continue
 		}
-		return sql.Errorf(option, "option '%s' is not supported", option.Key).
-			WithHint("%s", orElse(suggest.DidYouMean(option.Key, c.options()), fmt.Sprintf("the connector %s has %s", o.name, strings.Join(c.options(), ", "))))
+		known := keys(o.declared)
+		return sql.Errorf(given, "option '%s' is not supported", given.Key).
+			WithHint("%s", orElse(suggest.DidYouMean(given.Key, known), fmt.Sprintf("the connector %s has %s", o.name, strings.Join(known, ", "))))
 	}
 	return nil
 }

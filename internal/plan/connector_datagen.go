@@ -58,8 +58,31 @@ const (
 )
 
 // options implements connector. Options of columns are read by bind.
-func (datagen) options() []string {
-	return []string{"connector", "rows-per-second", "number-of-rows", "scan.parallelism"}
+func (datagen) options() []option {
+	return []option{
+		connectorOption,
+		{key: "rows-per-second", kind: integerOption, otherwise: strconv.Itoa(defaultRate), about: "Rows that are generated in a second."},
+		{key: "number-of-rows", kind: integerOption, about: "Rows after which the table ends; without it, it never does."},
+		{key: "scan.parallelism", kind: integerOption, otherwise: "1", about: "Partitions of the generated rows."},
+	}
+}
+
+// columnPrefix begins the options of a column.
+const columnPrefix = "fields."
+
+// columnOptions declares the options of a column, which follow its name.
+func (datagen) columnOptions() []option {
+	return []option{
+		{key: "kind", kind: enumOption, values: []string{"random", "sequence"}, about: "How values are generated."},
+		{key: "min", kind: doubleOption, otherwise: "the type's least value", about: "The least random number."},
+		{key: "max", kind: doubleOption, otherwise: "the type's greatest value", about: "The greatest random number."},
+		{key: "start", kind: integerOption, otherwise: required + " for a sequence", about: "The first value of a sequence."},
+		{key: "end", kind: integerOption, otherwise: required + " for a sequence", about: "The last value of a sequence."},
+		{key: "length", kind: integerOption, otherwise: fmt.Sprintf("%d for text, %d for arrays and maps", defaultTextLength, defaultListLength), about: "The length of text, bytes, arrays and maps."},
+		{key: "var-len", kind: booleanOption, otherwise: "false", about: "Whether the length varies, up to 'length'."},
+		{key: "max-past", kind: durationOption, otherwise: "0 s", about: "How far timestamps lie in the past, at most."},
+		{key: "null-rate", kind: doubleOption, otherwise: "0", about: "The share of NULL."},
+	}
 }
 
 func (datagen) metadata() map[string]metadata { return nil }
@@ -86,7 +109,7 @@ func (datagen) bind(t *Table, o *options) (err error) {
 			continue
 		}
 		t.Kafka.Value.add(t, i)
-		field := "fields." + c.Name
+		field := columnPrefix + c.Name
 		v := Generated{Type: c.Type, Clock: g.clocks[i]}
 		if !v.Clock {
 			if v, err = o.generated(t, field, c.Type, g); err != nil {
@@ -113,7 +136,7 @@ func (datagen) bind(t *Table, o *options) (err error) {
 func (o *options) checkFields(t *Table) error {
 	for _, key := range slices.Sorted(maps.Keys(o.all)) {
 		option := o.all[key]
-		rest, ok := strings.CutPrefix(key, "fields.")
+		rest, ok := strings.CutPrefix(key, columnPrefix)
 		if !ok || o.read[option.Key] {
 			continue
 		}
@@ -142,7 +165,7 @@ func (o *options) number(key string, otherwise, least, most int64) (int64, error
 
 // generated reads the options of a column, or of a part of it.
 func (o *options) generated(t *Table, field string, of column.Type, g *Generator) (Generated, error) {
-	kind, err := o.one(field+".kind", "random", "sequence")
+	kind, err := o.one(field+".kind", valuesOf(datagen{}.columnOptions(), "kind")...)
 	if err != nil {
 		return Generated{}, err
 	}
@@ -194,7 +217,7 @@ func (o *options) generated(t *Table, field string, of column.Type, g *Generator
 			v.Fields = append(v.Fields, *part)
 		}
 	default:
-		err = sql.Errorf(t, "column %s of %s is %s, which can't be generated", strings.TrimPrefix(field, "fields."), t.Name, of.Nullable(true))
+		err = sql.Errorf(t, "column %s of %s is %s, which can't be generated", strings.TrimPrefix(field, columnPrefix), t.Name, of.Nullable(true))
 	}
 	return v, err
 }

@@ -68,13 +68,26 @@ var (
 	compressions = []string{"SNAPPY", "GZIP", "ZSTD", "UNCOMPRESSED"}
 )
 
-// options implements connector. Options about reading and parallelism have no effect.
-func (filesystem) options() []string {
-	return []string{
-		"connector", "path", "format", "parquet.compression",
-		"sink.rolling-policy.file-size", "sink.rolling-policy.rollover-interval", "sink.rolling-policy.check-interval", "sink.parallelism",
-		"source.monitor-interval", "source.path.regex-pattern",
-		"s3.endpoint", "s3.region", "s3.path.style.access", "s3.access-key", "s3.secret-key", "s3.session-token",
+// options implements connector.
+func (filesystem) options() []option {
+	const cluster = "A setting of Weir; in Flink it belongs to the cluster's configuration."
+	return []option{
+		connectorOption,
+		{key: "path", kind: textOption, otherwise: required, about: "The directory: an absolute path, file:///PATH or s3://BUCKET/PREFIX."},
+		{key: "format", kind: enumOption, values: fileFormats, otherwise: required, about: "The format of the files."},
+		{key: "parquet.compression", kind: enumOption, values: compressions, about: "How columns of Parquet files are compressed."},
+		{key: "sink.rolling-policy.file-size", kind: sizeOption, otherwise: "128 MB", about: "The size after which a file is complete, at most 1 GB."},
+		{key: "sink.rolling-policy.rollover-interval", kind: durationOption, otherwise: "30 min", about: "The time after which a file is complete, from 1 s to 24 h."},
+		ignore("sink.rolling-policy.check-interval", durationOption, "How often Flink looks for files that are complete."),
+		ignore("sink.parallelism", integerOption, "Flink's number of parallel writers."),
+		ignore("source.monitor-interval", durationOption, "Flink's reading of files; Weir only writes them."),
+		ignore("source.path.regex-pattern", textOption, "Flink's reading of files; Weir only writes them."),
+		{key: "s3.endpoint", kind: textOption, onlyWeir: true, about: "The address of the object store; without it that of the environment, or AWS. " + cluster},
+		{key: "s3.region", kind: textOption, onlyWeir: true, about: "The region of the bucket. " + cluster},
+		{key: "s3.path.style.access", kind: booleanOption, values: []string{"false", "true"}, onlyWeir: true, about: "Whether the bucket is in the path instead of the host name. " + cluster},
+		{key: "s3.access-key", kind: textOption, onlyWeir: true, about: "The access key, which may refer to a secret; without it that of the environment. " + cluster},
+		{key: "s3.secret-key", kind: textOption, onlyWeir: true, about: "The secret of the access key. " + cluster},
+		{key: "s3.session-token", kind: textOption, onlyWeir: true, about: "The token of temporary keys. " + cluster},
 	}
 }
 
@@ -88,7 +101,7 @@ func (filesystem) bind(t *Table, o *options) (err error) {
 	if !o.has("format") {
 		return sql.Errorf(t, "table %s has no option 'format'", t.Name).WithHint("use %s", strings.Join(fileFormats, " or "))
 	}
-	if f.Format, err = o.one("format", fileFormats...); err != nil {
+	if f.Format, err = o.one("format"); err != nil {
 		return err
 	}
 	if err := f.bindFormat(o); err != nil {
@@ -183,13 +196,13 @@ func (f *Files) bindBucket(t *Table, o *options) (err error) {
 			return sql.Errorf(o.all["s3.endpoint"].ValuePos, "table %s: the option 's3.endpoint' is not the address of a server", t.Name).WithHint("write http://HOST:PORT or https://HOST:PORT")
 		}
 	}
-	style, err := o.one("s3.path.style.access", "false", "true")
+	style, err := o.one("s3.path.style.access")
 	f.Path, f.Bucket, b.PathStyle = prefix, b, style == "true"
 	return err
 }
 
 func (f *Files) bindFormat(o *options) (err error) {
-	if f.Compression, err = o.one("parquet.compression", compressions...); err != nil {
+	if f.Compression, err = o.one("parquet.compression"); err != nil {
 		return err
 	}
 	if o.has("parquet.compression") && f.Format != "parquet" {

@@ -40,11 +40,19 @@ func (w *Webhook) String() string {
 
 const maxWebhookRows = 1000
 
-func (httpRequests) options() []string {
-	return append([]string{
-		"connector", "method", "content-type", "body", "text", "preset", "pagerduty.routing-key", "signing.secret", "batch.max-rows",
-		"dead-letter.statuses", "sink.buffer-flush.max-rows", "sink.buffer-flush.interval",
-	}, webOptions...)
+func (httpRequests) options() []option {
+	return onlyWeir([]option{
+		connectorOption,
+		{key: "method", kind: enumOption, values: []string{http.MethodPost, http.MethodPut}, about: "The method of requests."},
+		{key: "content-type", kind: textOption, otherwise: "application/json", about: "The type of the body."},
+		{key: "body", kind: textOption, about: "The template of the body; without it, the rows as JSON."},
+		{key: "text", kind: textOption, about: "The template of a preset's text; without it, all columns."},
+		{key: "preset", kind: enumOption, values: slices.Sorted(maps.Keys(webhook.Presets)), otherwise: "none", about: "Makes the messages of a known service."},
+		{key: "pagerduty.routing-key", kind: textOption, about: "The key of the preset pagerduty, which refers to a secret."},
+		{key: "signing.secret", kind: textOption, about: "Signs requests as Standard Webhooks describes; it refers to a secret."},
+		{key: "batch.max-rows", kind: integerOption, otherwise: "1", about: "Rows of a request, at most " + strconv.Itoa(maxWebhookRows) + "."},
+		{key: "dead-letter.statuses", kind: listOption, about: "Statuses from 400 to 499 that concern single rows, separated by semicolons: such rows become dead letters."},
+	}, flushOptions("500"), webOptions)
 }
 
 func (httpRequests) metadata() map[string]metadata { return nil }
@@ -54,7 +62,7 @@ func (httpRequests) bind(t *Table, o *options) (err error) {
 	if err := w.Web.bind(t, o); err != nil {
 		return err
 	}
-	if w.Method, err = o.one("method", http.MethodPost, http.MethodPut); err != nil {
+	if w.Method, err = o.one("method"); err != nil {
 		return err
 	}
 	if err := w.bindPreset(t, o); err != nil {

@@ -43,11 +43,23 @@ func (l *LineProtocol) String() string {
 	return "line protocol, measurement " + name
 }
 
-func (influxdb) options() []string {
-	return append([]string{
-		"connector", "measurement", "measurement.column", "tags", "fields", "time", "precision", "bucket", "org", "database", "retention-policy",
-		"token", "username", "password", "sink.buffer-flush.max-rows", "sink.buffer-flush.interval",
-	}, webOptions...)
+func (influxdb) options() []option {
+	return onlyWeir([]option{
+		connectorOption,
+		{key: "measurement", kind: textOption, about: "The name of the measurement; or set 'measurement.column'."},
+		{key: "measurement.column", kind: textOption, about: "The column that has the name of the measurement."},
+		{key: "tags", kind: listOption, about: "The columns that are tags, separated by semicolons."},
+		{key: "fields", kind: listOption, about: "The columns that are fields; without it, all that are nothing else."},
+		{key: "time", kind: textOption, about: "The column with the time of points; without it, the only TIMESTAMP or TIMESTAMP_LTZ."},
+		{key: "precision", kind: enumOption, values: []string{"ns", "us", "ms", "s"}, about: "The precision in which times are sent."},
+		{key: "bucket", kind: textOption, about: "The bucket of InfluxDB 2 and later."},
+		{key: "org", kind: textOption, about: "The bucket's organization."},
+		{key: "database", kind: textOption, about: "The database of InfluxDB 1."},
+		{key: "retention-policy", kind: textOption, about: "The database's retention policy."},
+		{key: "token", kind: textOption, about: "The token, which may refer to a secret."},
+		{key: "username", kind: textOption, about: "The user; set with 'password'."},
+		{key: "password", kind: textOption, about: "The user's password, which may refer to a secret."},
+	}, flushOptions("10000"), webOptions)
 }
 
 func (influxdb) metadata() map[string]metadata { return nil }
@@ -197,7 +209,7 @@ var precisions = map[string]int{"s": 0, "ms": 3, "us": 6, "ns": 9}
 
 func (l *LineProtocol) checkColumns(t *Table, o *options) (err error) {
 	fields := t.Kafka.Value.Fields
-	if l.Precision, err = o.one("precision", "ns", "us", "ms", "s"); err != nil {
+	if l.Precision, err = o.one("precision"); err != nil {
 		return err
 	}
 	if strings.HasPrefix(l.Measurement, "#") || strings.ContainsAny(l.Measurement, "\r\n") || strings.HasSuffix(l.Measurement, `\`) || o.has("measurement") && l.Measurement == "" {

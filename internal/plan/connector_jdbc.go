@@ -43,15 +43,32 @@ const jdbcPrefix = "jdbc:postgresql://"
 
 const postgresDriver = "org.postgresql.Driver"
 
-// options implements connector. Options about scans, retries and parallelism have no effect.
-func (jdbc) options() []string {
-	return []string{
-		"connector", "url", "table-name", "driver", "username", "password", "connection.max-retry-timeout",
-		"scan.partition.column", "scan.partition.num", "scan.partition.lower-bound", "scan.partition.upper-bound", "scan.fetch-size", "scan.auto-commit",
-		"lookup.cache", "lookup.cache.max-rows", "lookup.cache.ttl", "lookup.cache.caching-missing-key", "lookup.max-retries",
-		"lookup.partial-cache.expire-after-access", "lookup.partial-cache.expire-after-write", "lookup.partial-cache.cache-missing-key", "lookup.partial-cache.max-rows",
-		"sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "sink.max-retries", "sink.parallelism",
-	}
+// options implements connector.
+func (jdbc) options() []option {
+	const scans = "Flink's scans of the table; Weir reads it in lookup joins."
+	return append([]option{
+		connectorOption,
+		{key: "url", kind: textOption, otherwise: required, about: "The database: jdbc:postgresql://HOST:PORT/DATABASE or jdbc:sqlite:PATH."},
+		{key: "table-name", kind: textOption, otherwise: required, about: "The table, with its schema if that is not in the search path."},
+		{key: "driver", kind: textOption, about: "The class of the JDBC driver, for Flink; " + postgresDriver + " or " + sqliteDriver + "."},
+		{key: "username", kind: textOption, about: "The user of PostgreSQL; set with 'password'."},
+		{key: "password", kind: textOption, about: "The user's password, which may refer to a secret."},
+		ignore("connection.max-retry-timeout", durationOption, "Flink's time limit for a connection."),
+		ignore("scan.partition.column", textOption, scans), ignore("scan.partition.num", integerOption, scans),
+		ignore("scan.partition.lower-bound", integerOption, scans), ignore("scan.partition.upper-bound", integerOption, scans),
+		ignore("scan.fetch-size", integerOption, scans), ignore("scan.auto-commit", booleanOption, scans),
+		{key: "lookup.cache", kind: enumOption, values: []string{"NONE", "PARTIAL"}, about: "Whether answers of lookups are kept beyond a transaction."},
+		{key: "lookup.partial-cache.expire-after-write", kind: durationOption, about: "How long an answer is used."},
+		{key: "lookup.partial-cache.expire-after-access", kind: durationOption, about: "How long an answer is kept that nobody asks for."},
+		{key: "lookup.partial-cache.max-rows", kind: integerOption, otherwise: strconv.Itoa(defaultCacheRows), about: "Rows in the cache, at most."},
+		{key: "lookup.partial-cache.cache-missing-key", kind: booleanOption, otherwise: "true", about: "Whether keys without rows are kept too."},
+		{key: "lookup.cache.max-rows", kind: integerOption, about: "The older name of 'lookup.partial-cache.max-rows'; set with 'lookup.cache.ttl'."},
+		{key: "lookup.cache.ttl", kind: durationOption, about: "The older name of 'lookup.partial-cache.expire-after-write'."},
+		{key: "lookup.cache.caching-missing-key", kind: booleanOption, otherwise: "true", about: "The older name of 'lookup.partial-cache.cache-missing-key'."},
+		ignore("lookup.max-retries", integerOption, "Flink's number of attempts; Weir repeats a lookup until the database answers."),
+		ignore("sink.max-retries", integerOption, "Flink's number of attempts; Weir repeats a delivery until the database accepts it."),
+		ignore("sink.parallelism", integerOption, "Flink's number of parallel writers."),
+	}, flushOptions("10000")...)
 }
 
 func (jdbc) metadata() map[string]metadata { return nil }

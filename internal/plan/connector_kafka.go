@@ -46,15 +46,47 @@ const (
 	ResetNone     Reset = "none"     // the pipeline stops, even with group-offsets if the group has no offsets
 )
 
-// options implements connector. Some options are accepted but have no effect.
-func (kafka) options() []string {
-	return []string{
-		"connector", "topic", topicPattern, "format", "key.format", "value.format", "key.fields", "key.fields-prefix", "value.fields-include", "scan.startup.mode",
-		"scan.startup.timestamp-millis", "scan.bounded.mode", "scan.watermark.idle-timeout", "scan.watermark.alignment.group", "scan.watermark.alignment.max-drift",
-		"scan.watermark.alignment.update-interval", "scan.watermark.emit.strategy", discoveryInterval, "scan.parallelism",
-		"sink.parallelism", "sink.partitioner", "sink.delivery-guarantee", "sink.transactional-id-prefix", "sink.transaction-naming-strategy",
-		"sink.buffer-flush.max-rows", "sink.buffer-flush.interval", "properties.",
+// options implements connector.
+func (k kafka) options() []option {
+	valueFormat := required + ", or 'format'"
+	if k.upsert {
+		valueFormat = required
 	}
+	all := []option{
+		connectorOption,
+		{key: "topic", kind: textOption, otherwise: required + ", or 'topic-pattern'", about: "The topic; a source may list several, separated by semicolons."},
+		{key: topicPattern, kind: textOption, about: "A regular expression of the topics that a source reads, instead of 'topic'."},
+		{key: "format", kind: textOption, about: "The format of the record's value; the same as 'value.format'."},
+		{key: "key.format", kind: textOption, about: "The format of the record's key."},
+		{key: "value.format", kind: textOption, otherwise: valueFormat, about: "The format of the record's value: " + strings.Join(format.Names(), ", ") + "."},
+		{key: "key.fields", kind: listOption, about: "The columns in the record's key, separated by semicolons."},
+		{key: "key.fields-prefix", kind: textOption, about: "Begins the names of key columns in the table, but not in the record."},
+		{key: "value.fields-include", kind: enumOption, values: []string{"ALL", "EXCEPT_KEY"}, about: "Whether the record's value has the key columns too."},
+		{key: "scan.startup.mode", kind: enumOption, values: []string{"group-offsets", "earliest-offset", "latest-offset", "timestamp"}, onlyWeir: k.upsert, about: "Where the first start of the pipeline begins to read."},
+		{key: "scan.startup.timestamp-millis", kind: integerOption, onlyWeir: k.upsert, about: "The time of the first record with the mode timestamp, in milliseconds since 1970."},
+		{key: "scan.bounded.mode", kind: enumOption, values: []string{"unbounded", "latest-offset"}, about: "Whether reading ends where the topic ended when the pipeline started."},
+		{key: "scan.watermark.idle-timeout", kind: durationOption, about: "After which a silent partition no longer holds back the watermark."},
+		ignore("scan.watermark.alignment.group", textOption, "Flink's alignment of watermarks; Weir aligns the inputs of a pipeline itself."),
+		ignore("scan.watermark.alignment.max-drift", durationOption, "Flink's alignment of watermarks."),
+		ignore("scan.watermark.alignment.update-interval", durationOption, "Flink's alignment of watermarks."),
+		ignore("scan.watermark.emit.strategy", textOption, "When Flink emits watermarks."),
+		{key: discoveryInterval, kind: durationOption, otherwise: "5 min", about: "How often new topics of a pattern are looked for; with 0 s only at the start."},
+		ignore("scan.parallelism", integerOption, "Flink's number of parallel readers."),
+		ignore("sink.parallelism", integerOption, "Flink's number of parallel writers."),
+		{key: "sink.partitioner", kind: enumOption, values: []string{"default", "fixed", "round-robin"}, ignored: true, onlyWeir: k.upsert, about: "Flink's choice of partitions; Weir places rows by their key as Kafka does."},
+		{key: "sink.delivery-guarantee", kind: enumOption, values: []string{"exactly-once", "at-least-once", "none"}, about: "The least that is guaranteed: Weir always writes exactly once."},
+		ignore("sink.transactional-id-prefix", textOption, "Flink's names of transactional ids."),
+		ignore("sink.transaction-naming-strategy", textOption, "Flink's names of transactional ids."),
+		{key: "sink.buffer-flush.max-rows", kind: integerOption, ignored: true, onlyWeir: !k.upsert, about: "A buffer of changes in Flink's upsert-kafka; Weir has none."},
+		{key: "sink.buffer-flush.interval", kind: durationOption, ignored: true, onlyWeir: !k.upsert, about: "A buffer of changes in Flink's upsert-kafka; Weir has none."},
+		{key: "properties.bootstrap.servers", kind: textOption, about: "The brokers, for Flink; Weir uses those of --brokers."},
+		{key: "properties.auto.offset.reset", kind: enumOption, values: []string{string(ResetEarliest), string(ResetLatest), string(ResetNone)}, about: "Where a source goes on if its next records were deleted before they were read."},
+		ignore("properties.", textOption, "Other settings of Flink's Kafka client."),
+	}
+	if k.upsert {
+		return slices.DeleteFunc(all, func(o option) bool { return o.key == "key.fields" || o.key == "format" })
+	}
+	return all
 }
 
 func (kafka) metadata() map[string]metadata {
@@ -102,7 +134,7 @@ func (p *planner) topicList(s *sql.CreateTable, table string) (all []sql.Option,
 		return slices.IndexFunc(s.Options, func(o sql.Option) bool { return o.Key == key })
 	}
 	connector := find("connector")
-	if connector < 0 || connectors[s.Options[connector].Value] == nil || !slices.Contains(connectors[s.Options[connector].Value].options(), topicPattern) {
+	if connector < 0 || connectors[s.Options[connector].Value] == nil || !slices.Contains(keys(connectors[s.Options[connector].Value].options()), topicPattern) {
 		return nil, "", nil
 	}
 	if i := find(topicPattern); i >= 0 {
@@ -138,7 +170,7 @@ func (k kafka) bindFormats(t *Table, o *options) error {
 	if err := bindKey(t, o); err != nil {
 		return err
 	}
-	include, err := o.one("value.fields-include", "ALL", "EXCEPT_KEY")
+	include, err := o.one("value.fields-include")
 	if err != nil {
 		return err
 	}
@@ -199,7 +231,7 @@ func (kafka) bindKeyFields(t *Table, o *options) error {
 // bindScan reads where a source starts and whether it ends.
 func (kafka) bindScan(t *Table, o *options) error {
 	mode := o.get("scan.startup.mode")
-	reset, err := o.one("properties.auto.offset.reset", string(ResetEarliest), string(ResetLatest), string(ResetNone))
+	reset, err := o.one("properties.auto.offset.reset")
 	if err != nil {
 		return err
 	}
@@ -222,7 +254,7 @@ func (kafka) bindScan(t *Table, o *options) error {
 	default:
 		return o.bad("scan.startup.mode", "use earliest-offset, latest-offset, group-offsets or timestamp")
 	}
-	bounded, err := o.one("scan.bounded.mode", "unbounded", "latest-offset")
+	bounded, err := o.one("scan.bounded.mode")
 	if err != nil {
 		return err
 	}
@@ -241,9 +273,9 @@ func (kafka) bindScan(t *Table, o *options) error {
 // bindSink rejects delivery guarantees that Weir does not offer. All writes are transactional,
 // which satisfies at-least-once too.
 func (kafka) bindSink(_ *Table, o *options) error {
-	if _, err := o.one("sink.delivery-guarantee", "exactly-once", "at-least-once", "none"); err != nil {
+	if _, err := o.one("sink.delivery-guarantee"); err != nil {
 		return err
 	}
-	_, err := o.one("sink.partitioner", "default", "fixed", "round-robin")
+	_, err := o.one("sink.partitioner")
 	return err
 }

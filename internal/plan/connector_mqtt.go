@@ -35,11 +35,19 @@ type TopicPart struct {
 // String names the target without its address.
 func (m *MQTT) String() string { return "MQTT" }
 
-func (mqtt) options() []string {
-	return []string{
-		"connector", "url", "topic", "client-id", "qos", "retain", "payload.column", "username", "password", "version", "tls.ca", "tls.cert", "tls.key",
-		"sink.buffer-flush.max-rows", "sink.buffer-flush.interval",
-	}
+func (mqtt) options() []option {
+	return onlyWeir([]option{
+		connectorOption,
+		{key: "url", kind: textOption, otherwise: required, about: "The broker: mqtt://HOST:1883, or mqtts://HOST:8883 with TLS."},
+		{key: "topic", kind: textOption, otherwise: required, about: "The topic, whose levels may have a column, such as cmd/{device_id}/set."},
+		{key: "client-id", kind: textOption, about: "The client's identifier; without it, each connection has a new one."},
+		{key: "qos", kind: enumOption, values: []string{"1"}, about: "The quality of service, always 1."},
+		{key: "retain", kind: booleanOption, values: []string{"false", "true"}, about: "Whether messages are retained; tables with a PRIMARY KEY need it."},
+		{key: "payload.column", kind: textOption, about: "The column with the payload; without it, the row as JSON."},
+		{key: "username", kind: textOption, about: "The user."},
+		{key: "password", kind: textOption, about: "The user's password, which refers to a secret."},
+		{key: "version", kind: enumOption, values: []string{"5", "3.1.1"}, otherwise: "5, or else 3.1.1", about: "The version of MQTT."},
+	}, tlsOptions, flushOptions("10000"))
 }
 
 func (mqtt) metadata() map[string]metadata { return nil }
@@ -55,10 +63,10 @@ func (mqtt) bind(t *Table, o *options) (err error) {
 	if err != nil || u.Scheme != "mqtt" && u.Scheme != "mqtts" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery != "" {
 		return sql.Errorf(o.all["url"].ValuePos, "the option 'url' is not that of an MQTT broker").WithHint("write mqtt://HOST:1883, or mqtts://HOST:8883 with TLS; 'username' and 'password' are options")
 	}
-	if _, err := o.one("qos", "1"); err != nil {
+	if _, err := o.one("qos"); err != nil {
 		return o.bad("qos", "rows are published with QoS 1: with 0 they could be lost, and with 2 a crash would repeat them too")
 	}
-	retain, err := o.one("retain", "false", "true")
+	retain, err := o.one("retain")
 	if err != nil {
 		return err
 	}

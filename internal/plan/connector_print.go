@@ -24,9 +24,14 @@ func (p *Print) String() string {
 	return "stdout"
 }
 
-// options implements connector. The parallelism has no effect.
-func (printed) options() []string {
-	return []string{"connector", "print-identifier", "standard-error", "sink.parallelism"}
+// options implements connector.
+func (printed) options() []option {
+	return []option{
+		connectorOption,
+		{key: "print-identifier", kind: textOption, about: "Begins each line."},
+		{key: "standard-error", kind: booleanOption, otherwise: "false", about: "Prints to the standard error output instead of the standard output."},
+		ignore("sink.parallelism", integerOption, "Flink's number of parallel writers."),
+	}
 }
 
 func (printed) metadata() map[string]metadata { return nil }
@@ -54,7 +59,7 @@ type Discard struct{}
 
 func (Discard) String() string { return "nowhere" }
 
-func (blackhole) options() []string { return []string{"connector"} }
+func (blackhole) options() []option { return []option{connectorOption} }
 
 func (blackhole) metadata() map[string]metadata { return nil }
 

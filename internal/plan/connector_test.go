@@ -2,6 +2,7 @@ package plan
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -65,11 +66,29 @@ func TestTableOptions(t *testing.T) {
 	}
 }
 
+// TestOptionValues checks that enumerations declare their values, and that each value is accepted
+// or refused for another reason.
+func TestOptionValues(t *testing.T) {
+	for name, c := range connectors {
+		for _, o := range c.options() {
+			if (o.kind == enumOption) != (len(o.values) > 0) && o.kind != booleanOption {
+				t.Errorf("%s: option %s of type %s has the values %q", name, o.key, o.kind, o.values)
+			}
+			for _, v := range o.values {
+				_, err := Compile(fmt.Sprintf("CREATE TABLE t (m INT) WITH ('connector' = '%s', '%s' = '%s');", name, o.key, v), "test")
+				if err != nil && strings.Contains(err.Error(), fmt.Sprintf("'%s' is not supported as '%s'", v, o.key)) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
 // TestConnectors checks what the planner assumes of each connector: option names are unique, and
 // upsert tables need a primary key.
 func TestConnectors(t *testing.T) {
 	for name, c := range connectors {
-		options := c.options()
+		options := keys(c.options())
 		for i, option := range options {
 			if slices.Contains(options[:i], option) {
 				t.Errorf("%s: option %s is listed twice", name, option)

@@ -25,7 +25,17 @@ const (
 	headersPrefix = "headers."
 )
 
-var webOptions = []string{"url", "timeout", headersPrefix, "tls.ca", "tls.cert", "tls.key"}
+var webOptions = append([]option{
+	{key: "url", kind: textOption, otherwise: required, about: "The URL, which may refer to a secret; some presets have one."},
+	{key: "timeout", kind: durationOption, otherwise: "10 s", about: "The time limit of a request, at most 50 s."},
+	{key: headersPrefix, kind: textOption, about: "A header of requests, such as 'headers.X-Site'."},
+}, tlsOptions...)
+
+var tlsOptions = []option{
+	{key: "tls.ca", kind: textOption, about: "The file of the authorities that are trusted, in PEM; without it, the system's."},
+	{key: "tls.cert", kind: textOption, about: "The file of the client's certificate, in PEM; set with 'tls.key'."},
+	{key: "tls.key", kind: textOption, about: "The file of the certificate's key, in PEM."},
+}
 
 // reservedHeaders are set by the connectors, or by HTTP.
 var reservedHeaders = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Idempotency-Key", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Weir-Op"}

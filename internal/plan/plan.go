@@ -5,6 +5,7 @@
 //	settings.go          SET
 //	catalog.go           CREATE TABLE: columns, watermark, primary key
 //	connector.go         what a connector implements; options of CREATE TABLE
+//	connector_options.go what connectors declare of their options, also for the reference
 //	connector_filesystem.go
 //	                     filesystem: a directory of files
 //	connector_web.go     options of connectors over HTTP; connector_http.go: webhooks;
