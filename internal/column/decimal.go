@@ -3,6 +3,7 @@ package column
 import (
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 )
 
@@ -74,7 +75,8 @@ func ParseDecimal(s string, t Type) (any, error) {
 	digits, exponent := s, 0
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
 		digits = s[:i]
-		if _, err := fmt.Sscanf(s[i+1:], "%d", &exponent); err != nil || exponent > 1000 || exponent < -1000 {
+		var err error
+		if exponent, err = strconv.Atoi(s[i+1:]); err != nil || exponent > 1000 || exponent < -1000 {
 			return nil, fmt.Errorf("%q is not a number", s)
 		}
 	}

@@ -66,7 +66,7 @@ CREATE VIEW l AS SELECT d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY d 
 INSERT INTO u SELECT LISTAGG(DISTINCT d) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO u SELECT LISTAGG(d) FROM TABLE(HOP(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND, INTERVAL '2' SECOND)) GROUP BY window_start, window_end;
 INSERT INTO u SELECT JSON_OBJECTAGG(d VALUE v) FROM TABLE(TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY window_start, window_end;
-INSERT INTO u SELECT UUID() FROM r WHERE ts > CURRENT_WATERMARK(ts);
+INSERT INTO u SELECT UUID() FROM r WHERE ts > CURRENT_WATERMARK(ts); INSERT INTO u SELECT a FROM (SELECT d AS a, d AS b, d AS c, v, ts, v + 1 FROM r QUALIFY LAG(v) OVER (PARTITION BY d ORDER BY ts) > 1);
 CREATE TABLE j (a ARRAY<STRING>) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://h/d', 'table-name' = 'j'); INSERT INTO j SELECT ARRAY[d] FROM r;
 CREATE TABLE q (a STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:sqlite:q.db', 'table-name' = 'q'); INSERT INTO q SELECT d FROM r;
 CREATE TABLE f (d STRING) WITH ('connector' = 'filesystem', 'path' = '/f', 'format' = 'parquet'); INSERT INTO f SELECT d FROM r;
@@ -86,7 +86,7 @@ INSERT INTO u SELECT LISTAGG(d) OVER (PARTITION BY d ORDER BY p RANGE BETWEEN IN
 		"sessions-again": 7, "lookup-deletes": 8, "lookup-order": 20, "regular-expressions": 9, "json-returning": 9, "moving-sums": 10, "lag-default": 11, "distinct-rows": 12, "state-ttl": 13, "max-ahead": 18,
 		"key-partitioning": 14, "local-times": 19,
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
-		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24,
+		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24, "qualify-columns": 24,
 		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29, "lookup-time": 30, "datagen": 31, "lateral-aggregates": 32,
 		"peers-of-processing-time": 33,
 	}

@@ -387,9 +387,8 @@ func castFloat(v any, from, to column.Type) (any, error) {
 	case *big.Int:
 		f = column.DecimalFloat(v, from.Scale)
 	case string:
-		var err error
-		f, err = strconv.ParseFloat(strings.TrimSpace(v), 64)
-		if err != nil && !errors.Is(err, strconv.ErrRange) {
+		var ok bool
+		if f, ok = parseDouble(v, map[bool]int{true: 32, false: 64}[to.Kind == column.Float]); !ok {
 			return nil, fmt.Errorf("%q is not a number", v)
 		}
 	}
@@ -397,6 +396,28 @@ func castFloat(v any, from, to column.Type) (any, error) {
 		f = float64(float32(f))
 	}
 	return f, nil
+}
+
+// parseDouble parses a number of so many bits as Java's Double.parseDouble does: with a suffix such
+// as 5d, in hexadecimal such as 0x1p3, and with NaN and Infinity in this spelling only.
+func parseDouble(s string, bits int) (float64, bool) {
+	s = strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
+	switch unsigned := strings.TrimLeft(s, "+-"); {
+	case len(s)-len(unsigned) > 1:
+		return 0, false
+	case unsigned == "NaN":
+		return math.NaN(), true
+	case unsigned == "Infinity":
+		return math.Inf(map[bool]int{true: -1, false: 1}[s[0] == '-']), true
+	}
+	if strings.ContainsAny(s, "_iInN") {
+		return 0, false
+	}
+	if strings.HasSuffix(s, "d") || strings.HasSuffix(s, "D") || strings.HasSuffix(s, "f") || strings.HasSuffix(s, "F") {
+		s = s[:len(s)-1]
+	}
+	f, err := strconv.ParseFloat(s, bits)
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 func castDecimal(v any, from, to column.Type) (any, error) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -353,6 +352,6 @@ func isDigit(s string) bool {
 }
 
 func isDecimal(s string) bool {
-	_, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	return err == nil || errors.Is(err, strconv.ErrRange)
+	_, ok := parseDouble(s, 64)
+	return ok
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"weir.example/weir/internal/column"
@@ -315,7 +316,7 @@ func evalRegexpInstr(n *Call, a []any) (any, error) {
 	if m == nil {
 		return int64(0), nil
 	}
-	return int64(utf8.RuneCountInString(a[0].(string)[:m[0]])) + 1, nil
+	return int64(len(utf16.Encode([]rune(a[0].(string)[:m[0]])))) + 1, nil // Java counts code units
 }
 
 // evalStrToMap splits by regular expressions. Like Java's split, it drops trailing empty parts.

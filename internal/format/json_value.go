@@ -108,7 +108,7 @@ func (d *jsonDecoder) float(v []byte, t column.Type) (float64, error) {
 		case "NaN":
 			return math.NaN(), nil
 		}
-		if strings.ContainsAny(s, "xX_pPiI") {
+		if strings.ContainsAny(s, "xX_pPiInN") {
 			return 0, wanted(v, t)
 		}
 	}

@@ -11,7 +11,7 @@ func (p *Program) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pipeline %s\n", p.Name)
 	for _, s := range p.Stages {
-		fmt.Fprintf(&b, "\n%s: one task for each partition of %s", s.Name, strings.Join(s.Topics(), " and "))
+		fmt.Fprintf(&b, "\n%s: one task for each partition of %s", s.Name, strings.Join(s.topicTexts(), " and "))
 		if s.Stateful {
 			fmt.Fprintf(&b, ", state in %s", s.Changelog)
 		}
@@ -27,6 +27,17 @@ func (p *Program) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// topicTexts names the topics that a stage reads, and the patterns of those that are not known.
+func (s *Stage) topicTexts() []string {
+	all := s.Topics()
+	for i, topic := range all {
+		if pattern, ok := strings.CutPrefix(topic, "/"); ok { // see unmatched
+			all[i] = fmt.Sprintf("each topic that matches '%s'", strings.TrimSuffix(pattern, "/"))
+		}
+	}
+	return all
 }
 
 func writeTree(b *strings.Builder, r *Relation, indent string, last bool, seen map[*Relation]bool) {

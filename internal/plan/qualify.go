@@ -67,8 +67,14 @@ func (p *planner) qualify(s *sql.Select) (*Relation, error) {
 	if r, err = p.where(s.Qualify, r, cond); err != nil || len(q.more) == 0 {
 		return r, err
 	}
+	if n > maxQualified {
+		p.differ(s.Qualify, "qualify-columns", "Flink can't plan QUALIFY in a SELECT of more than %d columns whose condition computes what is not selected: select it as well", maxQualified)
+	}
 	return p.project(r, names(r.Cols[:n]), r.first(n)), nil
 }
+
+// maxQualified is how many columns Flink can separate from what only QUALIFY computes.
+const maxQualified = 5
 
 // check refuses what Flink refuses, and what it can't plan.
 func (q *qualifying) check() error {
