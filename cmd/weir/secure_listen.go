@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"weir.example/weir/internal/broker"
@@ -20,6 +22,7 @@ import (
 // firstStart is what weir up --secure-listen has made in the data directory.
 type firstStart struct {
 	dataDir   string
+	hosts     []string     // of the certificate
 	authority string       // file with the certificate that clients trust; "" if it is the user's
 	user      *guard.First // nil: there were users
 }
@@ -36,7 +39,8 @@ func (u *upCommand) secureListen() error {
 	}
 	u.first.dataDir = u.kafka.dataDir
 	if serve.cert == "" && serve.key == "" {
-		own, err := tlsconf.OpenOwnServer(filepath.Join(u.kafka.dataDir, "tls"), u.hosts(), time.Now())
+		u.first.hosts = u.hosts()
+		own, err := tlsconf.OpenOwnServer(u.first.tlsDir(), u.first.hosts, time.Now())
 		if err != nil {
 			return err
 		}
@@ -45,6 +49,24 @@ func (u *upCommand) secureListen() error {
 	var err error
 	u.first.user, err = guard.AddFirst(u.kafka.dataDir)
 	return err
+}
+
+func (f *firstStart) tlsDir() string { return filepath.Join(f.dataDir, "tls") }
+
+// renew keeps the certificate valid until end is called.
+func (f *firstStart) renew(ctx context.Context, log *slog.Logger) (end func()) {
+	if f.authority == "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	tick := time.NewTicker(tlsconf.RenewEvery)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { tlsconf.KeepOwnServer(ctx, f.tlsDir(), f.hosts, tick.C, log) })
+	return func() {
+		cancel()
+		keeping.Wait()
+		tick.Stop()
+	}
 }
 
 // hosts returns the names and addresses at which clients may reach this process.

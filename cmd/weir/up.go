@@ -203,6 +203,7 @@ func (u *upCommand) run(cmd *cobra.Command, log *slog.Logger) (node.Snapshot, er
 		}
 		view.ready(ready)
 	}
+	defer u.first.renew(ctx, log)()
 	last, err := node.Run(ctx, c)
 	err = untilStopped(ctx, err)
 	ended(err)

@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -178,6 +180,34 @@ type OwnServer struct {
 
 // renewBefore is how long before its end OpenOwnServer replaces a certificate.
 const renewBefore = 60 * 24 * time.Hour
+
+// RenewEvery is how often KeepOwnServer looks at a certificate.
+const RenewEvery = 12 * time.Hour
+
+// KeepOwnServer renews a certificate of OpenOwnServer under the same authority until ctx is done.
+// It looks at it at each of the times that arrive.
+func KeepOwnServer(ctx context.Context, dir string, hosts []string, times <-chan time.Time, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-times:
+			file := filepath.Join(dir, ownServer+".pem")
+			before, _ := readLeaf(file) // a missing one is made
+			_, err := OpenOwnServer(dir, hosts, now)
+			var after *x509.Certificate
+			if err == nil {
+				after, err = readLeaf(file)
+			}
+			switch {
+			case err != nil:
+				log.Error("cannot renew the certificate: the next attempt is in "+RenewEvery.String(), "file", file, "err", err)
+			case before == nil || !after.Equal(before):
+				log.Info("renewed the certificate", "file", file, "expires", after.NotAfter)
+			}
+		}
+	}
+}
 
 // OpenOwnServer returns the certificate in a directory of a server that has the names or addresses
 // hosts. It creates what is missing, and replaces a certificate that does not fit: one without its

@@ -1,6 +1,7 @@
 package tlsconf
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"weir.example/weir/internal/syncbuf"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -395,4 +398,59 @@ func TestOwnServer(t *testing.T) {
 	if _, err := OpenOwnServer(dir, hosts, now); err == nil || !strings.Contains(err.Error(), "is not the key of") {
 		t.Errorf("with the key of another certificate: %v", err)
 	}
+}
+
+// A running process renews its certificate before it expires, and serves it under the same
+// authority. A failed attempt is repeated.
+func TestKeepOwnServer(t *testing.T) {
+	dir, hosts := filepath.Join(t.TempDir(), "tls"), []string{"localhost"}
+	own, err := OpenOwnServer(dir, hosts, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log syncbuf.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	server, err := NewServer(own.CertFile, own.KeyFile, "", logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := readPool(own.Authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := make(chan time.Time)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); KeepOwnServer(ctx, dir, hosts, times, logger) }()
+	look := func(at time.Time) { times <- at; times <- now } // the second is received once the first is done
+	first := server.Expires()
+	look(now.AddDate(0, 0, DefaultDays-61))
+	if text := log.String(); text != "" {
+		t.Errorf("a certificate that fits was touched: %s", text)
+	}
+	late := now.AddDate(0, 0, DefaultDays-59)
+	key, err := os.ReadFile(filepath.Join(dir, authorityKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, authorityKey)); err != nil {
+		t.Fatal(err)
+	}
+	look(late)
+	if text := log.String(); !strings.Contains(text, "cannot renew the certificate") {
+		t.Errorf("without the authority's key: %s", text)
+	}
+	if err := os.WriteFile(filepath.Join(dir, authorityKey), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	look(late)
+	server.checked.Store(0) // as if a second had passed
+	if renewed := server.Expires(); !renewed.After(first) {
+		t.Errorf("the certificate that is served expires at %s, and did before at %s: %s", renewed, first, log.String())
+	}
+	if _, err := server.config.Load().Certificates[0].Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: "localhost", CurrentTime: late}); err != nil {
+		t.Errorf("clients do not trust the renewed certificate: %v", err)
+	}
+	stop()
+	<-ended
 }
