@@ -148,7 +148,7 @@ func followerDiesInSync(ctx context.Context, t *testing.T, addr string) error {
 	synced := start(follower.sync, ctx)
 	time.Sleep(scriptSession / 4) // the request arrives
 	follower.dies()
-	<-synced
+	t.Log("the dead member:", <-synced)
 	err := leader.heartbeats(assigning)
 	if errors.Is(err, context.DeadlineExceeded) {
 		if err := leader.sync(ctx); err != nil {
@@ -170,7 +170,7 @@ func bothDieInSync(ctx context.Context, t *testing.T, addr string) error {
 	time.Sleep(scriptSession / 4) // the request arrives
 	follower.dies()
 	leader.dies()
-	<-synced
+	t.Log("the dead member:", <-synced)
 	return newScripted(t, addr).join(ctx)
 }
 
@@ -189,8 +189,8 @@ func allDieInJoin(ctx context.Context, t *testing.T, addr string) error {
 	for _, m := range []*scripted{leader, follower, third} {
 		m.dies()
 	}
-	<-joined
-	<-rejoined
+	t.Log("the dead member:", <-joined)
+	t.Log("the dead member:", <-rejoined)
 	first, second := start(newScripted(t, addr).live, ctx), start(newScripted(t, addr).live, ctx)
 	return errors.Join(<-first, <-second)
 }
