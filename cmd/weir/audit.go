@@ -21,7 +21,7 @@ import (
 // of the embedded broker's data directory.
 var recorded = []string{
 	"up", "run", "consume", "produce", "ingest", "topics apply", "users add", "users rotate", "users remove", "acl add", "acl remove",
-	"dlq replay", "alerts silence", "transactions abort", "sink",
+	"dlq replay", "alerts silence", "transactions abort", "transactions commit", "sink",
 }
 
 // recordCommand writes that a command has begun. Call ended with its error at its end.

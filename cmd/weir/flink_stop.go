@@ -139,7 +139,7 @@ func openOf(ctx context.Context, client *kgo.Client, job string) ([]broker.Trans
 		return nil, err
 	}
 	of := []broker.Transaction{}
-	for _, t := range all {
+	for _, t := range all.Open {
 		if name, ok := flink.JobOfTransaction(t.TransactionalID); ok && name == job {
 			of = append(of, t)
 		}

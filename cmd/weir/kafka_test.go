@@ -46,6 +46,7 @@ func TestOnKafka(t *testing.T) {
 	t.Run("bounded runs are visible immediately", b.testBoundedRuns)
 	t.Run("produced readings are visible immediately", b.testProduced)
 	t.Run("repartition", b.testRepartition)
+	t.Run("hanging transactions", b.testHanging)
 	t.Run("gaps", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
 			"restart": b.testGapAtRestart, "first start": b.testGapBeforeFirstStart, "running": b.testGapWhileRunning, "retention": b.testGapByRetention, "none": b.testGapStops,

@@ -46,11 +46,11 @@ func eachList(t *testing.T, addr string, enough func([]broker.Transaction) bool)
 	}
 	defer client.Close()
 	for {
-		open, err := broker.ListTransactions(ctx, client, time.Now())
+		listed, err := broker.ListTransactions(ctx, client, time.Now())
 		if err != nil {
 			t.Fatalf("list transactions until the expected one is open: %v", err)
 		}
-		if enough(open) {
+		if enough(listed.Open) {
 			return
 		}
 	}

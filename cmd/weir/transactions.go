@@ -19,12 +19,13 @@ import (
 func newTransactions() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transactions",
-		Short: "List open transactions, and abort those that block readers",
+		Short: "List open transactions, and end those that block readers",
 		Example: `  weir transactions list
   weir transactions abort weir-produce-fleet-s42
+  weir transactions commit --producer-id 2002  # one that was committed, but not on all of its partitions
   weir transactions abort --flink per_minute   # transactions left open by a cancelled Flink job`,
 	}
-	cmd.AddCommand(newTransactionsList(), newTransactionsAbort())
+	cmd.AddCommand(newTransactionsList(), newTransactionsAbort(), newTransactionsCommit())
 	return cmd
 }
 
@@ -48,16 +49,33 @@ func newTransactionsList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Show open transactions with owner, age, blocked partitions and readers' lag",
-		Args:  noArgs,
+		Long: `Shows open transactions with owner, age, blocked partitions and readers' lag. A transaction is hanging where its records are open in
+a partition, but no coordinator knows that, so that no timeout will end it (KIP-664). For these, the logs of the producer's other
+partitions are searched for how the transaction ended there, and the command is named that ends it in the same way.
+
+Offsets of consumer groups are a topic, too: it is read with the permission Read on __consumer_offsets. Topics that could not be checked
+are named on stderr.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON, err := out.json()
 			if err != nil {
 				return err
 			}
 			return connected(cmd, &kafka, func(ctx context.Context, client *kgo.Client) error {
-				open, err := broker.ListTransactions(ctx, client, time.Now())
+				all, err := broker.ListTransactions(ctx, client, time.Now())
 				if err != nil {
 					return err
+				}
+				open := all.Open
+				for _, u := range all.Unchecked {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s was not checked: %s\n", u.Topic, u.Reason)
+				}
+				for i := range open {
+					if open[i].Hanging {
+						if open[i].Evidence, err = broker.Investigate(ctx, client, &open[i]); err != nil {
+							return err
+						}
+					}
 				}
 				if asJSON {
 					listed := []openTransaction{}
@@ -68,7 +86,11 @@ func newTransactionsList() *cobra.Command {
 					return writeJSON(cmd.OutOrStdout(), listed)
 				}
 				if len(open) == 0 {
-					_, err := fmt.Fprintln(cmd.OutOrStdout(), "no open transactions")
+					text := "no open transactions"
+					if len(all.Unchecked) > 0 {
+						text += " in the topics that were checked"
+					}
+					_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
 					return err
 				}
 				width := 0
@@ -107,7 +129,7 @@ func transactionName(t *broker.Transaction) string {
 func writeTransaction(w io.Writer, t *broker.Transaction, width int) {
 	limit := "aborted by its coordinator after " + time.Duration(t.Timeout).String()
 	if t.Hanging {
-		limit = "unknown to its coordinator: abort it with weir transactions abort --producer-id " + fmt.Sprint(t.ProducerID)
+		limit = "and no coordinator will end it"
 	}
 	fmt.Fprintf(w, "%-*s  %s  producer %d epoch %d  open for %s, %s\n", width, transactionName(t), t.State, t.ProducerID, t.Epoch,
 		time.Duration(t.Age).Round(time.Millisecond), limit)
@@ -115,21 +137,103 @@ func writeTransaction(w io.Writer, t *broker.Transaction, width int) {
 		fmt.Fprintf(w, "    %s-%d from offset %d: readers wait at %d, %s behind the end at %d\n",
 			p.Topic, p.Partition, p.FirstOffset, p.LastStable, count(p.Behind), p.HighWatermark)
 	}
+	if t.Evidence != nil {
+		fmt.Fprintf(w, "    elsewhere: %s (%s)\n", t.Evidence.Outcome, t.Evidence)
+		if command := t.Command(); command != "" {
+			fmt.Fprintf(w, "    to finish it: %s\n", command)
+		}
+	}
+}
+
+// hangingFlags select a hanging transaction.
+type hangingFlags struct {
+	id  broker.HangingID
+	dry bool
+}
+
+func (h *hangingFlags) add(cmd *cobra.Command) {
+	cmd.Flags().Int64Var(&h.id.ProducerID, "producer-id", 0, "producer id of a hanging transaction")
+	cmd.Flags().Int16Var(&h.id.Epoch, "producer-epoch", -1, "its epoch, if the producer has several hanging ones; -1: it has one")
+	cmd.Flags().BoolVar(&h.dry, "dry-run", false, "with --producer-id: show the transaction, and what is known about its end, without writing markers")
+}
+
+// writeEnded prints what was done, or with --dry-run would be.
+func (h *hangingFlags) writeEnded(w io.Writer, t *broker.Transaction, verb string, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, t)
+	}
+	text, end := verb, "; readers continue"
+	if h.dry {
+		text, end = "would have "+verb, ""
+	}
+	_, err := fmt.Fprintf(w, "%s the transaction of producer %d epoch %d on %s%s\n", text, t.ProducerID, t.Epoch, plural(len(t.Partitions), "partition"), end)
+	if err == nil && t.Evidence != nil {
+		_, err = fmt.Fprintf(w, "elsewhere: %s (%s)\n", t.Evidence.Outcome, t.Evidence)
+	}
+	return err
+}
+
+func newTransactionsCommit() *cobra.Command {
+	var (
+		kafka   kafkaFlags
+		out     output
+		hanging hangingFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "commit --producer-id ID",
+		Short: "Finish a hanging transaction that was committed on its other partitions",
+		Long: `Writes the commit markers that a transaction has missed: its records become visible, offsets of groups that it committed take effect, and
+readers continue. This is refused unless a marker in another partition, or the state of the coordinator, proves that the very transaction
+was committed. That proof needs transaction.version 2, where each transaction has an epoch of its own.
+
+It needs the permissions Read on the topics and Alter on the cluster.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("producer-id") {
+				return usage(errors.New("select a hanging transaction with --producer-id: weir transactions list shows it"))
+			}
+			asJSON, err := out.json()
+			if err != nil {
+				return err
+			}
+			return connected(cmd, &kafka, func(ctx context.Context, client *kgo.Client) error {
+				var t broker.Transaction
+				var err error
+				if !hanging.dry {
+					t, err = broker.CommitHanging(ctx, client, hanging.id)
+				} else if t, err = broker.FindHanging(ctx, client, hanging.id); err == nil && t.Evidence.Outcome != broker.Committed {
+					err = &broker.HangingError{Transaction: t, Commit: true}
+				}
+				if err != nil {
+					return err
+				}
+				return hanging.writeEnded(cmd.OutOrStdout(), &t, "committed", asJSON)
+			})
+		},
+	}
+	kafka.add(cmd)
+	hanging.add(cmd)
+	out.add(cmd)
+	return cmd
 }
 
 func newTransactionsAbort() *cobra.Command {
 	var (
-		kafka    kafkaFlags
-		out      output
-		producer int64
-		job      string
-		force    bool
+		kafka   kafkaFlags
+		out     output
+		hanging hangingFlags
+		job     string
+		force   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "abort [TRANSACTIONAL-ID]",
 		Short: "Abort an open transaction and fence its producer",
 		Long: `Aborts an open transaction: its records stay invisible, readers continue, and a producer that is still alive is
-fenced and must restart. Select hanging transactions, which no coordinator knows, with --producer-id.
+fenced and must restart.
+
+Select hanging transactions, which no coordinator knows, with --producer-id. Their other partitions are searched for how they ended there:
+if the transaction was committed there, an abort would undo a part of it and is refused, and weir transactions commit finishes it. If
+nothing shows how it ended, the abort needs --force.
 
 --flink NAME aborts all transactions left open by a job of weir flink deploy. This is refused while the job is deployed, because its next
 checkpoint or a recovery would commit them.`,
@@ -144,6 +248,12 @@ checkpoint or a recovery would commit them.`,
 			if selectors != 1 {
 				return usage(fmt.Errorf("select a transaction by its transactional id, a hanging one with --producer-id, or all of a Flink job with --flink"))
 			}
+			if hanging.dry && !cmd.Flags().Changed("producer-id") {
+				return usage(errors.New("--dry-run needs --producer-id: weir transactions list shows the others"))
+			}
+			if force && len(args) == 1 {
+				return usage(errors.New("--force is for --producer-id and --flink"))
+			}
 			asJSON, err := out.json()
 			if err != nil {
 				return err
@@ -156,27 +266,27 @@ checkpoint or a recovery would commit them.`,
 			return connected(cmd, &kafka, func(ctx context.Context, client *kgo.Client) error {
 				var t broker.Transaction
 				var err error
-				if len(args) == 1 {
+				switch {
+				case len(args) == 1:
 					t, err = broker.AbortTransaction(ctx, client, args[0])
-				} else {
-					t, err = broker.AbortHanging(ctx, client, producer)
+				case !hanging.dry:
+					t, err = broker.AbortHanging(ctx, client, hanging.id, force)
+				default:
+					if t, err = broker.FindHanging(ctx, client, hanging.id); err == nil && !t.MayAbort(force) {
+						err = &broker.HangingError{Transaction: t}
+					}
 				}
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return writeJSON(cmd.OutOrStdout(), t)
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "aborted the transaction of producer %d epoch %d on %s; readers continue\n",
-					t.ProducerID, t.Epoch, plural(len(t.Partitions), "partition"))
-				return err
+				return hanging.writeEnded(cmd.OutOrStdout(), &t, "aborted", asJSON)
 			})
 		},
 	}
 	kafka.add(cmd)
-	cmd.Flags().Int64Var(&producer, "producer-id", 0, "producer id of a hanging transaction")
+	hanging.add(cmd)
 	cmd.Flags().StringVar(&job, "flink", "", "name of a pipeline on Flink that was stopped or cancelled")
-	cmd.Flags().BoolVar(&force, "force", false, "with --flink: abort even if the job is deployed; its results since the last checkpoint are lost")
+	cmd.Flags().BoolVar(&force, "force", false, "with --flink: abort even if the job is deployed; its results since the last checkpoint are lost. With --producer-id: abort although nothing shows how the transaction ended elsewhere")
 	out.add(cmd)
 	return cmd
 }

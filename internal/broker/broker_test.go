@@ -186,21 +186,21 @@ func TestReadAll(t *testing.T) {
 func TestTransactions(t *testing.T) {
 	at := cluster(t, kfake.SeedTopics(1, "t"))
 	watcher := connect(t, at)
-	open, err := broker.ListTransactions(t.Context(), watcher, time.Now())
-	if err != nil || len(open) != 0 {
-		t.Fatalf("at first: %+v, %v", open, err)
+	listed, err := broker.ListTransactions(t.Context(), watcher, time.Now())
+	if err != nil || len(listed.Open)+len(listed.Unchecked) != 0 {
+		t.Fatalf("at first: %+v, %v", listed, err)
 	}
 	client := connect(t, at, kgo.TransactionalID("stuck"), kgo.TransactionTimeout(time.Minute))
 	transact(t, client, "t", &commit, "before")
 	transact(t, client, "t", nil, "one", "two")
-	open, err = broker.ListTransactions(t.Context(), watcher, time.Now().Add(time.Hour))
+	listed, err = broker.ListTransactions(t.Context(), watcher, time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(open) != 1 {
-		t.Fatalf("open are %+v", open)
+	if len(listed.Open) != 1 {
+		t.Fatalf("open are %+v", listed)
 	}
-	got := open[0]
+	got := listed.Open[0]
 	if got.TransactionalID != "stuck" || got.Hanging || time.Duration(got.Age) < 59*time.Minute || time.Duration(got.Timeout) != time.Minute {
 		t.Errorf("%+v", got)
 	}

@@ -23,14 +23,40 @@ type Transaction struct {
 	TransactionalID string             `json:"transactional_id"` // empty for a hanging one
 	ProducerID      int64              `json:"producer_id"`
 	Epoch           int16              `json:"producer_epoch"`
-	State           string             `json:"state"` // Ongoing, PrepareCommit, PrepareAbort; Hanging where no coordinator knows it (KIP-664)
-	Started         time.Time          `json:"started"`
+	State           string             `json:"state"`   // Ongoing, PrepareCommit, PrepareAbort; Hanging where no coordinator knows it (KIP-664)
+	Started         time.Time          `json:"started"` // of a hanging one: the timestamp of its last record
 	Age             metric.Seconds     `json:"age_seconds"`
 	Timeout         metric.Seconds     `json:"timeout_seconds"` // after which its coordinator aborts it; 0 for a hanging one
 	Hanging         bool               `json:"hanging"`
 	Partitions      []BlockedPartition `json:"partitions"`
+	Evidence        *Evidence          `json:"evidence,omitempty"` // of a hanging one, once Investigate has looked for it
 
 	coordinatorEpoch int32
+}
+
+// OffsetsTopic has the offsets of consumer groups. Transactions that commit offsets write to it.
+const OffsetsTopic = "__consumer_offsets"
+
+// Unchecked is a topic whose open transactions this client cannot see.
+type Unchecked struct {
+	Topic  string `json:"topic"`
+	Reason string `json:"reason"`
+}
+
+// OpenTransactions are the open transactions of a cluster, the oldest first.
+type OpenTransactions struct {
+	Open      []Transaction
+	Unchecked []Unchecked // topics that may have more
+}
+
+// Hanging returns those that no coordinator will end.
+func (o *OpenTransactions) Hanging() (hanging []Transaction) {
+	for i := range o.Open {
+		if o.Open[i].Hanging {
+			hanging = append(hanging, o.Open[i])
+		}
+	}
+	return hanging
 }
 
 // age returns the time since started. It is never negative: brokers' clocks differ, and the
@@ -55,77 +81,180 @@ type partitionKey struct {
 	id    int32
 }
 
-// ListTransactions returns the open transactions, the oldest first: those that coordinators know,
-// and those that only partitions know, which no timeout will ever end (KIP-664).
-func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time) ([]Transaction, error) {
-	admin := kadm.NewClient(client)
-	ends, err := blockedPartitions(ctx, admin)
+// ListTransactions returns the open transactions: those that coordinators know, and those that only
+// partitions know, which no timeout will ever end (KIP-664). A transaction is hanging on a partition
+// if its records are open there, and no open transaction of its producer has that partition: a
+// coordinator can have completed it and begun another one. Given topics, it returns only the hanging
+// ones there.
+func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time, topics ...string) (OpenTransactions, error) {
+	var listed OpenTransactions
+	first, err := look(ctx, client, now, topics)
 	if err != nil {
-		return nil, err
+		return listed, err
 	}
-	producers, err := openProducers(ctx, admin, ends)
-	if err != nil {
-		return nil, err
+	listed.Unchecked = first.unchecked
+	if len(topics) == 0 {
+		listed.Open = first.known
 	}
-	// Query coordinators after partitions: a transaction that begins in between is then known to
-	// its coordinator, and not mistaken for a hanging one.
-	all, err := coordinated(ctx, admin, now)
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[int64]int, len(all))
-	for i, t := range all {
-		known[t.ProducerID] = i
-		for j := range t.Partitions {
-			fillEnd(&t.Partitions[j], ends, producers)
+	if len(first.hanging) > 0 {
+		// Markers are written one by one, and a transaction can end and the next one begin between
+		// two queries. Hanging is what has not moved since, and what no coordinator knows now either.
+		second, err := look(ctx, client, now, topics)
+		if err != nil {
+			return listed, err
 		}
+		listed.addHanging(first.hanging, second, now)
 	}
-	hanging := make(map[int64]int)
-	for _, p := range producers {
-		if i, ok := known[p.ProducerID]; ok {
-			all[i].coordinatorEpoch = p.CoordinatorEpoch
-			continue
-		}
-		i, ok := hanging[p.ProducerID]
-		if !ok {
-			i = len(all)
-			hanging[p.ProducerID] = i
-			started := time.UnixMilli(p.LastTimestamp)
-			all = append(all, Transaction{
-				ProducerID: p.ProducerID, Epoch: p.ProducerEpoch, State: "Hanging", Hanging: true,
-				Started: started, Age: age(started, now), coordinatorEpoch: p.CoordinatorEpoch,
-			})
-		}
-		b := BlockedPartition{Topic: p.Topic, Partition: p.Partition}
-		fillEnd(&b, ends, producers)
-		all[i].Partitions = append(all[i].Partitions, b)
-	}
-	all, err = reallyHanging(ctx, admin, all)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(all, func(a, b Transaction) int { return a.Started.Compare(b.Started) })
-	return all, nil
+	slices.SortFunc(listed.Open, func(a, b Transaction) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.ProducerID, b.ProducerID), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return listed, nil
 }
 
-// reallyHanging drops the candidates that ended between the queries of partitions and coordinators.
-func reallyHanging(ctx context.Context, admin *kadm.Client, all []Transaction) ([]Transaction, error) {
-	if !slices.ContainsFunc(all, func(t Transaction) bool { return t.Hanging }) {
-		return all, nil
-	}
-	ends, err := blockedPartitions(ctx, admin)
+// view is the state of a cluster's transactions at one moment.
+type view struct {
+	known     []Transaction // by coordinators
+	hanging   []kadm.DescribedProducer
+	ends      map[partitionKey]logEnd
+	unchecked []Unchecked
+}
+
+// look queries coordinators after partitions: a transaction that begins in between is then known to
+// its coordinator, and not mistaken for a hanging one.
+func look(ctx context.Context, client *kgo.Client, now time.Time, topics []string) (v view, err error) {
+	admin := kadm.NewClient(client)
+	names, unchecked, err := readable(ctx, admin, topics)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	producers, err := openProducers(ctx, admin, ends)
+	if v.ends, err = blockedPartitions(ctx, admin, names); err != nil {
+		return v, err
+	}
+	set := make(kadm.TopicsSet)
+	for p := range v.ends {
+		set.Add(p.topic, p.id)
+	}
+	described, refused, err := describeProducers(ctx, client, set)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	return slices.DeleteFunc(all, func(t Transaction) bool {
-		return t.Hanging && !slices.ContainsFunc(producers, func(p kadm.DescribedProducer) bool {
-			return p.ProducerID == t.ProducerID && p.ProducerEpoch == t.Epoch
+	v.unchecked = append(unchecked, refused...)
+	open := slices.DeleteFunc(described, func(p kadm.DescribedProducer) bool { return p.CurrentTxnStartOffset < 0 })
+	if len(topics) > 0 && len(open) == 0 {
+		return v, nil // nothing can be hanging
+	}
+	if v.known, err = coordinated(ctx, admin, now); err != nil {
+		return v, err
+	}
+	for i := range v.known {
+		for j := range v.known[i].Partitions {
+			b := &v.known[i].Partitions[j]
+			b.FirstOffset = -1
+			b.fillEnd(v.ends)
+		}
+	}
+	for _, p := range open {
+		if b := v.of(p); b != nil {
+			b.FirstOffset = p.CurrentTxnStartOffset
+		} else {
+			v.hanging = append(v.hanging, p)
+		}
+	}
+	return v, nil
+}
+
+// of returns the partition of the producer's open transaction, nil if its coordinator knows of none
+// there.
+func (v *view) of(p kadm.DescribedProducer) *BlockedPartition {
+	for i := range v.known {
+		for j := range v.known[i].Partitions {
+			b := &v.known[i].Partitions[j]
+			if v.known[i].ProducerID == p.ProducerID && b.Topic == p.Topic && b.Partition == p.Partition {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// addHanging adds the candidates that are still there at a second look, one transaction for each
+// producer id and epoch.
+func (o *OpenTransactions) addHanging(candidates []kadm.DescribedProducer, again view, now time.Time) {
+	for _, p := range candidates {
+		if !slices.ContainsFunc(again.hanging, func(q kadm.DescribedProducer) bool {
+			return q.Topic == p.Topic && q.Partition == p.Partition && q.ProducerID == p.ProducerID && q.ProducerEpoch == p.ProducerEpoch &&
+				q.CurrentTxnStartOffset == p.CurrentTxnStartOffset
+		}) {
+			continue
+		}
+		i := slices.IndexFunc(o.Open, func(t Transaction) bool {
+			return t.Hanging && t.ProducerID == p.ProducerID && t.Epoch == p.ProducerEpoch
 		})
-	}), nil
+		if i < 0 {
+			i = len(o.Open)
+			o.Open = append(o.Open, Transaction{
+				ProducerID: p.ProducerID, Epoch: p.ProducerEpoch, State: "Hanging", Hanging: true, coordinatorEpoch: p.CoordinatorEpoch,
+			})
+		}
+		t := &o.Open[i]
+		if last := time.UnixMilli(p.LastTimestamp); last.After(t.Started) {
+			t.Started, t.Age = last, age(last, now)
+		}
+		t.coordinatorEpoch = max(t.coordinatorEpoch, p.CoordinatorEpoch)
+		b := BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset}
+		b.fillEnd(again.ends)
+		t.Partitions = append(t.Partitions, b)
+		slices.SortFunc(t.Partitions, comparePartitions)
+	}
+}
+
+func comparePartitions(a, b BlockedPartition) int {
+	return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+}
+
+func (b *BlockedPartition) fillEnd(ends map[partitionKey]logEnd) {
+	if end, ok := ends[partitionKey{b.Topic, b.Partition}]; ok {
+		b.LastStable, b.HighWatermark, b.Behind = end.stable, end.high, end.high-end.stable
+	}
+}
+
+// readable returns the topics to look at: the given ones, or all and OffsetsTopic. A listing of
+// topics leaves out silently what the client may not describe, so OffsetsTopic is asked for by name.
+func readable(ctx context.Context, admin *kadm.Client, topics []string) (names []string, unchecked []Unchecked, err error) {
+	offsets := len(topics) == 0 || slices.Contains(topics, OffsetsTopic)
+	topics = slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return t == OffsetsTopic })
+	if len(topics) > 0 || offsets {
+		listed, err := admin.ListTopics(ctx, topics...)
+		if err != nil {
+			return nil, nil, fmt.Errorf("list topics: %w", err)
+		}
+		for _, topic := range listed.Sorted() {
+			if topic.Err == nil {
+				names = append(names, topic.Topic)
+			}
+		}
+	}
+	if !offsets {
+		return names, nil, nil
+	}
+	listed, err := admin.ListTopics(ctx, OffsetsTopic)
+	switch {
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return names, []Unchecked{{OffsetsTopic, refusal(err, "Read")}}, nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("list topics: %w", err)
+	case listed[OffsetsTopic].Err == nil: // the embedded broker has none: there, offsets are not records
+		names = append(names, OffsetsTopic)
+	}
+	return names, nil, nil
+}
+
+// refusal describes an error, with the permission that is missing if it is one.
+func refusal(err error, operation string) string {
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return "this user may not " + strings.ToLower(operation) + " it: grant the operation " + operation + " on the topic"
+	}
+	return err.Error()
 }
 
 // partly reports whether an error concerns only some partitions: those without a leader, or whose
@@ -136,14 +265,9 @@ func partly(err error) bool {
 	return errors.As(err, &shards) && !shards.AllFailed
 }
 
-// blockedPartitions returns the ends of the partitions whose last stable offset is behind their
-// high watermark.
-func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKey]logEnd, error) {
-	topics, err := admin.ListTopics(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
-	}
-	names := topics.Names()
+// blockedPartitions returns the ends of the topics' partitions whose last stable offset is behind
+// their high watermark.
+func blockedPartitions(ctx context.Context, admin *kadm.Client, names []string) (map[partitionKey]logEnd, error) {
 	blocked := make(map[partitionKey]logEnd)
 	if len(names) == 0 {
 		return blocked, nil
@@ -165,43 +289,55 @@ func blockedPartitions(ctx context.Context, admin *kadm.Client) (map[partitionKe
 	return blocked, nil
 }
 
-// openProducers returns the producers with an open transaction on the partitions.
-func openProducers(ctx context.Context, admin *kadm.Client, ends map[partitionKey]logEnd) ([]kadm.DescribedProducer, error) {
-	if len(ends) == 0 {
-		return nil, nil
+// describeProducers returns the producers that partitions remember, and the topics that this client
+// may not ask about: kadm fails as a whole for those.
+func describeProducers(ctx context.Context, client *kgo.Client, set kadm.TopicsSet) (all []kadm.DescribedProducer, unchecked []Unchecked, err error) {
+	if len(set) == 0 {
+		return nil, nil, nil
 	}
-	set := make(kadm.TopicsSet)
-	for p := range ends {
-		set.Add(p.topic, p.id)
+	req := kmsg.NewPtrDescribeProducersRequest()
+	for _, t := range set.IntoList() {
+		topic := kmsg.NewDescribeProducersRequestTopic()
+		topic.Topic, topic.Partitions = t.Topic, t.Partitions
+		req.Topics = append(req.Topics, topic)
 	}
-	described, err := admin.DescribeProducers(ctx, set)
-	if err != nil && !partly(err) {
-		return nil, fmt.Errorf("describe producers: %w", err)
-	}
-	var open []kadm.DescribedProducer
-	described.EachProducer(func(p kadm.DescribedProducer) {
-		if p.CurrentTxnStartOffset >= 0 {
-			open = append(open, p)
+	shards := client.RequestSharded(ctx, req)
+	failed := 0
+	for _, shard := range shards {
+		resp, ok := shard.Resp.(*kmsg.DescribeProducersResponse)
+		if shard.Err != nil || !ok {
+			failed, err = failed+1, shard.Err
+			continue
 		}
-	})
-	return open, nil
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if refused := kerr.ErrorForCode(p.ErrorCode); refused != nil {
+					u := Unchecked{t.Topic, refusal(refused, "Read")}
+					if !slices.Contains(unchecked, u) {
+						unchecked = append(unchecked, u)
+					}
+				}
+				for _, a := range p.ActiveProducers {
+					all = append(all, kadm.DescribedProducer{
+						Leader: shard.Meta.NodeID, Topic: t.Topic, Partition: p.Partition, ProducerID: a.ProducerID, ProducerEpoch: int16(a.ProducerEpoch), //nolint:gosec // epochs have 16 bits
+						LastSequence: a.LastSequence, LastTimestamp: a.LastTimestamp, CoordinatorEpoch: a.CoordinatorEpoch, CurrentTxnStartOffset: a.CurrentTxnStartOffset,
+					})
+				}
+			}
+		}
+	}
+	if failed == len(shards) && err != nil {
+		return nil, nil, fmt.Errorf("describe producers: %w", err)
+	}
+	return all, unchecked, nil
 }
 
-func fillEnd(b *BlockedPartition, ends map[partitionKey]logEnd, producers []kadm.DescribedProducer) {
-	b.FirstOffset = -1
-	for _, p := range producers {
-		if p.Topic == b.Topic && p.Partition == b.Partition {
-			b.FirstOffset = p.CurrentTxnStartOffset
-		}
-	}
-	if end, ok := ends[partitionKey{b.Topic, b.Partition}]; ok {
-		b.LastStable, b.HighWatermark, b.Behind = end.stable, end.high, end.high-end.stable
-	}
-}
+// openStates are a coordinator's states of open transactions.
+var openStates = []string{"Ongoing", "PrepareCommit", "PrepareAbort"}
 
 // coordinated returns the open transactions that coordinators know of.
 func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Transaction, error) {
-	listed, err := admin.ListTransactions(ctx, nil, []string{"Ongoing", "PrepareCommit", "PrepareAbort"})
+	listed, err := admin.ListTransactions(ctx, nil, openStates)
 	if err != nil {
 		return nil, fmt.Errorf("list transactions: %w", err)
 	}
@@ -214,7 +350,7 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 	}
 	var all []Transaction
 	for _, d := range described.Sorted() {
-		if errors.Is(d.Err, kerr.TransactionalIDNotFound) || d.Err == nil && d.StartTimestamp <= 0 {
+		if errors.Is(d.Err, kerr.TransactionalIDNotFound) || d.Err == nil && (d.StartTimestamp <= 0 || !slices.Contains(openStates, d.State)) {
 			continue // it has ended in the meantime
 		}
 		if d.Err != nil {
@@ -231,15 +367,13 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 				t.Partitions = append(t.Partitions, BlockedPartition{Topic: tp.Topic, Partition: p, FirstOffset: -1})
 			}
 		}
-		slices.SortFunc(t.Partitions, func(a, b BlockedPartition) int {
-			return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-		})
+		slices.SortFunc(t.Partitions, comparePartitions)
 		all = append(all, t)
 	}
 	return all, nil
 }
 
-// abortTimeout is how long an abort waits for the partitions to become stable.
+// abortTimeout is how long a request to end a transaction waits for the partitions to become stable.
 const abortTimeout = 30 * time.Second
 
 // AbortTransaction ends the open transaction of a transactional id and fences its producer, as
@@ -273,54 +407,33 @@ func AbortTransaction(ctx context.Context, client *kgo.Client, id string) (Trans
 	}
 }
 
-// AbortHanging ends a transaction that no coordinator knows, by writing abort markers to its
-// partitions (KIP-664).
-func AbortHanging(ctx context.Context, client *kgo.Client, producerID int64) (Transaction, error) {
-	t, err := findTransaction(ctx, client, func(t *Transaction) bool { return t.Hanging && t.ProducerID == producerID },
-		fmt.Sprintf("hanging transaction of producer id %d", producerID))
-	if err != nil {
-		return Transaction{}, err
-	}
-	set := make(kadm.TopicsSet)
-	for _, p := range t.Partitions {
-		set.Add(p.Topic, p.Partition)
-	}
-	written, err := kadm.NewClient(client).WriteTxnMarkers(ctx, kadm.TxnMarkers{
-		ProducerID: t.ProducerID, ProducerEpoch: t.Epoch, CoordinatorEpoch: t.coordinatorEpoch, Topics: set,
-	})
-	if err != nil {
-		return t, fmt.Errorf("write abort markers: %w", err)
-	}
-	var failed error
-	written.EachPartition(func(r kadm.TxnMarkersPartitionResponse) {
-		if r.Err != nil {
-			failed = fmt.Errorf("write an abort marker to %s-%d: %w", r.Topic, r.Partition, r.Err)
-		}
-	})
-	if failed != nil {
-		return t, failed
-	}
-	return t, awaitStable(ctx, client, &t)
-}
-
 // findTransaction returns the open transaction that matches. If there is none, the error lists the
 // open ones.
 func findTransaction(ctx context.Context, client *kgo.Client, matches func(*Transaction) bool, what string) (Transaction, error) {
-	open, err := ListTransactions(ctx, client, time.Now())
+	listed, err := ListTransactions(ctx, client, time.Now())
 	if err != nil {
 		return Transaction{}, err
 	}
 	var others []string
-	for i := range open {
-		if matches(&open[i]) {
-			return open[i], nil
+	var found *Transaction
+	for i := range listed.Open {
+		t := &listed.Open[i]
+		if matches(t) && found == nil {
+			found = t
 		}
-		others = append(others, cmp.Or(open[i].TransactionalID, fmt.Sprintf("producer id %d (hanging)", open[i].ProducerID)))
+		others = append(others, cmp.Or(t.TransactionalID, fmt.Sprintf("producer id %d (hanging)", t.ProducerID)))
+	}
+	if found != nil {
+		return *found, nil
+	}
+	not := ""
+	for _, u := range listed.Unchecked {
+		not += fmt.Sprintf("; %s was not checked: %s", u.Topic, u.Reason)
 	}
 	if len(others) == 0 {
-		return Transaction{}, fmt.Errorf("no open transaction of %s: no transaction is open", what)
+		return Transaction{}, fmt.Errorf("no open transaction of %s: no transaction is open%s", what, not)
 	}
-	return Transaction{}, fmt.Errorf("no open transaction of %s: open are %s", what, strings.Join(others, ", "))
+	return Transaction{}, fmt.Errorf("no open transaction of %s: open are %s%s", what, strings.Join(others, ", "), not)
 }
 
 // awaitStable waits until readers have passed the transaction on each of its partitions.
@@ -328,23 +441,36 @@ func awaitStable(ctx context.Context, client *kgo.Client, t *Transaction) error 
 	ctx, cancel := context.WithTimeout(ctx, abortTimeout)
 	defer cancel()
 	admin := kadm.NewClient(client)
+	of := make(map[partitionKey]bool)
+	var topics []string
+	for _, p := range t.Partitions {
+		of[partitionKey{p.Topic, p.Partition}] = true
+		topics = append(topics, p.Topic)
+	}
+	topics = slices.Compact(topics) // they are sorted
 	for {
-		ends, err := blockedPartitions(ctx, admin)
+		ends, err := blockedPartitions(ctx, admin, topics)
 		if err != nil {
 			return err
 		}
-		producers, err := openProducers(ctx, admin, ends)
+		blocked := make(kadm.TopicsSet)
+		for p := range ends {
+			if of[p] {
+				blocked.Add(p.topic, p.id)
+			}
+		}
+		producers, _, err := describeProducers(ctx, client, blocked)
 		if err != nil {
 			return err
 		}
 		still := slices.ContainsFunc(producers, func(p kadm.DescribedProducer) bool {
-			return p.ProducerID == t.ProducerID && p.ProducerEpoch <= t.Epoch
+			return p.ProducerID == t.ProducerID && p.ProducerEpoch <= t.Epoch && p.CurrentTxnStartOffset >= 0
 		})
 		if !still {
 			return nil
 		}
 		if err := retry.Sleep(ctx, 50*time.Millisecond); err != nil {
-			return fmt.Errorf("the abort was accepted, but its markers are not on all partitions after %s: %w", abortTimeout, err)
+			return fmt.Errorf("the broker accepted it, but its markers are not on all partitions after %s: %w", abortTimeout, err)
 		}
 	}
 }

@@ -225,7 +225,18 @@ func (r *run) judge(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list transactions: %w", err)
 	}
-	for _, t := range open {
+	for _, u := range open.Unchecked {
+		r.fail("at the end: C8 transactions of %s were not checked: %s", u.Topic, u.Reason)
+	}
+	for i := range open.Open {
+		t := &open.Open[i]
+		if t.Hanging {
+			if t.Evidence, err = broker.Investigate(ctx, r.client, t); err != nil {
+				return fmt.Errorf("look for the end of a hanging transaction: %w", err)
+			}
+			r.fail("at the end: C8 %s", t.Describe())
+			continue
+		}
 		if time.Duration(t.Age) > time.Duration(t.Timeout)+10*time.Second {
 			r.fail("at the end: C8 transaction of %q (producer %d) is open for %s", t.TransactionalID, t.ProducerID, time.Duration(t.Age).Round(time.Second))
 		}

@@ -188,6 +188,9 @@ func addStatus(row *api.Pipeline, s *engine.Snapshot, now time.Time) {
 			row.State, row.Reason = string(w.Phase), w.Reason
 		}
 	}
+	for i := range s.Hanging {
+		row.Reason = s.Hanging[i].Describe()
+	}
 	if s.NoCopies != "" && row.Reason == "" {
 		row.Reason = "state in memory only: " + s.NoCopies
 	}

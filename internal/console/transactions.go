@@ -22,18 +22,20 @@ func (p transactionPage) list(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if open == nil {
-		open = []broker.Transaction{}
+	if open.Open == nil {
+		open.Open = []broker.Transaction{}
 	}
-	return map[string]any{"open": open}, nil
+	return map[string]any{"open": open.Open, "unchecked": open.Unchecked}, nil
 }
 
 // abort serves POST /api/transactions/abort {"transactional_id"} or, for a hanging transaction that
-// no coordinator knows, {"producer_id"}.
+// no coordinator knows, {"producer_id", "producer_epoch"}. It does not abort a hanging one that was
+// committed elsewhere, or may have been: the error names the command.
 func (p transactionPage) abort(r *http.Request) (any, error) {
 	var in struct {
 		ID       string `json:"transactional_id"`
 		Producer int64  `json:"producer_id"`
+		Epoch    *int16 `json:"producer_epoch"`
 	}
 	if err := readJSON(r, &in); err != nil {
 		return nil, err
@@ -43,5 +45,9 @@ func (p transactionPage) abort(r *http.Request) (any, error) {
 		return broker.AbortTransaction(r.Context(), p.client, in.ID)
 	}
 	guards.Note(r.Context(), "abort transaction of producer %d", in.Producer)
-	return broker.AbortHanging(r.Context(), p.client, in.Producer)
+	id := broker.HangingID{ProducerID: in.Producer, Epoch: -1}
+	if in.Epoch != nil {
+		id.Epoch = *in.Epoch
+	}
+	return broker.AbortHanging(r.Context(), p.client, id, false)
 }

@@ -39,6 +39,7 @@
 //	attempts.go     records on which the process has died
 //	pace.go         how many records a transaction reads
 //	localcopy.go    local copies of the state: opened, closed, given up
+//	hanging.go      names transactions that hang on the pipeline's topics
 //	skipped.go      records that were deleted before they were read
 //	reset.go        deletes everything that a pipeline remembers
 //	polls.go        how many records are fetched and polled at a time
@@ -82,6 +83,11 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	defer p.closeSchemas()
 	defer p.closeLookups()
 	results := make([]Result, len(cfg.Instances))
+	watching, unwatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { watchHanging(watching, &cfg, cfg.Program) }) // prepare may wait for them as well
+	defer watch.Wait()
+	defer unwatch()
 	for {
 		if err := p.prepare(ctx); err != nil {
 			if ctx.Err() != nil {

@@ -75,6 +75,7 @@ var (
 	descDropped   = desc("dropped_total", "What options of a table dropped: records and values (json.ignore-parse-errors), entries of maps (json.map-null-key.mode = DROP), rows (table.exec.sink.not-null-enforcer = DROP).", "table", "what")
 	descCommitted = desc("transactions_committed_total", "Committed transactions.")
 	descAborted   = desc("transactions_aborted_total", "Aborted transactions.", "reason")
+	descHanging   = desc("hanging_transactions", "Transactions that hang on topics of the pipeline or on the offsets of its group: it waits for them, and no timeout ends them.")
 	descRetries   = desc("retries_total", "Sessions that failed and were restarted.")
 	descLag       = desc("lag_records", "Records that can be read and have not been read yet, as of the last commit.", "topic")
 	descBehind    = desc("lag_seconds", "Age of the last record read, in the partition that is furthest behind; 0 without lag.", "topic")
@@ -200,6 +201,7 @@ func (status *Status) collect(to chan<- prometheus.Metric) {
 	for _, reason := range abortReasons {
 		count(descAborted, aborted[reason], reason)
 	}
+	gauge(descHanging, float64(len(s.Hanging)))
 	for _, p := range phases {
 		gauge(descWorkers, float64(at[p]), string(p))
 	}

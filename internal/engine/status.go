@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/metric"
 	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
@@ -31,6 +32,7 @@ type Status struct {
 	skippedRanges []SkippedRange   // the last ones
 	gaps          map[gapKey]int64 // next offset to count
 	recreations   []Recreation
+	hanging       []broker.Transaction
 	latencies     []time.Duration // of the last records, as a ring
 	next          int             // in the ring
 	noCopies      string          // why the state is in memory only
@@ -77,20 +79,21 @@ var abortReasons = []string{AbortRebalance, AbortWrite, AbortSchema, AbortLookup
 
 // Snapshot is the status of a pipeline at one moment.
 type Snapshot struct {
-	Pipeline      string           `json:"pipeline"`
-	Group         string           `json:"group"`
-	At            time.Time        `json:"at"`
-	Started       time.Time        `json:"started"`
-	P50           metric.Seconds   `json:"latency_p50_seconds"` // from a record's timestamp to the commit, for the last records
-	P99           metric.Seconds   `json:"latency_p99_seconds"`
-	Causes        map[string]int64 `json:"dead_letter_causes"`
-	Dropped       operator.Dropped `json:"dropped"`                  // by options such as json.ignore-parse-errors
-	Skipped       map[string]int64 `json:"skipped_offsets"`          // by topic: deleted before they were read
-	SkippedRanges []SkippedRange   `json:"skipped_ranges,omitempty"` // the last ones
-	Recreations   []Recreation     `json:"recreated_sources,omitempty"`
-	NoCopies      string           `json:"local_copies_lost,omitempty"` // why configured local copies are not kept
-	Workers       []WorkerStatus   `json:"workers"`
-	Tasks         []TaskStatus     `json:"tasks"`
+	Pipeline      string               `json:"pipeline"`
+	Group         string               `json:"group"`
+	At            time.Time            `json:"at"`
+	Started       time.Time            `json:"started"`
+	P50           metric.Seconds       `json:"latency_p50_seconds"` // from a record's timestamp to the commit, for the last records
+	P99           metric.Seconds       `json:"latency_p99_seconds"`
+	Causes        map[string]int64     `json:"dead_letter_causes"`
+	Dropped       operator.Dropped     `json:"dropped"`                  // by options such as json.ignore-parse-errors
+	Skipped       map[string]int64     `json:"skipped_offsets"`          // by topic: deleted before they were read
+	SkippedRanges []SkippedRange       `json:"skipped_ranges,omitempty"` // the last ones
+	Recreations   []Recreation         `json:"recreated_sources,omitempty"`
+	Hanging       []broker.Transaction `json:"hanging_transactions,omitempty"` // that block the pipeline, with what is known about their end
+	NoCopies      string               `json:"local_copies_lost,omitempty"`    // why configured local copies are not kept
+	Workers       []WorkerStatus       `json:"workers"`
+	Tasks         []TaskStatus         `json:"tasks"`
 }
 
 // WorkerStatus is one worker of this process.
@@ -171,6 +174,7 @@ func (s *Status) Snapshot() Snapshot {
 	}
 	all.SkippedRanges, all.Skipped = s.copySkipped()
 	all.Recreations = slices.Clone(s.recreations)
+	all.Hanging = slices.Clone(s.hanging)
 	for _, w := range s.workers {
 		c := *w
 		c.Aborted = maps.Clone(w.Aborted)

@@ -113,9 +113,9 @@ func (b *Broker) Open(t *testing.T) []broker.Transaction {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	open, err := broker.ListTransactions(t.Context(), client, time.Now())
+	listed, err := broker.ListTransactions(t.Context(), client, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return open
+	return listed.Open
 }

@@ -192,7 +192,7 @@ func (m *Monitor) snapshot(ctx context.Context, now time.Time) (Snapshot, error)
 		up         kadm.BrokersApiVersions
 		groups     []Group
 		groupsGaps []string
-		open       []broker.Transaction
+		open       broker.OpenTransactions
 		upErr      error
 		openErr    error
 		all        sync.WaitGroup
@@ -202,9 +202,12 @@ func (m *Monitor) snapshot(ctx context.Context, now time.Time) (Snapshot, error)
 	all.Go(func() { open, openErr = broker.ListTransactions(ctx, m.client, now) })
 	all.Wait()
 
-	v := Snapshot{At: now, Controller: meta.Controller, Topics: []Topic{}, Groups: groups, Transactions: append([]broker.Transaction{}, open...), Gaps: groupsGaps}
+	v := Snapshot{At: now, Controller: meta.Controller, Topics: []Topic{}, Groups: groups, Transactions: append([]broker.Transaction{}, open.Open...), Gaps: groupsGaps}
 	if openErr != nil {
 		v.Transactions, v.Gaps = nil, append(v.Gaps, "transactions: "+explain(openErr))
+	}
+	for _, u := range open.Unchecked {
+		v.Gaps = append(v.Gaps, "transactions of "+u.Topic+": "+u.Reason)
 	}
 	v.Brokers = m.brokers(&meta, up, now)
 	if v.Up() == 0 { // the metadata came from a cache

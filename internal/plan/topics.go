@@ -173,6 +173,22 @@ func (p *planner) settingOr(key string, other sql.Node) sql.Node {
 	return other
 }
 
+// Uses reports whether the pipeline reads a topic, writes to it, or keeps state in it.
+func (p *Program) Uses(topic string) bool {
+	if p.reserved(topic) || topic == p.Settings.DeadLetterTopic || topic == p.Settings.LateTopic {
+		return true
+	}
+	for _, t := range append(p.read(), p.written()...) {
+		if t.Kafka.Topic == topic {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.Patterns(), func(pattern string) bool {
+		matched, err := p.Match(pattern, []string{topic})
+		return err == nil && len(matched) > 0
+	})
+}
+
 // written returns the tables of the INSERTs.
 func (p *Program) written() (all []*Table) {
 	for _, sink := range p.Sinks {

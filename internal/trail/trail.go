@@ -49,6 +49,7 @@ const (
 	ChangeUser     = "user-change"
 	StartProducer  = "transactional-id" // acquired: pipelines, sources, replays, repartitioning
 	AbortByMarker  = "transaction-abort"
+	CommitByMarker = "transaction-commit"
 	Command        = "command"        // of Weir on this machine that changes something or runs pipelines: began
 	CommandEnd     = "command-end"    // and ended
 	ChangeSchema   = "schema-change"  // by HTTP
@@ -59,7 +60,7 @@ const (
 // Kinds lists all of them.
 var Kinds = []string{
 	Login, CreateTopic, DeleteTopic, ConfigureTopic, AddPartitions, DeleteRecords, DeleteGroup, ResetOffsets, CreateACL, DeleteACL, ChangeUser,
-	StartProducer, AbortByMarker, Command, CommandEnd, ChangeSchema, Console, Denied,
+	StartProducer, AbortByMarker, CommitByMarker, Command, CommandEnd, ChangeSchema, Console, Denied,
 }
 
 const (

@@ -64,6 +64,9 @@ func (l *Listener) report(req request, answer []byte, who *guard.Principal, from
 	if init, ok := req.parsed.(*kmsg.InitProducerIDRequest); ok && init.TransactionalID == nil {
 		return // every idempotent producer asks for an id
 	}
+	if end, ok := req.parsed.(*kmsg.WriteTxnMarkersRequest); ok && slices.ContainsFunc(end.Markers, func(m kmsg.WriteTxnMarkersRequestMarker) bool { return m.Committed }) {
+		what = trail.CommitByMarker
+	}
 	resp := kmsg.ResponseForKey(req.key)
 	resp.SetVersion(req.version)
 	header := headerBytes
