@@ -138,7 +138,7 @@ func look(ctx context.Context, client *kgo.Client, now time.Time, topics []strin
 	if err != nil {
 		return v, err
 	}
-	v.unchecked = append(unchecked, refused...)
+	v.unchecked = slices.Concat(unchecked, refused)
 	open := slices.DeleteFunc(described, func(p kadm.DescribedProducer) bool { return p.CurrentTxnStartOffset < 0 })
 	if len(topics) > 0 && len(open) == 0 {
 		return v, nil // nothing can be hanging
