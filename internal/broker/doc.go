@@ -14,7 +14,8 @@
 //	ending.go        end of a group session's transaction, with unknown outcomes reported
 //	stop.go          end of transactions that a stop has interrupted
 //	transactions.go  open and hanging transactions of a cluster
-//	hanging.go       how hanging transactions ended elsewhere, and their end; logs.go: batches as brokers store them
+//	hanging.go       how hanging transactions ended elsewhere, and their end
+//	logs.go          batches as brokers store them
 //	visible.go       wait until committed records can be read
 //	readto.go        reads a topic up to its current end; tail.go: the last records
 //	json.go          keys, values and headers of records in JSON

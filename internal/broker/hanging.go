@@ -206,6 +206,9 @@ func (i *investigation) search(ctx context.Context) error {
 		}
 	}
 	producers, refused, err := describeProducers(ctx, i.logs.client, set)
+	if errors.Is(err, errPartly) {
+		refused, err = append(refused, Unchecked{"a part of the partitions", err.Error()}), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -467,7 +470,7 @@ func (t *Transaction) MayAbort(force bool) bool {
 func endHanging(ctx context.Context, client *kgo.Client, t *Transaction, epoch int16, commit bool) error {
 	marker := kmsg.NewWriteTxnMarkersRequestMarker()
 	marker.ProducerID, marker.ProducerEpoch, marker.Committed = t.ProducerID, epoch, commit
-	// A partition refuses an older coordinator than that of its last marker, and has -1 without one.
+	// A partition refuses an older coordinator than that of its last marker; without one it has -1.
 	marker.CoordinatorEpoch = max(0, t.coordinatorEpoch, t.Evidence.coordinatorEpoch)
 	if epoch > t.Epoch {
 		marker.TransactionVersion = 2 // the broker then refuses the marker if a newer transaction has written meanwhile (KIP-1228)

@@ -38,7 +38,7 @@ func (l *logs) bounds(ctx context.Context, p partitionKey) (start, high int64, e
 	return l.fetch(ctx, p, 0, 0, nil)
 }
 
-// read calls fn with the batches that have an offset of [from, to); the first one may begin earlier.
+// read calls fn with the batches that have an offset of [from, to); the first may begin earlier.
 func (l *logs) read(ctx context.Context, p partitionKey, from, to int64, fn func(*kmsg.RecordBatch) error) error {
 	for from < to {
 		next := from

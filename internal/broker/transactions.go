@@ -82,10 +82,10 @@ type partitionKey struct {
 }
 
 // ListTransactions returns the open transactions: those that coordinators know, and those that only
-// partitions know, which no timeout will ever end (KIP-664). A transaction is hanging on a partition
-// if its records are open there, and no open transaction of its producer has that partition: a
-// coordinator can have completed it and begun another one. Given topics, it returns only the hanging
-// ones there.
+// partitions know, which no timeout will ever end (KIP-664). A transaction is hanging on a
+// partition if its records are open there, and no open transaction of its producer has that
+// partition: a coordinator can have completed it and begun another one. Given topics, it returns
+// only the hanging ones there.
 func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time, topics ...string) (OpenTransactions, error) {
 	var listed OpenTransactions
 	first, err := look(ctx, client, now, topics)
@@ -98,7 +98,7 @@ func ListTransactions(ctx context.Context, client *kgo.Client, now time.Time, to
 	}
 	if len(first.hanging) > 0 {
 		// Markers are written one by one, and a transaction can end and the next one begin between
-		// two queries. Hanging is what has not moved since, and what no coordinator knows now either.
+		// two queries. Hanging is what has not moved since, and what no coordinator knows now.
 		second, err := look(ctx, client, now, topics)
 		if err != nil {
 			return listed, err
@@ -135,7 +135,7 @@ func look(ctx context.Context, client *kgo.Client, now time.Time, topics []strin
 		set.Add(p.topic, p.id)
 	}
 	described, refused, err := describeProducers(ctx, client, set)
-	if err != nil {
+	if err != nil && !errors.Is(err, errPartly) {
 		return v, err
 	}
 	v.unchecked = slices.Concat(unchecked, refused)
@@ -219,7 +219,8 @@ func (b *BlockedPartition) fillEnd(ends map[partitionKey]logEnd) {
 }
 
 // readable returns the topics to look at: the given ones, or all and OffsetsTopic. A listing of
-// topics leaves out silently what the client may not describe, so OffsetsTopic is asked for by name.
+// topics leaves out silently what the client may not describe, so OffsetsTopic is asked for by
+// name.
 func readable(ctx context.Context, admin *kadm.Client, topics []string) (names []string, unchecked []Unchecked, err error) {
 	offsets := len(topics) == 0 || slices.Contains(topics, OffsetsTopic)
 	topics = slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return t == OffsetsTopic })
@@ -289,8 +290,11 @@ func blockedPartitions(ctx context.Context, admin *kadm.Client, names []string) 
 	return blocked, nil
 }
 
+// errPartly is an error of describeProducers where other brokers have answered.
+var errPartly = errors.New("a leader does not answer")
+
 // describeProducers returns the producers that partitions remember, and the topics that this client
-// may not ask about: kadm fails as a whole for those.
+// may not ask about: kadm fails as a whole for those. Beside an errPartly it returns what it has.
 func describeProducers(ctx context.Context, client *kgo.Client, set kadm.TopicsSet) (all []kadm.DescribedProducer, unchecked []Unchecked, err error) {
 	if len(set) == 0 {
 		return nil, nil, nil
@@ -326,10 +330,13 @@ func describeProducers(ctx context.Context, client *kgo.Client, set kadm.TopicsS
 			}
 		}
 	}
-	if failed == len(shards) && err != nil {
+	switch {
+	case failed == 0:
+		return all, unchecked, nil
+	case failed == len(shards):
 		return nil, nil, fmt.Errorf("describe producers: %w", err)
 	}
-	return all, unchecked, nil
+	return all, unchecked, fmt.Errorf("describe producers: %w: %w", errPartly, err)
 }
 
 // openStates are a coordinator's states of open transactions.
@@ -373,7 +380,7 @@ func coordinated(ctx context.Context, admin *kadm.Client, now time.Time) ([]Tran
 	return all, nil
 }
 
-// abortTimeout is how long a request to end a transaction waits for the partitions to become stable.
+// abortTimeout is how long the end of a transaction waits for the partitions to become stable.
 const abortTimeout = 30 * time.Second
 
 // AbortTransaction ends the open transaction of a transactional id and fences its producer, as
@@ -460,7 +467,7 @@ func awaitStable(ctx context.Context, client *kgo.Client, t *Transaction) error 
 			}
 		}
 		producers, _, err := describeProducers(ctx, client, blocked)
-		if err != nil {
+		if err != nil && !errors.Is(err, errPartly) {
 			return err
 		}
 		still := slices.ContainsFunc(producers, func(p kadm.DescribedProducer) bool {

@@ -71,12 +71,7 @@ func TestNamesHangingTransaction(t *testing.T) {
 	}()
 	await := func(what string, is func(Snapshot) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); !is(status.Snapshot()); {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %+v\n%s", what, status.Snapshot(), log.String())
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		awaitStatus(t, status, what, is)
 	}
 	await("the hanging transaction", func(s Snapshot) bool { return len(s.Hanging) > 0 })
 	got := status.Snapshot().Hanging
@@ -108,5 +103,15 @@ func TestNamesHangingTransaction(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// awaitStatus waits until the status is as expected.
+func awaitStatus(t *testing.T, status *Status, what string, is func(Snapshot) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(status.Snapshot()); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %+v", what, status.Snapshot())
+		}
 	}
 }
