@@ -23,7 +23,7 @@ type logs struct {
 // list finds all topics and their leaders.
 func (l *logs) list(ctx context.Context) error {
 	admin := kadm.NewClient(l.client)
-	names, _, err := readable(ctx, admin, nil)
+	names, _, err := readable(ctx, l.client, nil)
 	if err != nil || len(names) == 0 {
 		return err
 	}

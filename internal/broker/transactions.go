@@ -123,7 +123,7 @@ type view struct {
 // its coordinator, and not mistaken for a hanging one.
 func look(ctx context.Context, client *kgo.Client, now time.Time, topics []string) (v view, err error) {
 	admin := kadm.NewClient(client)
-	names, unchecked, err := readable(ctx, admin, topics)
+	names, unchecked, err := readable(ctx, client, topics)
 	if err != nil {
 		return v, err
 	}
@@ -221,11 +221,11 @@ func (b *BlockedPartition) fillEnd(ends map[partitionKey]logEnd) {
 // readable returns the topics to look at: the given ones, or all and OffsetsTopic. A listing of
 // topics leaves out silently what the client may not describe, so OffsetsTopic is asked for by
 // name.
-func readable(ctx context.Context, admin *kadm.Client, topics []string) (names []string, unchecked []Unchecked, err error) {
+func readable(ctx context.Context, client *kgo.Client, topics []string) (names []string, unchecked []Unchecked, err error) {
 	offsets := len(topics) == 0 || slices.Contains(topics, OffsetsTopic)
 	topics = slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return t == OffsetsTopic })
 	if len(topics) > 0 || offsets {
-		listed, err := admin.ListTopics(ctx, topics...)
+		listed, err := kadm.NewClient(client).ListTopics(ctx, topics...)
 		if err != nil {
 			return nil, nil, fmt.Errorf("list topics: %w", err)
 		}
@@ -238,16 +238,46 @@ func readable(ctx context.Context, admin *kadm.Client, topics []string) (names [
 	if !offsets {
 		return names, nil, nil
 	}
-	listed, err := admin.ListTopics(ctx, OffsetsTopic)
+	partitions, err := OffsetsPartitions(ctx, client)
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
 		return names, []Unchecked{{OffsetsTopic, refusal(err, "Read")}}, nil
 	case err != nil:
-		return nil, nil, fmt.Errorf("list topics: %w", err)
-	case listed[OffsetsTopic].Err == nil: // the embedded broker has none: there, offsets are not records
+		return nil, nil, err
+	case partitions > 0:
 		names = append(names, OffsetsTopic)
 	}
 	return names, nil, nil
+}
+
+// OffsetsPartitions returns the number of partitions of OffsetsTopic; 0 if there is none, as in the
+// embedded broker, where offsets are not records. It asks brokers directly: the client would keep a
+// missing topic in the metadata that it caches, and list it from then on.
+func OffsetsPartitions(ctx context.Context, client *kgo.Client) (int, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = kmsg.StringPtr(OffsetsTopic)
+	req.Topics = append(req.Topics, topic)
+	err := errNoAnswer
+	for _, b := range client.DiscoveredBrokers() {
+		var kresp kmsg.Response
+		if kresp, err = b.Request(ctx, req); err != nil {
+			continue
+		}
+		resp, ok := kresp.(*kmsg.MetadataResponse)
+		if !ok || len(resp.Topics) != 1 {
+			return 0, fmt.Errorf("describe topic %s: unexpected response", OffsetsTopic)
+		}
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return 0, nil
+		}
+		if err == nil {
+			return len(resp.Topics[0].Partitions), nil
+		}
+		break
+	}
+	return 0, fmt.Errorf("describe topic %s: %w", OffsetsTopic, err)
 }
 
 // refusal describes an error, with the permission that is missing if it is one.

@@ -95,8 +95,8 @@ func (w *hangingWatch) topics(ctx context.Context) (topics []string, offsets int
 			topics = append(topics, name)
 		}
 	}
-	if found, err := admin.ListTopics(ctx, broker.OffsetsTopic); err == nil && len(found[broker.OffsetsTopic].Partitions) > 0 {
-		offsets = broker.OffsetsPartition(Group(w.cfg.Program), int32(len(found[broker.OffsetsTopic].Partitions))) //nolint:gosec // few
+	if n, err := broker.OffsetsPartitions(ctx, w.client); err == nil && n > 0 {
+		offsets = broker.OffsetsPartition(Group(w.cfg.Program), int32(n)) //nolint:gosec // few
 	}
 	return append(topics, broker.OffsetsTopic), offsets, nil
 }
