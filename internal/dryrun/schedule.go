@@ -117,7 +117,7 @@ func (s *Simulation) feeds(stage *plan.Stage, topic string, seen map[*plan.Stage
 }
 
 // Wait advances the clock by d once all tasks have caught up: inputs without records for their idle
-// timeout become idle, and state expires.
+// timeout become idle, windows over PROCTIME() close, and state expires.
 func (s *Simulation) Wait(d time.Duration) error {
 	if err := s.Settle(); err != nil {
 		return err
@@ -134,17 +134,33 @@ func (s *Simulation) Wait(d time.Duration) error {
 			}
 		}
 	}
+	if err := s.closeWindows(); err != nil {
+		return err
+	}
 	if err := s.Settle(); err != nil {
 		return err
 	}
 	return s.expire()
 }
 
+// closeWindows runs transactions of tasks with windows that are over by the clock.
+func (s *Simulation) closeWindows() error {
+	for _, t := range s.tasks {
+		if t.Pending() || !t.WindowsDue(s.clock) {
+			continue
+		}
+		if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Tick(s.clock, out) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // expire runs transactions of tasks until they have deleted all state that has expired.
 func (s *Simulation) expire() error {
 	for _, t := range s.tasks {
 		for t.ExpiryDue(s.clock) {
-			if err := s.transaction(t, s.options.Crash, func(*operator.Output) error { t.Expire(s.clock); return nil }); err != nil {
+			if err := s.transaction(t, s.options.Crash, func(out *operator.Output) error { return t.Expire(s.clock, out) }); err != nil {
 				return err
 			}
 		}

@@ -52,3 +52,26 @@ func (s *session) emitDue() error {
 	}
 	return s.end(kgo.TryCommit)
 }
+
+// closeWindows emits the windows over PROCTIME() that are over, also without a record. Tasks that
+// have records emit them at the beginning of their transaction.
+func (s *session) closeWindows() error {
+	for _, t := range s.tasks {
+		now := s.cfg.Now()
+		if s.tx.open {
+			now = s.tx.at
+		}
+		if t.op.Pending() || !t.op.WindowsDue(now) {
+			continue
+		}
+		if err := s.begin(); err != nil {
+			return err
+		}
+		t.touched = true
+		if err := t.op.Tick(s.tx.at, &s.tx.out); err != nil {
+			return stepError(err)
+		}
+		s.tx.send(t)
+	}
+	return nil
+}

@@ -43,7 +43,7 @@
 //	skipped.go      records that were deleted before they were read
 //	reset.go        deletes everything that a pipeline remembers
 //	polls.go        how many records are fetched and polled at a time
-//	due.go          windows that do not fit into one transaction
+//	due.go          windows that do not fit into one transaction, or close without a record
 //	expire.go       state that expires without rows
 //	ahead.go        logs rows from the future
 //	explain.go      errors of groups and transactional ids, with their causes

@@ -12,7 +12,10 @@ func (s *session) expire() error {
 			return err
 		}
 		t.touched = true
-		t.op.Expire(s.tx.at)
+		if err := t.op.Expire(s.tx.at, &s.tx.out); err != nil {
+			return stepError(err)
+		}
+		s.tx.send(t)
 	}
 	return nil
 }

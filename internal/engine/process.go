@@ -53,6 +53,9 @@ func (s *session) process(ctx context.Context, fetches kgo.Fetches) error {
 	if err := s.idle(); err != nil {
 		return err
 	}
+	if err := s.closeWindows(); err != nil {
+		return err
+	}
 	return s.expire()
 }
 

@@ -227,7 +227,7 @@ func (g *aggregator) window(w *plan.GroupWindow, c clock, start, end int64, key,
 	g.col(w.Start).AddInt(start)
 	g.col(w.End).AddInt(end)
 	if w.Time >= 0 {
-		g.col(w.Time).AddInt(c.instant(end - millisecond))
+		g.col(w.Time).AddInt(c.windowTime(end))
 	}
 	return g.row(key, value)
 }

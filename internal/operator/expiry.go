@@ -383,4 +383,7 @@ func (t *Task) ExpiryDue(now time.Time) bool {
 }
 
 // Expire makes the transaction delete state that has expired by now.
-func (t *Task) Expire(now time.Time) { t.begin(now, t.out) }
+func (t *Task) Expire(now time.Time, out *Output) error {
+	t.begin(now, out)
+	return t.err
+}

@@ -114,8 +114,8 @@ func (x *expiringTask) send(topic string, rows ...[2]string) {
 			if err := task.Step(topic, records, x.now, out); err != nil {
 				x.Fatal(err)
 			}
-		} else {
-			task.Expire(x.now)
+		} else if err := task.Expire(x.now, out); err != nil {
+			x.Fatal(err)
 		}
 		if err := task.FinishTransaction(out); err != nil {
 			x.Fatal(err)

@@ -22,6 +22,7 @@
 //	retract.go           aggregate functions that can retract a row
 //	aggregator.go        keys and accumulators of a group, common to all aggregations
 //	window_aggregate.go  aggregation in windows
+//	proctime.go          the clock of windows over PROCTIME()
 //	session_window.go    aggregation in session windows
 //	session_distinct.go  DISTINCT aggregates in session windows
 //	group_aggregate.go   aggregation without windows: groups whose row is updated

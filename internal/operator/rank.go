@@ -42,7 +42,7 @@ func newRank(b base, op *plan.Rank) (node, error) {
 	if in.Updating {
 		return newUpdatedRank(b, op), nil
 	}
-	k := &rank{base: b, op: op, clock: clock{op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
+	k := &rank{base: b, op: op, clock: clock{zone: op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
 	k.arrival = op.Arrival != plan.NoArrival
 	k.newest = !op.Limited && op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
 	if b.rel.Updating {

@@ -67,7 +67,7 @@ const (
 
 func newSessionWindow(b base, op *plan.Aggregate) *sessionWindow {
 	s := &sessionWindow{
-		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
+		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{zone: op.Window.Zone}, gap: op.Window.Gap.Microseconds(),
 		at: op.Keys[op.Window.End], lineage: b.task.newLineage(),
 	}
 	s.countRows(b.task, b.rel)

@@ -76,29 +76,32 @@ type Config struct {
 
 // Task runs one stage on one partition. It must be used by one goroutine at a time.
 //
-// A transaction consists of any number of calls of Step, End, Idle, Resume, Advance and Expire, all
-// with the transaction's time, followed by FinishTransaction. Its writes are in Output and in the
-// changes of the store. After a commit the caller commits the store and calls Committed; after an
-// abort it aborts the store and calls Rollback.
+// A transaction consists of any number of calls of Step, End, Idle, Resume, Advance, Tick and
+// Expire, all with the transaction's time, followed by FinishTransaction. Its writes are in Output
+// and in the changes of the store. After a commit the caller commits the store and calls Committed;
+// after an abort it aborts the store and calls Rollback.
 type Task struct {
-	program   *plan.Program
-	stage     *plan.Stage
-	partition int32
-	peers     int32
-	sizes     func(topic string) int32
-	maxBytes  func(topic string) int
-	store     *state.Store
-	schemas   *format.Schemas
-	traced    bool
-	lookups   Lookups
-	now       time.Time // of the transaction
-	begun     bool      // the transaction has had a call
-	moment    expr.Transaction
-	seed      [32]byte
-	count     uint64 // transactions begun, for the seeds of their random values
-	maxFired  int
-	fired     int // of maxFired, in this transaction
-	ledger    *Ledger
+	program    *plan.Program
+	stage      *plan.Stage
+	partition  int32
+	peers      int32
+	sizes      func(topic string) int32
+	maxBytes   func(topic string) int
+	store      *state.Store
+	schemas    *format.Schemas
+	traced     bool
+	lookups    Lookups
+	now        time.Time // of the transaction
+	begun      bool      // the transaction has had a call
+	moment     expr.Transaction
+	clocked    []clocked
+	clock      int64 // of windows over PROCTIME(), in microseconds; never goes back
+	savedClock int64 // of it, what the state has
+	seed       [32]byte
+	count      uint64 // transactions begun, for the seeds of their random values
+	maxFired   int
+	fired      int // of maxFired, in this transaction
+	ledger     *Ledger
 
 	nodes   []node // inputs first
 	sources map[string][]source
@@ -122,6 +125,7 @@ func New(c Config) (*Task, error) {
 		program: c.Program, stage: c.Stage, partition: c.Partition, peers: c.Peers, sizes: c.Partitions, maxBytes: c.MaxBytes, store: c.Store, schemas: c.Schemas, traced: c.Traced, lookups: c.Lookups, maxFired: cmp.Or(c.MaxFired, defaultMaxFired), ledger: c.Ledger, seed: c.Seed,
 		sources: make(map[string][]source), out: &Output{}, deadLettered: make(map[*kgo.Record]bool),
 	}
+	t.restoreClock()
 	built := make(map[*plan.Relation]node)
 	for _, r := range c.Stage.Relations {
 		n, err := t.build(r)
@@ -130,6 +134,9 @@ func New(c Config) (*Task, error) {
 		}
 		built[r] = n
 		t.nodes = append(t.nodes, n)
+		if c, ok := n.(*windowAggregate); ok && c.op.Window.Proctime {
+			t.clocked = append(t.clocked, c)
+		}
 		if s, ok := n.(source); ok {
 			t.sources[r.Topic()] = append(t.sources[r.Topic()], s)
 			continue
@@ -172,6 +179,12 @@ func (t *Task) begin(now time.Time, out *Output) {
 		return
 	}
 	t.begun, t.now = true, now
+	t.beginMoment(now)
+	t.setClock(now.UnixMicro())
+}
+
+// beginMoment fixes what the volatile functions of the transaction return.
+func (t *Task) beginMoment(now time.Time) {
 	if len(t.program.Volatile) == 0 {
 		return
 	}
@@ -208,7 +221,7 @@ func (t *Task) End(topic string, now time.Time, out *Output) error {
 	return t.err
 }
 
-// Watermarks returns the watermarks of the task's tables, by their keys in the state.
+// Watermarks returns the watermarks of the task's tables and its clock, by their keys in the state.
 func (t *Task) Watermarks() map[string]int64 {
 	watermarks := make(map[string]int64)
 	for _, n := range t.nodes {
@@ -216,14 +229,21 @@ func (t *Task) Watermarks() map[string]int64 {
 			watermarks[string(s.stateKey())] = s.watermark
 		}
 	}
+	if t.clock != minWatermark {
+		watermarks[string(clockKey)] = t.clock
+	}
 	return watermarks
 }
 
 // Advance raises the watermarks of tables to those that other tasks of the stage have reached, and
 // emits what becomes due: rows before these watermarks are late from now on. moved reports whether
-// any watermark has changed.
+// any watermark or the clock has changed.
 func (t *Task) Advance(watermarks map[string]int64, now time.Time, out *Output) (moved bool, err error) {
 	t.begin(now, out)
+	if to, known := watermarks[string(clockKey)]; known {
+		t.setClock(to)
+	}
+	moved = t.clock != t.savedClock
 	for _, n := range t.nodes {
 		s, ok := n.(*scan)
 		if !ok {
@@ -358,6 +378,7 @@ func (t *Task) FinishTransaction(out *Output) error {
 	for _, x := range t.untracked {
 		x.untrack()
 	}
+	t.saveClock()
 	t.fired, t.begun = 0, false
 	return t.err
 }
@@ -372,6 +393,7 @@ func (t *Task) Committed() { t.arena.reuse() }
 // Rollback resets the operators to the state in the store after an abort.
 func (t *Task) Rollback() {
 	t.err, t.arena, t.fired, t.begun = nil, arena{}, 0, false
+	t.restoreClock()
 	for _, n := range t.nodes {
 		n.rollback()
 		n.stats().reset()

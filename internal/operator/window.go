@@ -10,7 +10,19 @@ const millisecond int64 = 1000
 
 // clock converts between the times of windows, which are wall clock times, and watermarks, which
 // are instants if the rows' time is a TIMESTAMP_LTZ.
-type clock struct{ zone expr.Zone }
+type clock struct {
+	zone expr.Zone
+	now  *int64 // of windows over PROCTIME(): the clock of the task
+}
+
+// windowTime returns the window_time of a window that ends at end. Over PROCTIME(), it is the time
+// at which the window is emitted.
+func (c clock) windowTime(end int64) int64 {
+	if c.now != nil {
+		return floorTo(*c.now, millisecond, 0)
+	}
+	return c.instant(end - millisecond)
+}
 
 func (c clock) wall(us int64) int64 {
 	if c.zone == nil || us == minWatermark || us == maxWatermark {
@@ -77,7 +89,7 @@ type windowAssigner struct {
 
 func newWindowAssigner(b base, op *plan.Window) (node, error) {
 	w := &windowAssigner{
-		base: b, op: op, clock: clock{op.Zone},
+		base: b, op: op, clock: clock{zone: op.Zone},
 		size: op.Size.Microseconds(), slide: op.Slide.Microseconds(), offset: op.Offset.Microseconds(), gap: op.Gap.Microseconds(),
 	}
 	n := len(b.rel.Cols)
@@ -93,12 +105,20 @@ func (w *windowAssigner) push(_ int, r *rowBatch) {
 		return
 	}
 	for i := range r.N {
-		w.each(w.clock.wall(r.Cols[w.op.Time].I[i]), func(start, end int64) { w.expand(r, i, start, end) })
+		w.each(w.clock.wall(w.time(r, i)), func(start, end int64) { w.expand(r, i, start, end) })
 		if n := len(w.expanded.more); n > 0 {
 			w.expanded.more[n-1] = false
 		}
 	}
 	w.spill()
+}
+
+// time returns the time by which a row is assigned.
+func (w *windowAssigner) time(r *rowBatch, i int) int64 {
+	if w.op.Proctime {
+		return w.task.clock
+	}
+	return r.Cols[w.op.Time].I[i]
 }
 
 // expand adds a row with one of its windows.
@@ -135,7 +155,7 @@ func (w *windowAssigner) times(start, end, moment *column.Column, from, to int64
 		end.AddInt(to)
 	}
 	if moment != nil {
-		moment.AddInt(w.clock.instant(to - millisecond))
+		moment.AddInt(w.clock.windowTime(to))
 	}
 }
 
@@ -174,13 +194,13 @@ func (w *windowAssigner) assign(r *rowBatch) {
 	w.moment.Truncate(0)
 	w.out.Cols[n-3], w.out.Cols[n-2], w.out.Cols[n-1] = w.start, w.end, w.moment
 	slice := w.op.Slice().Microseconds()
-	times := r.Cols[w.op.Time].I
 	for i := range r.N {
+		at := w.time(r, i)
 		if w.op.Kind == plan.Session {
-			w.times(w.start, w.end, w.moment, times[i], times[i])
+			w.times(w.start, w.end, w.moment, at, at)
 			continue
 		}
-		start := floorTo(w.clock.wall(times[i]), slice, w.offset)
+		start := floorTo(w.clock.wall(at), slice, w.offset)
 		w.times(w.start, w.end, w.moment, start, start+slice)
 	}
 	w.out.know(r)

@@ -15,6 +15,9 @@ import (
 // A row that is late for some windows of its slice but not for all is stored separately, under the
 // end of the first window that includes it. Which windows these are depends only on the row's own
 // watermark, never on what the operator has emitted.
+//
+// The watermark of windows over PROCTIME() is what is over by the clock of the task. No row is late
+// for them, and those of the input only pass.
 type windowAggregate struct {
 	base
 	aggregator
@@ -26,6 +29,7 @@ type windowAggregate struct {
 	size, slide, offset int64
 	start, end          int // columns of the input
 	watermark           int64
+	passing             int64 // the input's watermark, of windows over PROCTIME()
 	idle                bool
 	fired               int64 // windows have been emitted up to this watermark
 	kept                bool  // fired is in the state, because windows are due
@@ -44,7 +48,7 @@ const (
 
 func newWindowAggregate(b base, op *plan.Aggregate) *windowAggregate {
 	a := &windowAggregate{
-		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{op.Window.Zone},
+		base: b, aggregator: newAggregator(b, op), op: op, clock: clock{zone: op.Window.Zone},
 		start: op.Keys[op.Window.Start], end: op.Keys[op.Window.End], merged: make(map[string][]byte), places: make(map[string][]valuePlace), lineage: b.task.newLineage(),
 	}
 	if op.Window.Sliced {
@@ -52,13 +56,20 @@ func newWindowAggregate(b base, op *plan.Aggregate) *windowAggregate {
 	} else if op.Window.Kind == plan.Tumble {
 		a.size, a.slide, a.offset = op.Window.Size.Microseconds(), op.Window.Size.Microseconds(), op.Window.Offset.Microseconds()
 	}
+	if op.Window.Proctime {
+		a.clock.now = &b.task.clock
+	}
 	a.countRows(b.task, b.rel)
 	a.rollback()
 	return a
 }
 
 func (a *windowAggregate) rollback() {
-	a.watermark, a.idle, a.fired, a.saved = minWatermark, false, minWatermark, minWatermark
+	a.watermark, a.passing, a.idle, a.fired, a.saved = minWatermark, minWatermark, false, minWatermark, minWatermark
+	if a.op.Window.Proctime {
+		a.watermark = past(a.task.clock)
+		a.fired = a.watermark
+	}
 	if v, ok := a.task.store.Get(watermarkEntry, 0, a.firedKey()); ok {
 		a.fired = (&reader{b: v}).int64()
 	}
@@ -113,7 +124,7 @@ func (a *windowAggregate) push(_ int, r *rowBatch) {
 	starts, ends := r.Cols[a.start], r.Cols[a.end]
 	for i := range r.N {
 		slice := ends.I[i]
-		watermark := r.watermark(i, a.watermark)
+		watermark := a.watermarkOf(r, i)
 		a.expect(slice, watermark, r.hasMore(i))
 		first := a.firstEnd(slice)
 		from := first
@@ -149,6 +160,14 @@ func (a *windowAggregate) push(_ int, r *rowBatch) {
 			a.lineage.add(r.context(i), slice, a.key)
 		}
 	}
+}
+
+// watermarkOf returns the watermark that decides whether a row is late.
+func (a *windowAggregate) watermarkOf(r *rowBatch, i int) rowWatermark {
+	if a.op.Window.Proctime {
+		return rowWatermark(a.watermark)
+	}
+	return r.watermark(i, a.watermark)
 }
 
 // count adds a row to an entry of a slice.
@@ -221,6 +240,12 @@ func (a *windowAggregate) firstOpen(slice, watermark int64) (end int64, open boo
 }
 
 func (a *windowAggregate) advance(_ int, watermark int64, idle bool) {
+	if a.op.Window.Proctime {
+		if a.passing, a.idle = watermark, idle; watermark != maxWatermark {
+			a.forwardWatermark(watermark, idle)
+			return
+		}
+	}
 	a.watermark, a.idle = max(a.watermark, watermark), idle
 	switch {
 	case !a.task.restoring:
@@ -234,11 +259,31 @@ func (a *windowAggregate) advance(_ int, watermark int64, idle bool) {
 // forwardProgress forwards the watermark up to which windows have been emitted: downstream
 // operators must not treat rows of pending windows as late.
 func (a *windowAggregate) forwardProgress() {
+	if a.op.Window.Proctime {
+		if a.passing != minWatermark && (a.passing != maxWatermark || !a.pending()) {
+			a.forwardWatermark(a.passing, a.idle)
+		}
+		return
+	}
 	if a.pending() {
 		a.forwardWatermark(a.fired, false)
 		return
 	}
 	a.forwardWatermark(a.watermark, a.idle)
+}
+
+// tick implements clocked.
+func (a *windowAggregate) tick() {
+	a.watermark = max(a.watermark, past(a.task.clock))
+	a.fire()
+}
+
+// overAt implements clocked.
+func (a *windowAggregate) overAt(clock int64) bool {
+	if _, some := a.task.store.FirstWindow(a.rel.State + groups); !some || a.pending() {
+		return false
+	}
+	return !a.due(a.slices(), a.fired, past(clock), func(int64) bool { return false })
 }
 
 // slices returns the ends of the slices that have entries, in order.

@@ -18,7 +18,7 @@ type windowJoin struct {
 }
 
 func newWindowJoin(b base, op *plan.WindowJoin) (node, error) {
-	j := &windowJoin{joiner: newJoiner(b, &op.JoinOn), op: op, clock: clock{op.Window.Zone}}
+	j := &windowJoin{joiner: newJoiner(b, &op.JoinOn), op: op, clock: clock{zone: op.Window.Zone}}
 	j.done.rollback(&j.base)
 	return j, nil
 }

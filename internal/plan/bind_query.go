@@ -100,7 +100,7 @@ func (p *planner) setOp(s *sql.SetOp) (*Relation, error) {
 			return nil, sql.Errorf(s, "%s: column %d is %s on the left and %s on the right", s.Op, i+1, cols[i].Type.Nullable(true), c.Type.Nullable(true))
 		}
 		cols[i].Type = t
-		cols[i].Rowtime = cols[i].Rowtime && c.Rowtime
+		cols[i].Rowtime, cols[i].Proctime = cols[i].Rowtime && c.Rowtime, cols[i].Proctime && c.Proctime
 		if cols[i].Role != c.Role || cols[i].Window != c.Window {
 			cols[i].Role, cols[i].Window = NoRole, nil
 		}

@@ -84,6 +84,9 @@ func (a *Aggregate) costs(r *Relation) []Cost {
 		}
 	}
 	freed := Cost{Freed: "once the watermark has passed the end of its windows"}
+	if a.Window != nil && a.Window.Proctime {
+		freed.Freed = "once the clock has passed the end of its windows"
+	}
 	what := "a group of a window"
 	if a.Window == nil {
 		what = "a group"

@@ -177,7 +177,7 @@ func (g *grouping) bindWindow() error {
 		return err
 	}
 	first := len(g.from.Cols)
-	g.from = g.planner.windowed(g.from, w, "window_start", "window_end", "window_time")
+	g.from = g.planner.windowed(c, g.from, w, "window_start", "window_end", "window_time")
 	for i := first; i < first+3; i++ {
 		g.keys = append(g.keys, g.from.col(i))
 	}
@@ -210,7 +210,10 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 		if g.window == nil || WindowKind(strings.ToUpper(g.window.Name)) != kind || !sameArgs(g.window.Args, c.Args) {
 			return nil, sql.Errorf(c, "%s does not match a window in GROUP BY", name).WithHint("write the same %s(…) in GROUP BY", kind)
 		}
-		return g.keys[len(g.keys)-4+int(role)], nil
+		if at := g.keys[len(g.keys)-4+int(role)]; role != WindowTime || g.from.Cols[len(g.from.Cols)-1].Proctime == strings.HasSuffix(name, "_PROCTIME") {
+			return at, nil
+		}
+		return nil, sql.Errorf(c, "%s does not fit the time column of its window", name).WithHint("write %s_PROCTIME(…) of a window over PROCTIME(), and %[1]s_ROWTIME(…) of others", string(kind))
 	}
 	if name == "GROUPING" || name == "GROUPING_ID" {
 		return g.grouped(c)

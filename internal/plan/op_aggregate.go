@@ -97,7 +97,7 @@ func (a *Aggregate) attached(in *Relation) bool {
 
 // aggregate groups a relation by columns.
 func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg) (*Relation, error) {
-	a := &Aggregate{Keys: keys, Aggs: aggs}
+	a := &Aggregate{Keys: slices.Clone(keys), Aggs: aggs}
 	if in.Updating {
 		if err := checkRetraction(where, a); err != nil {
 			return nil, err
@@ -107,6 +107,11 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 	if a.Window = groupWindowOf(in, keys); a.Window != nil && in.Updating {
 		return nil, sql.Errorf(where, "grouping updating rows by a window is not supported").WithHint("group by the window first")
 	} else if a.Window != nil {
+		if !a.Window.unassigned {
+			if err := checkByClock(where, a.Window.Window, "grouping the groups of"); err != nil {
+				return nil, err
+			}
+		}
 		if err := p.checkEmit(where, "remove it: Flink 2.2 refuses it for windows of TABLE(TUMBLE(…)), too; "); err != nil {
 			return nil, err
 		}
@@ -134,19 +139,24 @@ func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg
 		return nil, err
 	}
 	in = p.keyBy(in, plain)
+	if a.Window != nil && a.Window.Proctime {
+		in = p.assignByClock(where, in, a)
+		keys = a.Keys
+	}
 	cols := make([]Column, 0, len(keys)+len(aggs))
 	place := make(map[int]int)
 	for i, k := range keys {
 		c := in.Cols[k]
+		c.Proctime = c.Proctime && c.Role == WindowTime
 		if a.Window == nil {
-			c.Rowtime, c.Window, c.Role = false, nil, NoRole
+			c.Rowtime, c.Proctime, c.Window, c.Role = false, false, nil, NoRole
 		}
 		place[k] = i
 		cols = append(cols, c)
 	}
 	if a.Window != nil {
 		for i := range cols {
-			cols[i].Rowtime = i == a.Window.Time
+			cols[i].Rowtime = i == a.Window.Time && !a.Window.Proctime
 		}
 	}
 	for _, g := range aggs {

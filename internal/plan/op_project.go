@@ -98,7 +98,7 @@ func (p *planner) project(in *Relation, names []string, exprs []expr.Node) *Rela
 		cols[i] = Column{Name: names[i], Type: e.Type(), Proctime: isProctime(e)}
 		if c, ok := e.(*expr.Col); ok {
 			from := in.Cols[c.Index]
-			cols[i].Proctime = from.Proctime
+			cols[i].Proctime = from.Proctime && !c.Cast
 			cols[i].Rowtime, cols[i].Cast, cols[i].Window, cols[i].Role = from.Rowtime, from.Cast || c.Cast, from.Window, from.Role
 			if _, seen := place[c.Index]; !seen {
 				place[c.Index] = i

@@ -275,6 +275,9 @@ func (b *rankBinding) input(r *Rank, in *Relation, partition []int) (*Relation, 
 	if _, raw := origin(in).(*Window); raw && w.Kind == Session {
 		return nil, sql.Errorf(b.spec, "ROW_NUMBER over a SESSION that is not grouped is not supported")
 	}
+	if err := checkByClock(b.spec, w.Window, "ROW_NUMBER in"); err != nil {
+		return nil, err
+	}
 	if r.Arrival != NoArrival {
 		return nil, sql.Errorf(b.spec, "ROW_NUMBER with an ORDER BY of PROCTIME() in windows is not supported").WithHint("order by the time of the rows; Flink does not support this either")
 	}

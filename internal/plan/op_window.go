@@ -25,13 +25,17 @@ const (
 type Window struct {
 	opDefaults
 	Kind   WindowKind
-	Time   int // column of the input
+	Time   int // column of the input; -1 with Proctime
 	Size   time.Duration
 	Slide  time.Duration // of HOP: between starts; of CUMULATE: the step
 	Offset time.Duration
 	Gap    time.Duration // of SESSION
 	Keys   []int         // of SESSION: PARTITION BY
 	Zone   expr.Zone     // nil if Time is a TIMESTAMP
+
+	// Proctime assigns rows by the clock of the transaction, which also closes the windows.
+	Proctime   bool
+	unassigned bool // its columns are placeholders
 
 	// Deferred leaves the assembly of windows from slices to the aggregate: each row is emitted
 	// once, with the end of its slice as window_end, or its own time for a SESSION. Otherwise a row
@@ -59,7 +63,10 @@ func (*Window) Name() string { return "Window" }
 
 // Describe implements Op.
 func (w *Window) Describe(r *Relation) string {
-	text := "Window " + w.String() + " over " + r.Inputs[0].Cols[w.Time].Name
+	text := "Window " + w.String()
+	if !w.Proctime {
+		text += " over " + r.Inputs[0].Cols[w.Time].Name
+	}
 	if w.Deferred {
 		text += ", by slices"
 	}
@@ -82,6 +89,9 @@ func (w *Window) String() string {
 	if w.Zone != nil && w.Zone.String() != "UTC" {
 		s += " in " + w.Zone.String()
 	}
+	if w.Proctime {
+		s += " by PROCTIME()"
+	}
 	return s
 }
 
@@ -91,7 +101,9 @@ func (w *Window) brief(*Relation) string {
 
 // Reads implements Op.
 func (w *Window) Reads(r *Relation, _ int, need func(int)) {
-	need(w.Time)
+	if !w.Proctime {
+		need(w.Time)
+	}
 	needPassed(r, len(r.Cols)-3, need)
 }
 
@@ -136,21 +148,27 @@ func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 	if (w.Kind == Hop || w.Kind == Cumulate) && w.Size%w.Slide != 0 {
 		return nil, sql.Errorf(t, "the size of %s, %s, must be a multiple of %s", w.Kind, w.Size, w.Slide)
 	}
-	return p.windowed(in, w, "window_start", "window_end", "window_time"), nil
+	return p.windowed(t, in, w, "window_start", "window_end", "window_time"), nil
 }
 
 // windowed adds the columns of a window to a relation.
-func (p *planner) windowed(in *Relation, w *Window, start, end, moment string) *Relation {
+func (p *planner) windowed(where sql.Node, in *Relation, w *Window, start, end, time string) *Relation {
 	wall := column.Type{Kind: column.Timestamp, Precision: 3, NotNull: true}
-	rowtime := in.Cols[w.Time].Type
-	rowtime.Precision = 3
+	moment := Column{Name: time, Type: proctime, Proctime: w.Proctime, Rowtime: !w.Proctime, Window: w, Role: WindowTime}
+	if !w.Proctime {
+		moment.Type = in.Cols[w.Time].Type.Nullable(false)
+		moment.Type.Precision = 3
+	}
 	cols := append([]Column{}, in.Cols...)
 	for i := range cols {
 		cols[i].Rowtime = false // replaced by the window's time
 	}
 	cols = append(cols,
 		Column{Name: start, Type: wall, Window: w, Role: WindowStart}, Column{Name: end, Type: wall, Window: w, Role: WindowEnd},
-		Column{Name: moment, Type: rowtime.Nullable(false), Rowtime: true, Window: w, Role: WindowTime})
+		moment)
+	if w.unassigned {
+		return p.placeholders(where, in, cols)
+	}
 	r := p.relation(w, cols, in)
 	r.Keyed, r.Hash = in.Keyed, in.Hash
 	return r
@@ -162,14 +180,17 @@ func (p *planner) window(where sql.Node, kind WindowKind, in *Relation, timeColu
 		return nil, sql.Errorf(where, "windows over updating rows are not supported").WithHint("%s", updatingHint(in, "assign the window in the subquery, and group by it there"))
 	}
 	c := in.Cols[timeColumn]
-	if c.Proctime {
-		return nil, sql.Errorf(where, "a window over %s, which is PROCTIME(), is not supported: it would have to close without a record", c.Name).WithHint(usesProctime)
+	if c.Proctime && kind == Session {
+		return nil, sql.Errorf(where, "a SESSION over %s, which is PROCTIME(), is not supported", c.Name).WithHint(usesProctime)
 	}
-	if !c.Rowtime {
+	if !c.Rowtime && !c.Proctime {
 		return nil, sql.Errorf(where, "%s has no watermark, so a window over it would never be complete", c.Name).
 			WithHint("declare WATERMARK FOR %s AS … in its CREATE TABLE and select the column unchanged", c.Name)
 	}
 	w := &Window{Kind: kind, Time: timeColumn}
+	if c.Proctime {
+		w.Time, w.Proctime, w.unassigned = -1, true, true
+	}
 	if c.Type.Kind == column.TimestampLTZ {
 		w.Zone = p.program.Zone
 	}
@@ -262,7 +283,7 @@ func auxiliary(name string) (kind WindowKind, role Role) {
 			return k, WindowStart
 		case rest == "END":
 			return k, WindowEnd
-		case rest == "ROWTIME":
+		case rest == "ROWTIME", rest == "PROCTIME":
 			return k, WindowTime
 		}
 	}

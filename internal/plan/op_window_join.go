@@ -63,6 +63,11 @@ func (b *joinBinding) windowJoin() (*Relation, error) {
 	if b.left.Cols[b.on.Left[start]].Window != l || b.right.Cols[b.on.Right[start]].Window != r {
 		return nil, nil
 	}
+	for _, w := range []*Window{l, r} {
+		if err := checkByClock(b.where, w, "a join of"); err != nil {
+			return nil, err
+		}
+	}
 	if !l.same(r) {
 		return nil, sql.Errorf(b.where, "the windows of a join differ: %s and %s", l, r).WithHint("use the same window function on both sides; Flink does not support this either")
 	}

@@ -25,6 +25,7 @@
 //	op_filter.go         Filter: WHERE and HAVING
 //	op_project.go        Project: computed columns
 //	op_window.go         Window: window table functions and legacy group windows
+//	op_window_proctime.go windows over PROCTIME()
 //	op_aggregate.go      Aggregate: groups with or without windows
 //	op_rank.go           Rank: ROW_NUMBER, as deduplication or Top-N
 //	op_sort.go           TemporalSort: ORDER BY time

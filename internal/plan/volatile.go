@@ -86,6 +86,9 @@ func checkVolatileIn(r *Relation, readers map[*Relation][]*Relation) error {
 			if call == nil || !r.Needed[i] {
 				continue
 			}
+			if call.F == unassigned {
+				return sql.Errorf(positionOf(call), "a window over PROCTIME() is supported only where it is grouped").WithHint(onlyGrouped)
+			}
 			if err := checkVolatileRows(r, e, r.Inputs[0].Updating && !onlyWritten(r, i, readers)); err != nil {
 				return err
 			}
@@ -193,16 +196,4 @@ func joinCondition(r *Relation) expr.Node {
 		return op.Cond
 	}
 	return nil
-}
-
-// isProctime reports whether an expression over the columns of a scope is PROCTIME().
-func (s *scope) isProctime(e expr.Node) bool {
-	c, ok := e.(*expr.Col)
-	return isProctime(e) || ok && c.Index < len(s.cols) && s.cols[c.Index].Proctime
-}
-
-// isProctime reports whether an expression is PROCTIME() itself.
-func isProctime(e expr.Node) bool {
-	c, ok := e.(*expr.Call)
-	return ok && c.F.SQLName() == "PROCTIME"
 }

@@ -28,7 +28,7 @@ func TestVolatile(t *testing.T) {
 		`INSERT INTO upserted SELECT k, COUNT(*), MAX(ts) FROM t GROUP BY k HAVING COUNT(*) > RAND_INTEGER(5);`:                                                                   `RAND_INTEGER over rows that are updated is not supported`,
 		`INSERT INTO upserted SELECT u.k, u.n, NOW() FROM u WHERE u.n > RAND_INTEGER(10);`:                                                                                        `RAND_INTEGER over rows that are updated is not supported`,
 		`INSERT INTO appended SELECT a.k, b.ts FROM t a JOIN t b ON a.k = b.k AND b.ts > NOW();`:                                                                                  ``,
-		`INSERT INTO upserted SELECT k, COUNT(*), window_time FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(p), INTERVAL '1' MINUTE)) GROUP BY k, window_start, window_end, window_time;`: `a window over p, which is PROCTIME(), is not supported`,
+		`INSERT INTO upserted SELECT k, COUNT(*), window_time FROM TABLE(TUMBLE(TABLE t, DESCRIPTOR(p), INTERVAL '1' MINUTE)) GROUP BY k, window_start, window_end, window_time;`: ``,
 		`INSERT INTO upserted SELECT k, n, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY p DESC) AS r FROM t) WHERE r = 1;`:                                       ``,
 		`INSERT INTO upserted SELECT k, COUNT(*) OVER (PARTITION BY k ORDER BY p), ts FROM t;`:                                                                                    ``,
 		`INSERT INTO appended SELECT t.k, t.ts FROM t JOIN u FOR SYSTEM_TIME AS OF t.p ON t.k = u.k;`:                                                                             `a join FOR SYSTEM_TIME AS OF PROCTIME() is supported only with a table of a database`,
