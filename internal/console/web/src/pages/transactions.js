@@ -27,7 +27,7 @@ export function Transactions({ info }) {
   const abort = async () => {
     setBusy(true);
     try {
-      await post('transactions/abort', asked.hanging ? { producer_id: asked.producer_id, producer_epoch: asked.producer_epoch } : { transactional_id: asked.transactional_id });
+      await post('transactions/abort', asked.hanging ? { producer_id: asked.producer_id } : { transactional_id: asked.transactional_id });
       setDone(`Aborted the transaction of ${asked.transactional_id || 'producer ' + asked.producer_id}.`);
     } catch (e) { setError(e); }
     setBusy(false);
