@@ -5,6 +5,7 @@ import (
 	"iter"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -15,6 +16,7 @@ type Regexp struct {
 	first, again func() *compiledRegexp // for searches from the start of the text, and from a later position
 	groups       int                    // number of groups of the pattern
 	plain        bool                   // matches are never empty and end where RE2 ends them, so RE2 can iterate over them
+	literal      string                 // part of every match
 }
 
 // compiledRegexp finds a single match.
@@ -41,6 +43,7 @@ func CompileRegexp(pattern string) (*Regexp, error) {
 	return &Regexp{
 		first: func() *compiledRegexp { return first }, again: sync.OnceValue(func() *compiledRegexp { return behind(pattern) }),
 		groups: len(t.own) - 1, plain: len(t.ends) == 0 && !mayBeEmpty(parsed),
+		literal: literalOf(parsed),
 	}, nil
 }
 
@@ -88,12 +91,44 @@ func mayBeEmpty(re *syntax.Regexp) bool {
 	return true
 }
 
+// literalOf returns the longest literal that each match of an expression contains. A search for it
+// rules texts out that RE2 would otherwise try to match at each of their positions.
+func literalOf(re *syntax.Regexp) string {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if re.Flags&syntax.FoldCase != 0 || slices.Contains(re.Rune, utf8.RuneError) { // which matches invalid bytes, too
+			return ""
+		}
+		return string(re.Rune)
+	case syntax.OpCapture, syntax.OpPlus:
+		return literalOf(re.Sub[0])
+	case syntax.OpRepeat:
+		if re.Min > 0 {
+			return literalOf(re.Sub[0])
+		}
+	case syntax.OpConcat:
+		longest := ""
+		for _, sub := range re.Sub {
+			if l := literalOf(sub); len(l) > len(longest) {
+				longest = l
+			}
+		}
+		return longest
+	}
+	return ""
+}
+
 // MatchString reports whether a text contains a match.
-func (r *Regexp) MatchString(s string) bool { return r.first().MatchString(s) }
+func (r *Regexp) MatchString(s string) bool {
+	return strings.Contains(s, r.literal) && r.first().MatchString(s)
+}
 
 // find returns the first match at or after a position, as the start and end of the match and of
 // each group, or nil.
 func (r *Regexp) find(s string, from int) []int {
+	if !strings.Contains(s[from:], r.literal) {
+		return nil
+	}
 	c, skipped := r.first(), 0
 	if from > 0 {
 		_, size := utf8.DecodeLastRuneInString(s[:from])
@@ -124,6 +159,9 @@ func (r *Regexp) find(s string, from int) []int {
 // previous match ended.
 func (r *Regexp) all(s string) iter.Seq[[]int] {
 	return func(yield func([]int) bool) {
+		if !strings.Contains(s, r.literal) {
+			return
+		}
 		if r.plain {
 			for _, m := range r.first().FindAllStringSubmatchIndex(s, -1) {
 				if !yield(m) {
@@ -147,6 +185,9 @@ func (r *Regexp) all(s string) iter.Seq[[]int] {
 
 // replaceAll replaces each match by literal text: $1 and \ have no special meaning.
 func (r *Regexp) replaceAll(s, with string) (string, error) {
+	if !strings.Contains(s, r.literal) {
+		return s, nil
+	}
 	if r.plain && len(s)+(len(s)+1)*len(with) <= maxResult {
 		return r.first().ReplaceAllLiteralString(s, with), nil
 	}
