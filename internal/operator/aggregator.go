@@ -1,11 +1,13 @@
 package operator
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/state"
 )
 
 // aggregator is shared by all aggregations: it encodes keys, holds the accumulators and builds
@@ -22,6 +24,7 @@ type aggregator struct {
 	collecting bool
 	where      valuePlace
 	from       []valuePlace
+	sets       []plan.DistinctSet                     // of each function
 	first      int                                    // column of the first aggregate in the output
 	reject     func(r *rowBatch, i int, reason error) // sets a row of the input aside
 	spare      []*column.Column                       // replaces output columns that are not read
@@ -75,7 +78,7 @@ func skipDistinct(r *reader) {
 }
 
 func newAggregator(b base, op *plan.Aggregate) aggregator {
-	g := aggregator{aggs: op.Aggs, first: len(op.Keys), out: rowBatch{Batch: batch(b.rel)}}
+	g := aggregator{aggs: op.Aggs, sets: op.DistinctSets(b.rel), first: len(op.Keys), out: rowBatch{Batch: batch(b.rel)}}
 	task, fields := b.task, fieldsOf(b.rel.Inputs[0])
 	g.reject = func(r *rowBatch, i int, reason error) { task.reject(r, i, fields, reason) }
 	for i, k := range op.Keys {
@@ -218,6 +221,23 @@ func (g *aggregator) distinctKey(b *column.Batch, row, agg int) []byte {
 	g.distinct = distinctPrefix(g.distinct[:0], agg, g.key)
 	g.distinct = appendValue(g.distinct, b.Cols[g.aggs[agg].Arg], row)
 	return g.distinct
+}
+
+// once returns, for accumulate, whether a row's value is new to a DISTINCT function of the current
+// group. An entry of the values has a bit for each function that shares them.
+func (g *aggregator) once(store *state.Store, entry uint16, window int64, b *column.Batch, row int) func(agg int) bool {
+	return func(agg int) bool {
+		set := g.sets[agg]
+		k := g.distinctKey(b, row, set.First)
+		v, _ := store.Get(entry, window, k)
+		seen, _ := binary.Uvarint(v)
+		bit := uint64(1) << set.Bit
+		if seen&bit != 0 {
+			return false
+		}
+		store.Put(entry, window, k, binary.AppendUvarint(nil, seen|bit))
+		return true
+	}
 }
 
 var errState = errors.New("the pipeline's state has a format unknown to this version of Weir")

@@ -101,14 +101,7 @@ func (g *groupAggregate) push(_ int, r *rowBatch) {
 		if g.collecting {
 			g.where = g.elements(g.key)
 		}
-		g.value = g.accumulate(g.value[:0], old, r.Batch, i, r.lane(i), func(agg int) bool {
-			k := g.distinctKey(r.Batch, i, agg)
-			if _, seen := store.Get(entry+distincts, 0, k); seen {
-				return false
-			}
-			store.Put(entry+distincts, 0, k, []byte{1})
-			return true
-		})
+		g.value = g.accumulate(g.value[:0], old, r.Batch, i, r.lane(i), g.once(store, entry+distincts, 0, r.Batch, i))
 		store.Put(entry+groups, 0, g.key, g.value)
 		g.expiry.touch(g.key, at)
 		g.caused(r, i)

@@ -174,14 +174,7 @@ func (a *windowAggregate) watermarkOf(r *rowBatch, i int) rowWatermark {
 func (a *windowAggregate) count(r *rowBatch, i int, entry uint16, slice int64, key []byte) {
 	store := a.task.store
 	old, _ := store.Get(entry, slice, key)
-	a.value = a.accumulate(a.value[:0], old, r.Batch, i, r.lane(i), func(agg int) bool {
-		k := a.distinctKey(r.Batch, i, agg)
-		if _, seen := store.Get(a.rel.State+distincts, slice, k); seen {
-			return false
-		}
-		store.Put(a.rel.State+distincts, slice, k, []byte{1})
-		return true
-	})
+	a.value = a.accumulate(a.value[:0], old, r.Batch, i, r.lane(i), a.once(store, a.rel.State+distincts, slice, r.Batch, i))
 	store.Put(entry, slice, key, a.value)
 }
 

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"slices"
 
 	"weir.example/weir/internal/expr"
@@ -71,7 +73,41 @@ func (a *Aggregate) Signature(r *Relation) string {
 			text += " by value"
 		}
 	}
+	for i, set := range a.DistinctSets(r) {
+		if set.First != i {
+			text += fmt.Sprintf("; values of %d with %d", i, set.First)
+		}
+	}
 	return text
+}
+
+// DistinctSet says with which values a DISTINCT function remembers its own: those of the first one
+// with the same argument, where each value has a bit for each function.
+type DistinctSet struct {
+	First int // function
+	Bit   int
+}
+
+// DistinctSets returns the set of each function; of one without DISTINCT, it is its own. Functions
+// whose values are counted, because rows may be taken back, share none, nor do those of sessions.
+func (a *Aggregate) DistinctSets(r *Relation) []DistinctSet {
+	const mostBits = 64
+	sets := make([]DistinctSet, len(a.Aggs))
+	first, size := make(map[int]int), make(map[int]int) // of each argument
+	alone := r.Inputs[0].Updating || a.Window != nil && a.Window.Kind == Session
+	for i, f := range a.Aggs {
+		sets[i].First = i
+		if !f.Distinct || alone {
+			continue
+		}
+		if n := size[f.Arg]; n > 0 && n < mostBits {
+			sets[i] = DistinctSet{first[f.Arg], n}
+		} else {
+			first[f.Arg], size[f.Arg] = i, 0
+		}
+		size[f.Arg]++
+	}
+	return sets
 }
 
 func (a *Aggregate) brief(r *Relation) string {
