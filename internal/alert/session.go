@@ -75,6 +75,12 @@ func (s *session) connect(ctx context.Context) error {
 		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),
 		s.d.cfg.Broker.Tracer().Client(id, s.d.cfg.Site.AlertGroup()).Option(),
 	)
+	if err != nil {
+		return err
+	}
+	if err = s.d.sessions.RefuseHanging(ctx, s.group.Client, s.d.cfg.Site.Alerts(), broker.OffsetsTopic); err != nil {
+		s.group.Close()
+	}
 	return err
 }
 

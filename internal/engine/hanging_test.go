@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,5 +114,88 @@ func awaitStatus(t *testing.T, status *Status, what string, is func(Snapshot) bo
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %+v", what, status.Snapshot())
 		}
+	}
+}
+
+// A session whose own earlier transaction hangs where it would write does not write: the marker of
+// its next transaction would end both, and an abort would hide what was committed. It waits until
+// somebody has finished that transaction.
+func TestDoesNotWriteIntoHangingTransaction(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "readings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	at := broker.Config{Brokers: c.ListenAddrs()}
+	var id atomic.Int64 // of the pipeline's producer
+	var finished atomic.Bool
+	c.ControlKey(int16(kmsg.DescribeProducers), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if finished.Load() {
+			return nil, nil, false
+		}
+		req := kreq.(*kmsg.DescribeProducersRequest)
+		resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
+		for _, of := range req.Topics {
+			topic := kmsg.NewDescribeProducersResponseTopic()
+			topic.Topic = of.Topic
+			for _, p := range of.Partitions {
+				partition := kmsg.NewDescribeProducersResponseTopicPartition()
+				partition.Partition = p
+				if of.Topic == "counted.repartition1" && id.Load() != 0 {
+					active := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
+					active.ProducerID, active.CurrentTxnStartOffset = id.Load(), 7
+					partition.ActiveProducers = append(partition.ActiveProducers, active)
+				}
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			resp.Topics = append(resp.Topics, topic)
+		}
+		return resp, nil, true
+	})
+	program, err := plan.Compile(counted, "counted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	producer, err := broker.Connect(t.Context(), at, kgo.TransactionalID("weir-"+Group(program)+"/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, _, err := producer.ProducerID(t.Context())
+	producer.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := broker.Connect(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(plain.Close)
+	if err := plain.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Value: []byte(`{"device_id":"d","sensor":"s"}`)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	status := NewStatus(program)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	id.Store(of)
+	c.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if !finished.Load() {
+			t.Error("a transaction ended before the hanging one was finished")
+		}
+		return nil, nil, false
+	})
+	go func() {
+		_, err := Run(ctx, Config{Broker: at, Program: program, Instances: []string{"a"}, CommitInterval: 20 * time.Millisecond, Status: status})
+		ended <- err
+	}()
+	awaitStatus(t, status, "the refusal", func(s Snapshot) bool {
+		return len(s.Workers) == 1 && s.Workers[0].Phase == Retrying && strings.Contains(s.Workers[0].Reason, "hangs on counted.repartition1-0 from offset 7")
+	})
+	finished.Store(true)
+	awaitStatus(t, status, "commits", func(s Snapshot) bool { return len(s.Workers) == 1 && s.Workers[0].Committed > 0 })
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

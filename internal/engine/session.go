@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -200,7 +201,11 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.tx = &transaction{p: s.p, group: s.group, tables: s.p.sinkTopics(), tracer: tracer, release: func() {}, attempted: make(map[topicPartition]bool)}
-	if s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...); err != nil {
+	s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...)
+	if err == nil {
+		err = s.w.sessions.RefuseHanging(ctx, s.group.Client, append(slices.Clone(s.p.outTopics), broker.OffsetsTopic)...)
+	}
+	if err != nil {
 		s.group.Close()
 		return err
 	}

@@ -85,6 +85,11 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.p.sessions.Acquired()
+	names := append([]string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress}, s.p.cfg.Messages...)
+	if err := s.p.sessions.RefuseHanging(ctx, s.client, names...); err != nil {
+		s.client.Close()
+		return err
+	}
 	return nil
 }
 

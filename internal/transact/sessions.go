@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -38,6 +39,8 @@ type Sessions struct {
 
 	// OnRetry is called with the error of a session before the wait for the next one; default none.
 	OnRetry func(error)
+
+	unchecked []broker.Unchecked // what RefuseHanging has warned of
 
 	reached bool // a broker has answered at least once
 	commits int
@@ -101,6 +104,20 @@ func (s *Sessions) Reached() { s.reached = true }
 // Acquired notes that the session has its transactional id: the broker has aborted what an earlier
 // session or process left open.
 func (s *Sessions) Acquired() { s.reached, s.left = true, nil }
+
+// RefuseHanging returns an error if a transaction of an earlier session still hangs on one of the
+// topics that the client is about to write to. Retrying waits until somebody has finished it. Call
+// it after the transactional id is acquired, before a transaction begins.
+func (s *Sessions) RefuseHanging(ctx context.Context, client *kgo.Client, topics ...string) error {
+	unchecked, err := broker.RefuseStillOpen(ctx, client, topics...)
+	for _, u := range unchecked {
+		if !slices.Contains(s.unchecked, u) {
+			s.unchecked = append(s.unchecked, u)
+			s.Logger.Warn("a transaction of this client that hangs on this topic would not be noticed", "topic", u.Topic, "reason", u.Reason)
+		}
+	}
+	return err
+}
 
 // Begun notes the transaction that a client has just begun. ctx limits the request that this takes
 // if the client's last one failed.
