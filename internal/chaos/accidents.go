@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -323,9 +324,34 @@ func truncateSource(ctx context.Context, s *scene) error {
 	return s.dropUnread(ctx, before)
 }
 
+// settle waits until the transactions whose end was requested before their process was killed have
+// ended: the offsets in them become the group's with the last of their markers, after their rows.
+func (s *scene) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sceneLimit)
+	defer cancel()
+	for quiet := 0; quiet < 2; quiet++ { // the request itself may still be on its way
+		all, err := s.admin.ListTransactions(ctx, nil, nil)
+		if err != nil {
+			return fmt.Errorf("list transactions: %w", err)
+		}
+		for id, t := range all {
+			if strings.Contains(id, s.name) && strings.HasPrefix(t.State, "Prepare") {
+				quiet = -1
+			}
+		}
+		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return fmt.Errorf("transactions are still ending after %s", sceneLimit)
+		}
+	}
+	return nil
+}
+
 // dropUnread removes rows that the pipeline has not read and never will from the expectation: those
 // before the given offsets, or all unread rows if before is nil.
 func (s *scene) dropUnread(ctx context.Context, before map[int32]int64) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	read, err := s.committed(ctx)
 	if err != nil {
 		return err
