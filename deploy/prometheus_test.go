@@ -196,7 +196,7 @@ func runWeir(t *testing.T, ctx context.Context) (addr string, at broker.Config) 
 	}
 	certificate, _ := tlstest.Server(t, filepath.Join(data, "tls"), false)
 	ready, done := make(chan struct{}), make(chan struct{})
-	running, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // what uses the broker ends before it, in the order of the cleanups
 	go func() {
 		defer close(done)
 		_, err := node.Run(running, node.Config{
@@ -267,7 +267,7 @@ func runWindows(t *testing.T, ctx context.Context, admin *node.Admin, at broker.
 	}
 	cfg := engine.Config{Broker: admin.Broker(at), Program: program, Instances: []string{"one"}}
 	cfg = admin.Pipeline(cfg)
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -99,9 +99,16 @@ func (a *Aggregate) costs(r *Relation) []Cost {
 	group := entry(what, in, keys, nil, freed)
 	group.Holds, group.Bytes = aggNames(in, a.Aggs), group.Bytes+16*len(a.Aggs)
 	all := []Cost{group}
-	for _, g := range a.Aggs {
-		if g.Distinct {
-			value := entry("a value of "+aggNames(in, []Agg{g})[0], in, append(slices.Clone(keys), g.Arg), nil, freed)
+	sets := a.DistinctSets(r)
+	for first, g := range a.Aggs {
+		if g.Distinct && sets[first].First == first {
+			var sharing []Agg
+			for i, set := range sets {
+				if set.First == first {
+					sharing = append(sharing, a.Aggs[i])
+				}
+			}
+			value := entry("a value of "+strings.Join(aggNames(in, sharing), ", "), in, append(slices.Clone(keys), g.Arg), nil, freed)
 			value.Freed = "with its group"
 			all = append(all, value)
 		}

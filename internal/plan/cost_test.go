@@ -40,6 +40,10 @@ func TestCosts(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, forever)
 		}
 	}
+	shared := costsOf(t, strings.Replace(costly, "SELECT site, COUNT(*), COUNT(DISTINCT v)", "SELECT site, COUNT(DISTINCT id) FILTER (WHERE v > 1), COUNT(DISTINCT id)", 1))
+	if n := strings.Count(shared, "a value of"); n != 1 || !strings.Contains(shared, "a value of COUNT(DISTINCT id) FILTER (WHERE (v > 1.0)), COUNT(DISTINCT id): by site, id; about ") {
+		t.Errorf("%d entries of values, want a shared one:\n%s", n, shared)
+	}
 	if strings.Contains(forever, "unread") {
 		t.Errorf("a column that is not read is stored:\n%s", forever)
 	}
