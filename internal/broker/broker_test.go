@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -101,6 +102,32 @@ func TestSASL(t *testing.T) {
 		if err == nil || strings.Contains(err.Error(), "wrong") || strings.Contains(err.Error(), "\n") || time.Since(began) > 10*time.Second {
 			t.Errorf("%s with a wrong password: %v after %s", mechanism, err, time.Since(began))
 		}
+	}
+}
+
+// A broker that is stopping, and a proxy without one, close connections at once.
+func TestClosedConnectionIsPassing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.Addr().String()), kgo.DisableClientMetrics())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Ping(t.Context()); err == nil || !broker.IsPassing(err) {
+		t.Errorf("%v ends what could wait", err)
 	}
 }
 
