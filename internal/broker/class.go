@@ -64,9 +64,9 @@ func Classify(err error) Class {
 // membership has taken over (KIP-98, KIP-345).
 func IsFenced(err error) bool { return isAny(err, fenced) }
 
-// IsPassing reports whether err is one of a broker that can't be reached, or asks to try again. That
-// includes a connection that is closed at once: by a broker that is stopping, or a proxy without
-// one. TLS on one side only looks the same, and the error says so.
+// IsPassing reports whether err is one of a broker that can't be reached, or asks to try again.
+// That includes a connection that is closed at once: by a broker that is stopping, or a proxy
+// without one. TLS on one side only looks the same, and the error says so.
 func IsPassing(err error) bool {
 	return kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) || errors.As(err, new(*kgo.ErrFirstReadEOF)) ||
 		errors.As(err, new(*net.OpError)) || errors.As(err, new(*UnreachableError))
