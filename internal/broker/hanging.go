@@ -117,12 +117,8 @@ func (t *Transaction) Command() string {
 // Describe tells where a hanging transaction is open, since when, how it ended elsewhere, and what
 // ends it. It has its evidence.
 func (t *Transaction) Describe() string {
-	var open []string
-	for _, p := range t.Partitions {
-		open = append(open, fmt.Sprintf("%s-%d from offset %d", p.Topic, p.Partition, p.FirstOffset))
-	}
 	text := fmt.Sprintf("transaction of producer id %d epoch %d hangs since %s on %s, and no coordinator will end it",
-		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), strings.Join(open, ", "))
+		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), places(t.Partitions))
 	if t.Evidence == nil {
 		return text
 	}
@@ -131,6 +127,15 @@ func (t *Transaction) Describe() string {
 		text += "; " + command + " finishes it"
 	}
 	return text
+}
+
+// places tells from where on the records of partitions are blocked.
+func places(all []BlockedPartition) string {
+	texts := make([]string, len(all))
+	for i, p := range all {
+		texts[i] = fmt.Sprintf("%s-%d from offset %d", p.Topic, p.Partition, p.FirstOffset)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // Investigate finds out how a hanging transaction ended on its other partitions. It reads the logs
@@ -379,12 +384,8 @@ type StillOpenError struct {
 
 // Error names the partitions, and what to do.
 func (e *StillOpenError) Error() string {
-	var open []string
-	for _, p := range e.Partitions {
-		open = append(open, fmt.Sprintf("%s-%d from offset %d", p.Topic, p.Partition, p.FirstOffset))
-	}
 	return fmt.Sprintf("an earlier transaction of producer id %d hangs on %s, and the next one would become a part of it: "+
-		"weir transactions list says how it ended elsewhere, and which command finishes it", e.ProducerID, strings.Join(open, ", "))
+		"weir transactions list says how it ended elsewhere, and which command finishes it", e.ProducerID, places(e.Partitions))
 }
 
 // RefuseStillOpen returns a *StillOpenError if a transaction of the client is open on one of the
@@ -395,14 +396,9 @@ func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) 
 	if err != nil {
 		return nil, fmt.Errorf("acquire the transactional id: %w", err)
 	}
-	admin := kadm.NewClient(client)
-	names, unchecked, err := readable(ctx, client, topics)
-	if err != nil || len(names) == 0 {
-		return unchecked, err
-	}
-	details, err := admin.ListTopics(ctx, names...)
+	details, unchecked, err := readable(ctx, client, topics)
 	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
+		return nil, err
 	}
 	producers, refused, err := describeProducers(ctx, client, details.TopicsSet())
 	if err != nil {

@@ -133,7 +133,7 @@ func TestCommitHanging(t *testing.T) {
 	}
 }
 
-// What is no proof of a commit: each case says what a commit is told, and whether an abort needs
+// What does not prove a commit: each case says what a commit is told, and whether an abort needs
 // force.
 func TestHangingEvidence(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -21,16 +21,9 @@ type logs struct {
 }
 
 // list finds all topics and their leaders.
-func (l *logs) list(ctx context.Context) error {
-	admin := kadm.NewClient(l.client)
-	names, _, err := readable(ctx, l.client, nil)
-	if err != nil || len(names) == 0 {
-		return err
-	}
-	if l.topics, err = admin.ListTopics(ctx, names...); err != nil {
-		return fmt.Errorf("list topics: %w", err)
-	}
-	return nil
+func (l *logs) list(ctx context.Context) (err error) {
+	l.topics, _, err = readable(ctx, l.client, nil)
+	return err
 }
 
 // bounds returns the start and the high watermark of a partition.

@@ -123,11 +123,11 @@ type view struct {
 // its coordinator, and not mistaken for a hanging one.
 func look(ctx context.Context, client *kgo.Client, now time.Time, topics []string) (v view, err error) {
 	admin := kadm.NewClient(client)
-	names, unchecked, err := readable(ctx, client, topics)
+	details, unchecked, err := readable(ctx, client, topics)
 	if err != nil {
 		return v, err
 	}
-	if v.ends, err = blockedPartitions(ctx, admin, names); err != nil {
+	if v.ends, err = blockedPartitions(ctx, admin, details.Names()); err != nil {
 		return v, err
 	}
 	set := make(kadm.TopicsSet)
@@ -221,33 +221,40 @@ func (b *BlockedPartition) fillEnd(ends map[partitionKey]logEnd) {
 // readable returns the topics to look at: the given ones, or all and OffsetsTopic. A listing of
 // topics leaves out silently what the client may not describe, so OffsetsTopic is asked for by
 // name.
-func readable(ctx context.Context, client *kgo.Client, topics []string) (names []string, unchecked []Unchecked, err error) {
-	offsets := len(topics) == 0 || slices.Contains(topics, OffsetsTopic)
-	topics = slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return t == OffsetsTopic })
-	if len(topics) > 0 || offsets {
-		listed, err := kadm.NewClient(client).ListTopics(ctx, topics...)
+func readable(ctx context.Context, client *kgo.Client, topics []string) (details kadm.TopicDetails, unchecked []Unchecked, err error) {
+	details = make(kadm.TopicDetails)
+	list := func(names ...string) error {
+		listed, err := kadm.NewClient(client).ListTopics(ctx, names...)
 		if err != nil {
-			return nil, nil, fmt.Errorf("list topics: %w", err)
+			return fmt.Errorf("list topics: %w", err)
 		}
-		for _, topic := range listed.Sorted() {
+		for name, topic := range listed {
 			if topic.Err == nil {
-				names = append(names, topic.Topic)
+				details[name] = topic
 			}
 		}
+		return nil
 	}
-	if !offsets {
-		return names, nil, nil
+	all := len(topics) == 0
+	others := slices.DeleteFunc(slices.Clone(topics), func(t string) bool { return t == OffsetsTopic })
+	if all || len(others) > 0 {
+		if err := list(others...); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !all && len(others) == len(topics) {
+		return details, nil, nil
 	}
 	partitions, err := OffsetsPartitions(ctx, client)
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return names, []Unchecked{{OffsetsTopic, refusal(err, "Read")}}, nil
+		return details, []Unchecked{{OffsetsTopic, refusal(err, "Read")}}, nil
 	case err != nil:
 		return nil, nil, err
 	case partitions > 0:
-		names = append(names, OffsetsTopic)
+		return details, nil, list(OffsetsTopic)
 	}
-	return names, nil, nil
+	return details, nil, nil
 }
 
 // OffsetsPartitions returns the number of partitions of OffsetsTopic; 0 if there is none, as in the
