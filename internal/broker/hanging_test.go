@@ -133,8 +133,7 @@ func TestCommitHanging(t *testing.T) {
 	}
 }
 
-// What does not prove a commit: each case says what a commit is told, and whether an abort needs
-// force.
+// Cases without proof of a commit. Each has the error of a commit, and whether an abort needs force.
 func TestHangingEvidence(t *testing.T) {
 	for name, c := range map[string]struct {
 		make    func(h *hanging)

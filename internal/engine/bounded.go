@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"time"
+
+	"weir.example/weir/internal/operator"
 	"weir.example/weir/internal/plan"
 )
 
@@ -27,14 +30,9 @@ func (s *session) endEmpty() error {
 			if next, resumed := s.nextOffset(topicPartition{topic, id.partition}); bounded && (!resumed || next < end) {
 				continue
 			}
-			if err := s.begin(); err != nil {
+			if err := s.call(t, func(now time.Time, out *operator.Output) error { return t.op.End(topic, now, out) }); err != nil {
 				return err
 			}
-			t.touched = true
-			if err := t.op.End(topic, s.tx.at, &s.tx.out); err != nil {
-				return stepError(err)
-			}
-			s.tx.send(t)
 		}
 	}
 	return nil
@@ -84,14 +82,9 @@ func (s *session) idle() error {
 			if !ok || scan.Table.IdleTimeout == 0 || t.op.IsIdle(scan.Table.Kafka.Topic) || s.cfg.Now().Sub(t.last[scan.Table.Kafka.Topic]) < scan.Table.IdleTimeout {
 				continue
 			}
-			if err := s.begin(); err != nil {
+			if err := s.call(t, func(now time.Time, out *operator.Output) error { return t.op.Idle(scan.Table.Kafka.Topic, now, out) }); err != nil {
 				return err
 			}
-			t.touched = true
-			if err := t.op.Idle(scan.Table.Kafka.Topic, s.tx.at, &s.tx.out); err != nil {
-				return stepError(err)
-			}
-			s.tx.send(t)
 		}
 	}
 	return nil

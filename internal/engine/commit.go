@@ -27,6 +27,20 @@ func (s *session) begin() error {
 	return nil
 }
 
+// call calls a function of a task in a transaction, although the task may have no record, and sends
+// what it has written.
+func (s *session) call(t *task, fn func(now time.Time, out *operator.Output) error) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	t.touched = true
+	if err := fn(s.tx.at, &s.tx.out); err != nil {
+		return stepError(err)
+	}
+	s.tx.send(t)
+	return nil
+}
+
 // end commits or aborts the open transaction, if there is one, also after a stop. After an error
 // its outcome is unknown, and the session must end.
 func (s *session) end(try kgo.TransactionEndTry) error {

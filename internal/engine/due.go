@@ -41,14 +41,9 @@ func (s *session) emitDue() error {
 		if !t.op.Pending() {
 			continue
 		}
-		if err := s.begin(); err != nil {
+		if err := s.call(t, t.op.Resume); err != nil {
 			return err
 		}
-		t.touched = true
-		if err := t.op.Resume(s.tx.at, &s.tx.out); err != nil {
-			return stepError(err)
-		}
-		s.tx.send(t)
 	}
 	return s.end(kgo.TryCommit)
 }
@@ -64,14 +59,9 @@ func (s *session) closeWindows() error {
 		if t.op.Pending() || !t.op.WindowsDue(now) {
 			continue
 		}
-		if err := s.begin(); err != nil {
+		if err := s.call(t, t.op.Tick); err != nil {
 			return err
 		}
-		t.touched = true
-		if err := t.op.Tick(s.tx.at, &s.tx.out); err != nil {
-			return stepError(err)
-		}
-		s.tx.send(t)
 	}
 	return nil
 }

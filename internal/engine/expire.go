@@ -8,14 +8,9 @@ func (s *session) expire() error {
 		if t.touched || !t.op.ExpiryDue(now) {
 			continue
 		}
-		if err := s.begin(); err != nil {
+		if err := s.call(t, t.op.Expire); err != nil {
 			return err
 		}
-		t.touched = true
-		if err := t.op.Expire(s.tx.at, &s.tx.out); err != nil {
-			return stepError(err)
-		}
-		s.tx.send(t)
 	}
 	return nil
 }

@@ -70,11 +70,7 @@ func TestNamesHangingTransaction(t *testing.T) {
 		})
 		ended <- err
 	}()
-	await := func(what string, is func(Snapshot) bool) {
-		t.Helper()
-		awaitStatus(t, status, what, is)
-	}
-	await("the hanging transaction", func(s Snapshot) bool { return len(s.Hanging) > 0 })
+	awaitStatus(t, status, "the hanging transaction", func(s Snapshot) bool { return len(s.Hanging) > 0 })
 	got := status.Snapshot().Hanging
 	if len(got) != 1 || got[0].ProducerID != id || got[0].Evidence.Outcome != broker.Committed {
 		t.Errorf("hanging are %+v", got)
@@ -100,7 +96,7 @@ func TestNamesHangingTransaction(t *testing.T) {
 	if _, err := broker.CommitHanging(t.Context(), producer, broker.HangingID{ProducerID: id, Epoch: -1}); err != nil {
 		t.Fatal(err)
 	}
-	await("the other record", func(s Snapshot) bool { return read(s) == 2 && len(s.Hanging) == 0 })
+	awaitStatus(t, status, "the other record", func(s Snapshot) bool { return read(s) == 2 && len(s.Hanging) == 0 })
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -110,11 +106,7 @@ func TestNamesHangingTransaction(t *testing.T) {
 // awaitStatus waits until the status is as expected.
 func awaitStatus(t *testing.T, status *Status, what string, is func(Snapshot) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(status.Snapshot()); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %+v", what, status.Snapshot())
-		}
-	}
+	eventually(t, what, func() bool { return is(status.Snapshot()) })
 }
 
 // A session whose own earlier transaction hangs where it would write does not write: the marker of
