@@ -3,7 +3,6 @@ package expr
 import (
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -56,15 +55,19 @@ func bindPrintf(args []Node) ([]Node, column.Type, error) {
 	return args, t, nil
 }
 
-// preparePrintf refuses a constant format with a conversion that is not supported.
+// preparePrintf parses a constant format. One with a conversion that is not supported is refused;
+// another one with a mistake gives its error in each row, which may be NULL.
 func preparePrintf(n *Call) error {
 	format, ok := Fold(n.Args[0]).(*Const)
 	if !ok || format.Value == nil {
 		return nil
 	}
-	var unsupported errConversion
-	if _, err := parseFormat(format.Value.(string)); errors.As(err, &unsupported) {
+	directives, err := parseFormat(format.Value.(string))
+	if errors.As(err, new(errConversion)) {
 		return err
+	}
+	if err == nil {
+		n.Data = directives
 	}
 	return nil
 }
@@ -73,7 +76,11 @@ func evalPrintf(n *Call, args []any) (any, error) {
 	if args[0] == nil {
 		return nil, nil
 	}
-	directives, err := parseFormat(args[0].(string))
+	directives, prepared := n.Data.([]directive)
+	var err error
+	if !prepared {
+		directives, err = parseFormat(args[0].(string))
+	}
 	if err == nil {
 		var s string
 		if s, err = printf(directives, n.Args[1:], args[1:]); err == nil {
@@ -194,7 +201,7 @@ func (d *directive) check() error {
 		d.precision >= 0 && strings.IndexByte("%ncdox", d.conversion) >= 0:
 		return errFormat
 	case d.width > maxText || d.precision > maxText:
-		return errors.New("the result would exceed 1 MiB")
+		return errLongPadding
 	}
 	return nil
 }
@@ -311,39 +318,15 @@ func (d *directive) convert(t column.Type, v any) (string, error) {
 // printedText is Java's toString of the value that Flink has for a SQL value.
 func printedText(t column.Type, v any) string {
 	switch v := v.(type) {
-	case string:
-		return v
 	case bool:
 		return strconv.FormatBool(v)
-	case float64:
-		if t.Kind == column.Float {
-			return javaFloat(v)
-		}
-		return javaDouble(v)
-	case *big.Int:
-		return column.DecimalText(v, t.Scale)
 	case int64:
 		if t.Instant() {
-			return localDateTime(v)
+			return string(moment.AppendLocalDateTime(nil, v))
 		}
 		return strconv.FormatInt(v, 10)
 	}
-	return fmt.Sprint(v)
-}
-
-// localDateTime is the text of a java.time.LocalDateTime: without seconds if they are 0, and with
-// 0, 3 or 6 digits of a fraction.
-func localDateTime(us int64) string {
-	s := moment.FormatTimestamp(us, 'T')
-	rest := us - moment.FloorDiv(us, moment.Second)*moment.Second
-	if rest == 0 {
-		return strings.TrimSuffix(s, ":00")
-	}
-	whole, _, _ := strings.Cut(s, ".")
-	if rest%1000 == 0 {
-		return fmt.Sprintf("%s.%03d", whole, rest/1000)
-	}
-	return fmt.Sprintf("%s.%06d", whole, rest)
+	return castText(v, t, nil)
 }
 
 // integer formats an integer in decimal.

@@ -25,7 +25,7 @@ func (d *directive) floating(f float64) string {
 		} else {
 			s = d.signed(math.Signbit(f), number, -1)
 		}
-		if exponent != "" { // the parenthesis of a negative number is behind it
+		if exponent != "" { // it stands before the closing parenthesis of a negative number
 			closed := strings.HasSuffix(s, ")")
 			if s = strings.TrimSuffix(s, ")") + exponent; closed {
 				s += ")"

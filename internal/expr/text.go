@@ -206,13 +206,15 @@ func evalRight(_ *Call, a []any) (any, error) {
 	return string(r[max(0, int64(len(r))-max(0, a[1].(int64))):]), nil
 }
 
-// maxText limits the results of REPEAT, LPAD and RPAD.
+// maxText limits the results of REPEAT, LPAD and RPAD, and the widths of PRINTF.
 const maxText = 1 << 20
+
+var errLongPadding = errors.New("the result would exceed 1 MiB")
 
 func evalRepeat(_ *Call, a []any) (any, error) {
 	s, n := a[0].(string), max(0, a[1].(int64))
 	if n > 0 && int64(len(s)) > maxText/n {
-		return nil, errors.New("the result would exceed 1 MiB")
+		return nil, errLongPadding
 	}
 	return strings.Repeat(s, int(n)), nil
 }
@@ -226,7 +228,7 @@ func evalPad(left bool) func(n *Call, a []any) (any, error) {
 		case n < 0 || len(pad) == 0:
 			return nil, nil
 		case n > maxText:
-			return nil, errors.New("the result would exceed 1 MiB")
+			return nil, errLongPadding
 		case int64(len(s)) >= n:
 			return string(utf16.Decode(s[:n])), nil
 		}

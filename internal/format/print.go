@@ -91,11 +91,11 @@ func appendPrintedInt(dst []byte, v int64, t column.Type) []byte {
 	case column.Date:
 		return append(dst, moment.FormatDate(v)...)
 	case column.Time:
-		return appendJavaClock(dst, v*moment.Millisecond)
+		return moment.AppendLocalTime(dst, v*moment.Millisecond)
 	case column.Timestamp:
-		return appendJavaTimestamp(dst, v)
+		return moment.AppendLocalDateTime(dst, v)
 	case column.TimestampLTZ: // Java's Instant always has seconds
-		dst = appendJavaTimestamp(dst, v)
+		dst = moment.AppendLocalDateTime(dst, v)
 		if v%moment.Minute == 0 {
 			dst = append(dst, ":00"...)
 		}
@@ -106,27 +106,6 @@ func appendPrintedInt(dst []byte, v int64, t column.Type) []byte {
 		return appendDuration(dst, v)
 	}
 	return strconv.AppendInt(dst, v, 10)
-}
-
-func appendJavaTimestamp(dst []byte, us int64) []byte {
-	days := moment.FloorDiv(us, moment.Day)
-	return appendJavaClock(append(append(dst, moment.FormatDate(days)...), 'T'), us-days*moment.Day)
-}
-
-// appendJavaClock writes a time of day as LocalTime.toString does: seconds only if there are any,
-// and a fraction of 3 or 6 digits.
-func appendJavaClock(dst []byte, us int64) []byte {
-	dst = fmt.Appendf(dst, "%02d:%02d", us/moment.Hour, us/moment.Minute%60)
-	second, fraction := us/moment.Second%60, us%moment.Second
-	switch {
-	case fraction%moment.Millisecond != 0:
-		return fmt.Appendf(dst, ":%02d.%06d", second, fraction)
-	case fraction != 0:
-		return fmt.Appendf(dst, ":%02d.%03d", second, fraction/moment.Millisecond)
-	case second != 0:
-		return fmt.Appendf(dst, ":%02d", second)
-	}
-	return dst
 }
 
 // appendPeriod writes months as Period.toString does.

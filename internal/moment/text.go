@@ -44,6 +44,28 @@ func AppendTimestamp(b []byte, us int64, between byte) []byte {
 	return b
 }
 
+// AppendLocalDateTime writes microseconds since 1970 as Java's LocalDateTime.toString does.
+func AppendLocalDateTime(b []byte, us int64) []byte {
+	days := FloorDiv(us, Day)
+	return AppendLocalTime(append(append(b, FormatDate(days)...), 'T'), us-days*Day)
+}
+
+// AppendLocalTime writes microseconds of the day as Java's LocalTime.toString does: seconds only if
+// there are any, and a fraction of 3 or 6 digits.
+func AppendLocalTime(b []byte, us int64) []byte {
+	b = fmt.Appendf(b, "%02d:%02d", us/Hour, us/Minute%60)
+	second, fraction := us/Second%60, us%Second
+	switch {
+	case fraction%Millisecond != 0:
+		return fmt.Appendf(b, ":%02d.%06d", second, fraction)
+	case fraction != 0:
+		return fmt.Appendf(b, ":%02d.%03d", second, fraction/Millisecond)
+	case second != 0:
+		return fmt.Appendf(b, ":%02d", second)
+	}
+	return b
+}
+
 func appendDigits(b []byte, v int64, n int) []byte {
 	start := len(b)
 	for range n {

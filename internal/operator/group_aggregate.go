@@ -39,7 +39,7 @@ func (g *groupAggregate) advance(_ int, watermark int64, idle bool) {
 func (g *groupAggregate) drop(key []byte) {
 	g.task.store.Delete(g.rel.State+groups, 0, key)
 	for i, a := range g.aggs {
-		if a.Distinct {
+		if a.Distinct && g.sets[i].First == i {
 			deleteKeys(g.task.store, g.rel.State+distincts, distinctPrefix(nil, i, key))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 type clocked interface {
 	// tick emits the windows that are over at the task's clock.
 	tick()
-	// due reports whether a clock would close windows.
+	// overAt reports whether a clock would close windows.
 	overAt(clock int64) bool
 }
 

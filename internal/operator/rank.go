@@ -19,7 +19,6 @@ type rank struct {
 	clock     clock
 	in        *plan.Relation
 	newest    bool // the later of two equal rows wins: deduplication that keeps the last row
-	arrival   bool // rows are in the order in which they are read, whatever their lanes
 	scratch   *column.Batch
 	out       rowBatch
 	watermark int64
@@ -43,7 +42,6 @@ func newRank(b base, op *plan.Rank) (node, error) {
 		return newUpdatedRank(b, op), nil
 	}
 	k := &rank{base: b, op: op, clock: clock{zone: op.Zone}, in: in, out: rowBatch{Batch: batch(b.rel)}, lineage: b.task.newLineage()}
-	k.arrival = op.Arrival != plan.NoArrival
 	k.newest = !op.Limited && op.Limit == 1 && len(op.Order) == 1 && op.Order[0].Desc && in.Cols[op.Order[0].Column].Rowtime
 	if b.rel.Updating {
 		k.out.kinds = []rowKind{}
@@ -131,7 +129,7 @@ func (k *rank) push(_ int, r *rowBatch) {
 			k.touched.add(k.key, slices.Clone(old))
 		}
 		one := appendRow(k.one[:0], &row, i)
-		if from := r.lane(i); from != 0 && !k.arrival {
+		if from := r.lane(i); from != 0 && k.op.Arrival == plan.NoArrival { // rows keep the order in which they are read, whatever their lanes
 			one = binary.AppendVarint(one, int64(from))
 		}
 		if k.lineage != nil {
