@@ -92,7 +92,7 @@ func (o *Options) Validate() error {
 		return refuse(fmt.Errorf("invalid CommitInterval %s: it must be shorter than TransactionTimeout, %s",
 			cmp.Or(o.CommitInterval, defaultCommitInterval), cmp.Or(o.TransactionTimeout, defaultTransactionTimeout)))
 	}
-	if _, err := broker.Compression(o.compression()); err != nil {
+	if _, err := broker.Compression(o.Compression); err != nil {
 		return refuse(err)
 	}
 	return nil
@@ -136,5 +136,3 @@ func (o *Options) stateDir() string {
 	}
 	return o.StateDir
 }
-
-func (o *Options) compression() string { return cmp.Or(o.Compression, "snappy") }

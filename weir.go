@@ -144,7 +144,7 @@ func (o *Options) engine(at broker.Config, program *plan.Program, instances []st
 	return engine.Config{
 		Broker: at, Program: program, Instances: instances, Status: status, Logger: o.Logger,
 		CommitInterval: o.CommitInterval, TransactionTimeout: o.TransactionTimeout, SessionTimeout: o.SessionTimeout, StopTimeout: o.StopTimeout,
-		Compression: o.compression(), StateDir: o.stateDir(), UntilEnd: o.UntilEnd,
+		Compression: o.Compression, StateDir: o.stateDir(), UntilEnd: o.UntilEnd,
 	}
 }
 

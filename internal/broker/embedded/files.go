@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"weir.example/weir/internal/durable"
 )
 
 // onWrite is called before recovery changes a file. Tests set it, to copy the directory as a kill
@@ -56,15 +58,7 @@ func writeSynced(path string, data []byte) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir) //nolint:gosec // inside the data directory
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // syncDirectory syncs the file system of dir: one call instead of one for each file.

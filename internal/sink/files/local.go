@@ -10,12 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/gofrs/flock"
 
+	"weir.example/weir/internal/durable"
 	"weir.example/weir/internal/sink"
 )
 
@@ -102,7 +102,7 @@ func (l *local) replace(ctx context.Context, version string, s *state) error {
 	if err := l.step("committed"); err != nil {
 		return err
 	}
-	return syncDir(l.own)
+	return durable.SyncDir(l.own)
 }
 
 func writeSynced(path string, text []byte) error {
@@ -165,7 +165,7 @@ func (f *localFile) sync(context.Context) error {
 	if err := f.at.step("sync"); err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), syncDir(f.at.own))
+	return errors.Join(f.Sync(), durable.SyncDir(f.at.own))
 }
 
 func (l *local) place(_ context.Context, f pending) error {
@@ -186,7 +186,7 @@ func (l *local) place(_ context.Context, f pending) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(file))
+	return durable.SyncDir(filepath.Dir(file))
 }
 
 func (l *local) discard(f pending) {
@@ -242,17 +242,5 @@ func makeDirs(dir string) error {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
-}
-
-// syncDir makes changes of a directory's entries last.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil // which has no such call
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(parent)
 }
