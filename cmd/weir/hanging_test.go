@@ -157,7 +157,15 @@ func (b *realBroker) committedValues(t *testing.T, topic string) (values []strin
 	return values
 }
 
-// hangingOf lists the hanging transaction of a producer id; nil if there is none.
+// wantCommitted checks what readers see, once nothing is open.
+func (b *realBroker) wantCommitted(t *testing.T, topic string, values ...string) {
+	t.Helper()
+	if diff := cmp.Diff(values, b.committedValues(t, topic)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// hanging lists the hanging transaction of a producer id; nil if there is none.
 func (s *stray) hanging() *broker.Transaction {
 	s.t.Helper()
 	var all []broker.Transaction
@@ -237,16 +245,15 @@ func (b *realBroker) testHanging(t *testing.T) {
 			t.Fatal("--dry-run has written markers")
 		}
 		must(t, "transactions", "commit", b.flag, fmt.Sprint("--producer-id=", s.pid))
-		if diff := cmp.Diff([]string{"known", "stray"}, b.committedValues(t, topic)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
+		b.wantCommitted(t, topic, "known", "stray")
 		if n, err := b.offset(t, "hang-group", topic); err != nil || n != 17 {
 			t.Errorf("the group's offset: %d, %v", n, err)
 		}
 		s.begin(topic, 1)
 		s.end(kgo.TryCommit)
-		if diff := cmp.Diff([]string{"known", "known", "stray"}, b.committedValues(t, topic)); diff != "" || s.hanging() != nil {
-			t.Errorf("after the next transaction (-want +got)\n%s", diff)
+		b.wantCommitted(t, topic, "known", "known", "stray")
+		if h := s.hanging(); h != nil {
+			t.Errorf("after the next transaction: %+v", h)
 		}
 	})
 	t.Run("committed, and another one is open", func(t *testing.T) {
@@ -260,9 +267,7 @@ func (b *realBroker) testHanging(t *testing.T) {
 		}
 		must(t, "transactions", "commit", b.flag, fmt.Sprint("--producer-id=", s.pid))
 		s.end(kgo.TryAbort)
-		if diff := cmp.Diff([]string{"known", "stray"}, b.committedValues(t, topic)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
+		b.wantCommitted(t, topic, "known", "stray")
 	})
 	t.Run("aborted", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-aborted")
@@ -310,9 +315,7 @@ func (b *realBroker) testHanging(t *testing.T) {
 			t.Fatalf("hanging: %+v, %+v", h, h.Evidence)
 		}
 		must(t, "transactions", "commit", b.flag, fmt.Sprint("--producer-id=", s.pid))
-		if diff := cmp.Diff([]string{"known", "stray"}, b.committedValues(t, topic)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
+		b.wantCommitted(t, topic, "known", "stray")
 	})
 	t.Run("only the next one was committed", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-next")
@@ -324,9 +327,7 @@ func (b *realBroker) testHanging(t *testing.T) {
 		s.refused("nothing proves that it was committed", "commit")
 		s.refused("nothing shows how it ended elsewhere", "abort")
 		must(t, "transactions", "abort", "--force", b.flag, fmt.Sprint("--producer-id=", s.pid))
-		if diff := cmp.Diff([]string{"known", "known"}, b.committedValues(t, topic)); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
+		b.wantCommitted(t, topic, "known", "known")
 	})
 	t.Run("records of two transactions", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-two")

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-)
 
-var updateReference = flag.Bool("update", false, "write docs/reference/commands.md")
+	"weir.example/weir/internal/reference"
+)
 
 // docs/reference/commands.md equals the help of the commands.
 func TestReference(t *testing.T) {
@@ -39,14 +37,7 @@ Every flag can be set in the environment as ` + "`WEIR_NAME`" + ` (` + "`--commi
 		writeFlags(&want, g.flags)
 	}
 	describe(&want, newRoot(), groups)
-	if *updateReference {
-		if err := os.WriteFile(file, []byte(want.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != want.String() {
-		t.Errorf("%s is not what the commands say (%v): make reference", file, err)
-	}
+	reference.Check(t, file, want.String())
 }
 
 // flagGroup is a set of flags shared by many commands.

@@ -133,7 +133,8 @@ func TestCommitHanging(t *testing.T) {
 	}
 }
 
-// Cases without proof of a commit. Each has the error of a commit, and whether an abort needs force.
+// Cases without proof of a commit. Each has the error of a commit, and whether an abort needs
+// force.
 func TestHangingEvidence(t *testing.T) {
 	for name, c := range map[string]struct {
 		make    func(h *hanging)

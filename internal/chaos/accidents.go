@@ -336,7 +336,7 @@ func (s *scene) settle(ctx context.Context) error {
 		}
 		for id, t := range all {
 			if strings.Contains(id, s.name) && strings.HasPrefix(t.State, "Prepare") {
-				quiet = -1
+				quiet = -1 // count again
 			}
 		}
 		if err := retry.Sleep(ctx, 100*time.Millisecond); err != nil {

@@ -1,7 +1,6 @@
 package expr
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-var updateReference = flag.Bool("update", false, "rewrite docs/reference/functions.md")
+	"weir.example/weir/internal/reference"
+)
 
 // docs/reference/functions.md lists every function with an example from the scripts in testdata.
 func TestReference(t *testing.T) {
@@ -35,14 +34,7 @@ functions do; where Weir differs, [flink-differences.md](flink-differences.md) s
 		}
 		fmt.Fprintf(&want, "| %s | %s | %s | %s |\n", name, functions[name].arity(), code(x.text), code(x.value))
 	}
-	if *updateReference {
-		if err := os.WriteFile(file, []byte(want.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != want.String() {
-		t.Errorf("%s is out of date (%v): run make reference", file, err)
-	}
+	reference.Check(t, file, want.String())
 }
 
 // example is an expression from a script and its value.

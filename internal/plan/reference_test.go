@@ -1,16 +1,14 @@
 package plan
 
 import (
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var updateReference = flag.Bool("update", false, "rewrite docs/reference/connectors.md")
+	"weir.example/weir/internal/reference"
+)
 
 // docs/reference/connectors.md lists the options that connectors declare.
 func TestReference(t *testing.T) {
@@ -36,14 +34,7 @@ Generated from the options that the connectors declare, by ` + "`make reference`
 			writeOptions(t, &want, name, datagen{}.columnOptions())
 		}
 	}
-	if *updateReference {
-		if err := os.WriteFile(file, []byte(want.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != want.String() {
-		t.Errorf("%s is out of date (%v): run make reference", file, err)
-	}
+	reference.Check(t, file, want.String())
 }
 
 func writeOptions(t *testing.T, to *strings.Builder, connector string, all []option) {
