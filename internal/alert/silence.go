@@ -125,7 +125,12 @@ func (s *silences) active(now time.Time) (all []Silence) {
 // follow keeps the stored silences up to date until ctx is done. It follows load.
 func (s *silences) follow(ctx context.Context, at broker.Config, topic string, log *slog.Logger) {
 	for ctx.Err() == nil {
-		err := broker.Tail(ctx, at, topic, broker.TailOptions{FromStart: true}, s.apply, func() error { return nil })
+		err := broker.Tail(ctx, at, topic, broker.TailOptions{FromStart: true}, func(r *kgo.Record) error {
+			if err := s.apply(r); err != nil {
+				log.Error("a silence is not in effect", "err", err)
+			}
+			return nil
+		}, func() error { return nil })
 		if ctx.Err() != nil {
 			return
 		}
@@ -134,17 +139,18 @@ func (s *silences) follow(ctx context.Context, at broker.Config, topic string, l
 	}
 }
 
-// apply updates the stored silences with a record of the state topic.
+// apply updates the stored silences with a record of the state topic. A silence that can't be read
+// silences nothing, and is the error.
 func (s *silences) apply(r *kgo.Record) error {
 	id, x, err := silenceOf(r)
-	if id == "" || err != nil {
-		return err
+	if id == "" {
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x == nil {
 		delete(s.stored, id)
-		return nil
+		return err
 	}
 	s.stored[id] = *x
 	return nil

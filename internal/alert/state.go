@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/internal/site"
 )
 
@@ -34,8 +36,8 @@ func (a *Alert) record(topic string) (*kgo.Record, error) {
 	return &kgo.Record{Topic: topic, Key: []byte(alertKey + a.ID), Value: value}, nil
 }
 
-// silenceOf decodes the record of a silence. s is nil for a deleted silence, and id is "" for any
-// other kind of record.
+// silenceOf decodes the record of a silence. s is nil for a deleted silence and for one that can't
+// be read, and id is "" for any other kind of record.
 func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 	id, ok := strings.CutPrefix(string(r.Key), silenceKey)
 	if !ok {
@@ -45,10 +47,34 @@ func silenceOf(r *kgo.Record) (id string, s *Silence, err error) {
 		return id, nil, nil
 	}
 	s = &Silence{}
-	if err := json.Unmarshal(r.Value, s); err != nil {
-		return "", nil, fmt.Errorf("silence %s in %s at offset %d: %w", id, r.Topic, r.Offset, err)
+	err = saved.Decode(r.Value, s, "id", "match", "until")
+	if err == nil && s.ID != id {
+		err = fmt.Errorf("it has the id %q", s.ID)
+	}
+	if err == nil {
+		err = s.Validate() // one without match would silence everything
+	}
+	if err != nil {
+		return id, nil, damaged("silence", id, r, err)
 	}
 	return id, s, nil
+}
+
+// alertOf decodes the record of an alert, with its id.
+func alertOf(id string, r *kgo.Record) (*Alert, error) {
+	a := &Alert{}
+	err := saved.Decode(r.Value, a, "id", "status", "origin")
+	if err == nil && a.ID != id {
+		err = fmt.Errorf("it has the id %q", a.ID)
+	}
+	if err != nil {
+		return nil, damaged("alert", id, r, err)
+	}
+	return a, nil
+}
+
+func damaged(what, id string, r *kgo.Record, err error) error {
+	return fmt.Errorf("%s %s in %s at offset %d is damaged, or Weir has not written it: %w. Write a record without a value and with the key %q there, and it is forgotten", what, id, r.Topic, r.Offset, err, r.Key)
 }
 
 // State is the content of the state topic.
@@ -60,14 +86,19 @@ type State struct {
 // ReadState reads a site's state topic to its end. The state is empty if the topic does not exist.
 func ReadState(ctx context.Context, c broker.Config, of site.Site) (*State, error) {
 	alerts, silences := make(map[string]*Alert), make(map[string]Silence)
+	unreadable := make(map[string]error) // by key, unless a later record replaces it
 	err := broker.ReadAll(ctx, c, of.Alerts(), nil, func(r *kgo.Record) error {
-		if id, s, err := silenceOf(r); id != "" || err != nil {
+		delete(unreadable, string(r.Key))
+		if id, s, err := silenceOf(r); id != "" {
 			if s == nil {
 				delete(silences, id)
 			} else {
 				silences[id] = *s
 			}
-			return err
+			if err != nil {
+				unreadable[string(r.Key)] = err
+			}
+			return nil
 		}
 		id, ok := strings.CutPrefix(string(r.Key), alertKey)
 		if !ok {
@@ -77,15 +108,19 @@ func ReadState(ctx context.Context, c broker.Config, of site.Site) (*State, erro
 			delete(alerts, id)
 			return nil
 		}
-		a := &Alert{}
-		if err := json.Unmarshal(r.Value, a); err != nil {
-			return fmt.Errorf("alert %s in %s at offset %d: %w", id, r.Topic, r.Offset, err)
+		a, err := alertOf(id, r)
+		if err != nil {
+			unreadable[string(r.Key)] = err
+			return nil
 		}
 		alerts[id] = a
 		return nil
 	})
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		err = nil // no alert was ever delivered or silenced
+	}
+	for _, key := range slices.Sorted(maps.Keys(unreadable)) {
+		err = errors.Join(err, unreadable[key])
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read alert state: %w", err)

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -70,8 +69,8 @@ func (m *manifest) checkVersion(topic string) error {
 // RunningPlan returns the plan in a record of a pipeline's plan topic, with the names and numbers
 // under which its state is stored.
 func RunningPlan(record []byte, pipeline string) (*plan.Program, error) {
-	var m manifest
-	if err := json.Unmarshal(record, &m); err != nil {
+	m, err := decodeManifest(record)
+	if err != nil {
 		return nil, fmt.Errorf("read the plan of pipeline %s: %w", pipeline, err)
 	}
 	if p := m.program(pipeline); p != nil {

@@ -14,6 +14,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/internal/secret"
 )
 
@@ -175,9 +176,9 @@ func (p *pipeline) checkManifest(ctx context.Context, admin *kadm.Client) error 
 func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) {
 	err = broker.ReadAll(ctx, p.cfg.Broker, p.manifestTopic(), nil, func(r *kgo.Record) error {
 		earlier := old
-		old = &manifest{}
-		if err := json.Unmarshal(r.Value, old); err != nil {
-			return err
+		var err error
+		if old, err = decodeManifest(r.Value); err != nil {
+			return &fatalError{fmt.Errorf("offset %d is not a plan, or it is damaged: %w. Restore the topic; or delete it, and start once with weir run --from-changelog and the SQL that created the state", r.Offset, err)}
 		}
 		old.keepStartups(earlier)
 		return nil
@@ -186,6 +187,30 @@ func (p *pipeline) readManifest(ctx context.Context) (old *manifest, err error) 
 		return nil, fmt.Errorf("read the plan of the running pipeline in %s: %w", p.manifestTopic(), err)
 	}
 	return old, nil
+}
+
+func decodeManifest(record []byte) (*manifest, error) {
+	m := &manifest{}
+	if err := saved.Decode(record, m, "stages"); err != nil {
+		return nil, err
+	}
+	if m.Version < 0 {
+		return nil, fmt.Errorf("it has version %d", m.Version)
+	}
+	for topic, t := range m.Topics {
+		if t.Partitions < 0 {
+			return nil, fmt.Errorf("topic %q has %d partitions", topic, t.Partitions)
+		}
+		if t.Startup == nil {
+			continue
+		}
+		for partition, offset := range t.Startup.Offsets {
+			if partition < 0 || offset < 0 {
+				return nil, fmt.Errorf("partition %d of topic %q is first read at offset %d", partition, topic, offset)
+			}
+		}
+	}
+	return m, nil
 }
 
 func (p *pipeline) writeManifest(ctx context.Context) error {

@@ -2,7 +2,11 @@ package engine
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"weir.example/weir/internal/plan"
 )
@@ -32,8 +36,23 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(record)
-	f.Add([]byte("null"))
+	for _, other := range []string{"null", "{}", "7", `{"stages":[],"version":-1}`, `{"stages":[],"topics":{"r":{"id":"x","partitions":1,"begin":{"mode":"latest","offsets":{"0":-2}}}}}`} {
+		f.Add([]byte(other))
+	}
 	f.Fuzz(func(t *testing.T, record []byte) {
+		if m, err := decodeManifest(record); err == nil {
+			text, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := decodeManifest(text)
+			if err != nil || !strings.Contains(string(record), `"stages"`) {
+				t.Fatalf("%q is taken for the plan %s: %v", record, text, err)
+			}
+			if diff := cmp.Diff(m, again, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("(-read +written and read)\n%s", diff)
+			}
+		}
 		if p, err := RunningPlan(record, "p"); err == nil && (p == nil || p.Name == "") {
 			t.Fatalf("%q gives no plan, and no error", record)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/internal/state"
 )
 
@@ -84,15 +85,18 @@ func (l *ledger) read() (*header, map[string]position, error) {
 		switch name, isPosition := strings.CutPrefix(string(key), positionPrefix); {
 		case isPosition:
 			var p position
-			if failed = decodeVersioned(value, &p, what, func() int { return p.Version }); failed == nil {
+			if failed = decodeVersioned(value, &p, what, "id", "partitions", "next"); failed == nil && (p.Partitions < 1 || p.Next < 0) {
+				failed = damaged(what, fmt.Errorf("offset %d of a topic with %d partitions", p.Next, p.Partitions))
+			}
+			if failed == nil {
 				positions[name] = p
 			}
 		case string(key) == headerKey:
 			head = &header{}
-			failed = decodeVersioned(value, head, what, func() int { return head.Version })
+			failed = decodeVersioned(value, head, what, "pipeline")
 		case string(key) == stateKey:
 			current = &header{}
-			failed = decodeVersioned(value, current, what, func() int { return current.Version })
+			failed = decodeVersioned(value, current, what, "pipeline")
 		}
 		return failed == nil
 	})
@@ -114,14 +118,27 @@ func isState(r *kgo.Record) bool {
 	return ok && op != positionEntry
 }
 
-func decodeVersioned(value []byte, to any, what string, version func() int) error {
-	if err := json.Unmarshal(value, to); err != nil {
-		return &fatalError{fmt.Errorf("read %s: %w", what, err)}
+func decodeVersioned(value []byte, to any, what string, members ...string) error {
+	var v struct{ Version int }
+	if err := saved.Decode(value, &v, "version"); err != nil {
+		return damaged(what, err)
 	}
-	if v := version(); v > positionVersion {
-		return &fatalError{&newerError{what, v, positionVersion}}
+	switch {
+	case v.Version > positionVersion:
+		return &fatalError{&newerError{what, v.Version, positionVersion}}
+	case v.Version < 1:
+		return damaged(what, fmt.Errorf("it has version %d", v.Version))
+	}
+	if err := saved.Decode(value, to, members...); err != nil {
+		return damaged(what, err)
 	}
 	return nil
+}
+
+// damaged returns the error of a record that Weir cannot have written.
+func damaged(what string, err error) error {
+	return &fatalError{fmt.Errorf("read %s: it is damaged, or Weir has not written it: %w. "+
+		"Restore the topic from a backup, or start over without the state and the group's offsets: weir run --reset with the pipeline's name", what, err)}
 }
 
 // write adds positions to the end of the open transaction's changes, the header if it is missing,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/saved"
 )
 
 // RecordTopic stores the deployments in a compacted topic keyed by name: a JobManager without
@@ -63,14 +65,17 @@ func (e *NotDeployedError) Error() string {
 // Deployments reads the records of all deployments, sorted by name.
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
+	unreadable := make(map[string]error) // by name, unless a later record replaces it
 	add := func(r *kgo.Record) error {
+		delete(unreadable, string(r.Key))
 		if r.Value == nil {
 			delete(byName, string(r.Key))
 			return nil
 		}
-		var d Deployment
-		if err := json.Unmarshal(r.Value, &d); err != nil {
-			return fmt.Errorf("record of %s: %w", r.Key, err)
+		d, err := decodeDeployment(r)
+		if err != nil {
+			unreadable[string(r.Key)] = err
+			return nil
 		}
 		byName[d.Name] = d
 		return nil
@@ -81,12 +86,27 @@ func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error)
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("read deployments: %w", err)
 	}
+	if len(unreadable) > 0 {
+		return nil, fmt.Errorf("read deployments: %w", errors.Join(slices.Collect(maps.Values(unreadable))...))
+	}
 	all := make([]Deployment, 0, len(byName))
 	for _, d := range byName {
 		all = append(all, d)
 	}
 	slices.SortFunc(all, func(a, b Deployment) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
+}
+
+func decodeDeployment(r *kgo.Record) (d Deployment, err error) {
+	err = saved.Decode(r.Value, &d, "name", "state", "at")
+	if err == nil && d.Name != string(r.Key) {
+		err = fmt.Errorf("it is that of %q", d.Name)
+	}
+	if err != nil {
+		return d, fmt.Errorf("the record of %s in %s at offset %d is damaged, or Weir has not written it: %w. "+
+			"Write a record without a value and with the key %q there, and deploy the pipeline again if it runs", r.Key, r.Topic, r.Offset, err, r.Key)
+	}
+	return d, nil
 }
 
 // FindDeployment reads the record of a name. The error is a *NotDeployedError if there is none.

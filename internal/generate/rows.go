@@ -90,11 +90,17 @@ func (r *rows) Position() []byte {
 	return b
 }
 
+var positionForm = source.PositionForm{
+	Of: "a generated table", Members: []string{"rows"}, Otherwise: "give the pipeline another name (SET 'pipeline.name') to generate the rows from the beginning",
+}
+
+const maxRows = 1 << 53 // of positions
+
 // Seek implements produce.Source.
 func (r *rows) Seek(b []byte) error {
 	var at position
-	if err := json.Unmarshal(b, &at); err != nil || at.Rows < 0 {
-		return fmt.Errorf("%w: %q is not the position of a generated table", source.ErrPosition, b)
+	if err := positionForm.Decode(b, &at, func() bool { return at.Rows >= 0 && at.Rows <= maxRows }); err != nil {
+		return err
 	}
 	r.next.Store(at.Rows)
 	return nil

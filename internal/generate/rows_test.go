@@ -27,7 +27,7 @@ const everyType = `CREATE TABLE g (
   'fields.sometimes.null-rate' = '0.5');
 CREATE TABLE o (n INT) WITH ('connector' = 'blackhole'); INSERT INTO o SELECT n FROM g;`
 
-func newRows(t *testing.T, text string) *rows {
+func newRows(t testing.TB, text string) *rows {
 	t.Helper()
 	p, err := plan.Compile(text, "p")
 	if err != nil {
@@ -42,7 +42,7 @@ func newRows(t *testing.T, text string) *rows {
 }
 
 // all returns the rows up to the end, read n at a time.
-func all(t *testing.T, r *rows, n int) (rows []string) {
+func all(t testing.TB, r *rows, n int) (rows []string) {
 	t.Helper()
 	items := make([]source.Item, n)
 	for {
@@ -138,4 +138,36 @@ func TestResume(t *testing.T) {
 	if err := again.Seek([]byte(`{"rows":-1}`)); !errors.Is(err, source.ErrPosition) {
 		t.Errorf("a position before the beginning: %v", err)
 	}
+}
+
+// FuzzPosition continues at a saved position: it is refused, or names a row.
+func FuzzPosition(f *testing.F) {
+	r := newRows(f, everyType)
+	f.Add(r.Position())
+	if _, err := r.Next(make([]source.Item, 400)); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(r.Position())
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"rows":null}`, `{"row":3,"settings":{}}`, `{"rows":9223372036854775807}`, `{"rows":1,"ROWS":-1}`} {
+		f.Add([]byte(other))
+	}
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		if err := r.Seek(saved); err != nil {
+			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "pipeline.name") {
+				t.Fatalf("%q: %v", saved, err)
+			}
+			return
+		}
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(saved, &members); err != nil || members["rows"] == nil {
+			t.Fatalf("%q is taken for the beginning", saved)
+		}
+		at, _ := r.Progress()
+		if n, err := r.Next(make([]source.Item, 3)); at < 0 || err != nil && !errors.Is(err, io.EOF) || (n == 0) != (at >= 1500) {
+			t.Fatalf("%q is row %d, after which there are %d: %v", saved, at, n, err)
+		}
+		if err := r.Seek(r.Position()); err != nil {
+			t.Fatalf("%q: the position %s is refused: %v", saved, r.Position(), err)
+		}
+	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/internal/secret"
 )
 
@@ -169,14 +170,15 @@ type usersFile struct {
 	Users   []User `json:"users"`
 }
 
+const usersVersion = 1
+
 // maxUsersFile bounds the file: a million users.
 const maxUsersFile = 1 << 30
 
 func readUsers(path string) (map[string]User, error) {
-	users := make(map[string]User)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return users, nil
+		return make(map[string]User), nil
 	}
 	if err == nil {
 		if err := secret.CheckPrivate(path); err != nil {
@@ -193,17 +195,42 @@ func readUsers(path string) (map[string]User, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
+	users, err := decodeUsers(data)
+	if err != nil {
+		return nil, fmt.Errorf("read users in %s: %w", path, err)
+	}
+	return users, nil
+}
+
+func decodeUsers(data []byte) (map[string]User, error) {
+	const restore = "restore the file, or remove it and add the users again"
 	var file usersFile
-	if err := json.Unmarshal(data, &file); err != nil {
-		return nil, fmt.Errorf("read users in %s: %w: restore the file, or remove it and add the users again", path, err)
+	if err := saved.Decode(data, &file, "version"); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, restore)
 	}
-	if file.Version != 1 {
-		return nil, fmt.Errorf("read users in %s: version %d is that of a newer Weir", path, file.Version)
+	switch {
+	case file.Version > usersVersion:
+		return nil, fmt.Errorf("version %d is that of a newer Weir: run that, or %s", file.Version, restore)
+	case file.Version < usersVersion:
+		return nil, fmt.Errorf("there is no version %d: %s", file.Version, restore)
 	}
+	users := make(map[string]User)
 	for _, user := range file.Users {
+		if _, twice := users[user.Name]; twice || user.Name == "" {
+			return nil, fmt.Errorf("the user %q is there twice, or has no name: %s", user.Name, restore)
+		}
 		users[user.Name] = user
 	}
 	return users, nil
+}
+
+func encodeUsers(users map[string]User) ([]byte, error) {
+	file := usersFile{Version: usersVersion}
+	for _, user := range users {
+		file.Users = append(file.Users, user)
+	}
+	slices.SortFunc(file.Users, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
+	return json.MarshalIndent(file, "", "  ")
 }
 
 // Change calls change with the users, and writes what it leaves. No other process changes them in
@@ -221,12 +248,7 @@ func (u *Users) Change(change func(users map[string]User) error) error {
 	if err := change(users); err != nil {
 		return err
 	}
-	file := usersFile{Version: 1}
-	for _, user := range users {
-		file.Users = append(file.Users, user)
-	}
-	slices.SortFunc(file.Users, func(a, b User) int { return strings.Compare(a.Name, b.Name) })
-	data, err := json.MarshalIndent(file, "", "  ")
+	data, err := encodeUsers(users)
 	if err != nil {
 		return err
 	}

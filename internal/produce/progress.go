@@ -3,12 +3,14 @@ package produce
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/saved"
 )
 
 // progress is the value of a source's record in the compacted progress topic, with the key
@@ -29,6 +31,7 @@ func factKeys(name string) string { return "fact/" + name + "\x00" }
 func readProgress(ctx context.Context, c broker.Config, topic, name string) (last *progress, facts map[string][]byte, err error) {
 	key, prefix := progressKey(name), factKeys(name)
 	facts = make(map[string][]byte)
+	var damaged error // of the last record
 	err = broker.ReadAll(ctx, c, topic, nil, func(r *kgo.Record) error {
 		if fact, ok := strings.CutPrefix(string(r.Key), prefix); ok {
 			facts[fact] = r.Value
@@ -40,17 +43,28 @@ func readProgress(ctx context.Context, c broker.Config, topic, name string) (las
 		if string(r.Key) != key {
 			return nil
 		}
-		if r.Value == nil {
-			last = nil
+		if last, damaged = nil, nil; r.Value == nil {
 			return nil
 		}
-		last = new(progress)
-		if err := json.Unmarshal(r.Value, last); err != nil {
-			return fmt.Errorf("decode progress of %s at %s-%d offset %d: %w", name, r.Topic, r.Partition, r.Offset, err)
+		var err error
+		if last, err = decodeProgress(r.Value); err != nil {
+			damaged = &sourceError{fmt.Errorf("%s-%d, offset %d, is not the position of source %s (%w): restore the topic; or write a record without a value and with the key %q there, and the source is sent again from its beginning",
+				r.Topic, r.Partition, r.Offset, name, err, key)}
 		}
 		return nil
 	})
-	return last, facts, err
+	return last, facts, errors.Join(err, damaged)
+}
+
+func decodeProgress(value []byte) (*progress, error) {
+	p := new(progress)
+	if err := saved.Decode(value, p, "position", "readings"); err != nil {
+		return nil, err
+	}
+	if p.Readings < 0 {
+		return nil, fmt.Errorf("it has %d readings", p.Readings)
+	}
+	return p, nil
 }
 
 func (p *progress) record(topic, name string) (*kgo.Record, error) {

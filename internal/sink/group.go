@@ -16,6 +16,7 @@ import (
 
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
+	"weir.example/weir/internal/saved"
 )
 
 // Sender sends rows to a target that can't keep offsets, so that a row can be there twice.
@@ -59,6 +60,16 @@ type note struct {
 	Until int64 `json:"until,omitempty"`
 }
 
+// decodeNote decodes the metadata of an offset. It returns false if no sink has written it:
+// somebody else has set the offset.
+func decodeNote(metadata string) (n note, ok bool) {
+	err := saved.Decode([]byte(metadata), &n, "topic")
+	if err != nil || n.Topic == "" || n.Until < 0 {
+		return note{}, false
+	}
+	return n, true
+}
+
 // Open implements Target.
 func (t *groupTarget) Open(ctx context.Context, from Topic) (Session, error) {
 	sending, err := t.sender.Open(ctx)
@@ -91,8 +102,7 @@ func (t *groupTarget) committed(ctx context.Context, client *kgo.Client) (map[in
 			continue
 		}
 		next[p] = o.At
-		var n note
-		if json.Unmarshal([]byte(o.Metadata), &n) == nil { // otherwise somebody else has set the offset
+		if n, ok := decodeNote(o.Metadata); ok {
 			notes[p] = n
 		}
 	}

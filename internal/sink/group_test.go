@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -363,4 +364,31 @@ func evict(t *testing.T, client *kgo.Client, members []string) {
 	if _, err := req.RequestWith(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// FuzzNote reads the metadata of a group's offset: it is a note of a sink, or somebody else has set
+// the offset.
+func FuzzNote(f *testing.F) {
+	for _, metadata := range []string{`{"topic":"AAAAAAAAAAAAAAAAAAAAAQ"}`, `{"topic":"t","into":"i","until":9}`, ``, `null`, `{}`, `7`, `"by hand"`, `{"topic":""}`, `{"topic":"t","until":-1}`, `{"until":5}`} {
+		f.Add(metadata)
+	}
+	f.Fuzz(func(t *testing.T, metadata string) {
+		n, ok := decodeNote(metadata)
+		if !ok {
+			if n != (note{}) {
+				t.Fatalf("%q is no note, and gives %+v", metadata, n)
+			}
+			return
+		}
+		if n.Topic == "" || n.Until < 0 {
+			t.Fatalf("%q is taken for %+v", metadata, n)
+		}
+		text, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, ok := decodeNote(string(text)); !ok || again != n {
+			t.Fatalf("%+v is read as %+v", n, again)
+		}
+	})
 }

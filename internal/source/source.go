@@ -19,6 +19,7 @@ import (
 	"strings"
 	"unicode"
 
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/reading"
 )
 
@@ -63,6 +64,27 @@ type Attribute struct{ Name, Value string }
 // ErrPosition is returned by Seek for a position that does not fit the source: it was saved for
 // another file or with other settings. Retrying does not help.
 var ErrPosition = errors.New("the saved position does not fit")
+
+// PositionForm describes how a source saves its positions, which are JSON objects.
+type PositionForm struct {
+	Of        string   // what is read, with an article
+	Members   []string // that every position has
+	Otherwise string   // what to do if a saved position has another form
+}
+
+// Decode decodes a saved position. valid is called with it decoded. The error, which wraps
+// ErrPosition, names what was saved: a position that is damaged, or that another source has saved,
+// must not be taken for the beginning.
+func (f PositionForm) Decode(position []byte, into any, valid func() bool) error {
+	err := saved.Decode(position, into, f.Members...)
+	if err == nil && !valid() {
+		err = errors.New("a value in it is impossible")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %.300q is not the position of %s (%w): %s", ErrPosition, position, f.Of, err, f.Otherwise)
+	}
+	return nil
+}
 
 // Boot returns the boot id of readings whose sequence numbers begin with a source: its name, so
 // that the readings of two sources never have the same boot id and number. If a boot id cannot have

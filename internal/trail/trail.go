@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"weir.example/weir/internal/saved"
 )
 
 // Deed is something that somebody has done, or was refused.
@@ -196,7 +198,7 @@ func readFile(path string, filter Filter, fn func(Deed) error) (unreadable int, 
 			return unreadable, nil
 		}
 		var d Deed
-		if long || json.Unmarshal(line, &d) != nil {
+		if long || saved.Decode(line, &d, "what") != nil {
 			unreadable++
 			continue
 		}

@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -162,4 +163,49 @@ func TestDamage(t *testing.T) {
 	if err != nil || unreadable != 3 || !slices.Equal(found, []string{"before", "after"}) {
 		t.Errorf("found %q, %d unreadable, %v", found, unreadable, err)
 	}
+}
+
+// FuzzRead reads a file that others have written to: each line is a deed, which is written again
+// unchanged, or is counted as unreadable.
+func FuzzRead(f *testing.F) {
+	dir := f.TempDir()
+	if err := Append(dir, Deed{At: time.Unix(1, 0), Who: "alice", From: "127.0.0.1", What: CreateTopic, On: "t"}, Deed{At: time.Unix(2, 0), What: Login, Error: "no"}); err != nil {
+		f.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte("null\n{}\n7\n\n" + `{"at":"2026-01-01T00:00:00Z","who":null,"what":"login"}`))
+	f.Add(bytes.Repeat([]byte{0}, maxLine+7))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir, again := t.TempDir(), t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, file), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var deeds []Deed
+		unreadable, err := Read(dir, Filter{}, func(d Deed) error { deeds = append(deeds, d); return nil })
+		lines := bytes.Count(text, []byte("\n"))
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			lines++
+		}
+		if err != nil || len(deeds)+unreadable != lines {
+			t.Fatalf("%d deeds and %d unreadable ones in %d lines: %v", len(deeds), unreadable, lines, err)
+		}
+		if err := Append(again, deeds...); err != nil {
+			t.Fatal(err)
+		}
+		i := 0
+		unreadable, err = Read(again, Filter{}, func(d Deed) error {
+			if !d.At.Equal(deeds[i].At) || d.Who != deeds[i].Who || d.What != deeds[i].What || d.On != deeds[i].On || d.Error != deeds[i].Error {
+				t.Errorf("%+v is written and read as %+v", deeds[i], d)
+			}
+			i++
+			return nil
+		})
+		if err != nil || unreadable > 0 || i != len(deeds) {
+			t.Fatalf("%d of %d deeds are read again, %d are unreadable: %v", i, len(deeds), unreadable, err)
+		}
+	})
 }

@@ -20,6 +20,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"weir.example/weir/internal/saved"
 	"weir.example/weir/reading"
 )
 
@@ -68,7 +69,7 @@ func NewState(notes map[string][]byte) *State {
 	for key, value := range notes {
 		id, ok := strings.CutSuffix(strings.TrimPrefix(key, NotePrefix), " table")
 		n := &node{}
-		if !ok || json.Unmarshal(value, n) != nil {
+		if !ok || saved.Decode(value, n, "boot", "devices") != nil {
 			continue
 		}
 		n.Suspect = "the sequence number of the node's last message is not known"

@@ -220,3 +220,26 @@ func FuzzSparkplug(f *testing.F) {
 		NewState(notes)
 	})
 }
+
+// FuzzNotes continues with a note that nobody has written: messages of the node are mapped, or
+// named, as if it were not known.
+func FuzzNotes(f *testing.F) {
+	r, err := NewState(nil).Map("spBv1.0/G/NBIRTH/E", nodeBirth(1), arrived)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, value := range r.Notes {
+		f.Add(value, []byte("0"))
+	}
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"boot":1}`, `{"boot":1,"devices":null}`, `{"boot":1,"devices":{"D":null}}`} {
+		f.Add([]byte(other), []byte("-9223372036854775808"))
+	}
+	f.Fuzz(func(t *testing.T, table, seq []byte) {
+		s := NewState(map[string][]byte{NotePrefix + "G/E table": table, NotePrefix + "G/E seq": seq})
+		for topic, data := range map[string][]byte{"NDATA/E": message(2), "DBIRTH/E/D": deviceBirth(1), "DDATA/E/D": message(2, of(alias(3), float(2.5))), "NBIRTH/E": nodeBirth(1)} {
+			if r, err := s.Map("spBv1.0/G/"+topic, data, arrived); r == nil && err == nil {
+				t.Fatalf("%s: neither a result nor an error", topic)
+			}
+		}
+	})
+}

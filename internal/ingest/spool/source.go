@@ -60,14 +60,23 @@ func (r *Source) Position() []byte {
 	return p
 }
 
+// otherwise says how to go on at the beginning of the spool.
+func (p position) otherwise() string {
+	return fmt.Sprintf("to send what the spool still has, write the position {\"segment\":%d,\"items\":%d}, or move the directory away", p.Segment, p.Items)
+}
+
 // Seek implements the producer's Source. The position is what Kafka has committed.
 func (r *Source) Seek(saved []byte) error {
 	var p position
-	if err := json.Unmarshal(saved, &p); err != nil || p.Segment < 1 || p.Items < 0 {
-		return fmt.Errorf("%w: %q is not the position of a spool", source.ErrPosition, saved)
+	s := r.s
+	s.mu.Lock()
+	first := position{s.segments[0].number, s.segments[0].first}
+	s.mu.Unlock()
+	form := source.PositionForm{Of: "a spool", Members: []string{"segment", "items"}, Otherwise: first.otherwise()}
+	if err := form.Decode(saved, &p, func() bool { return p.Segment >= 1 && p.Items >= 0 }); err != nil {
+		return err
 	}
 	r.close()
-	s := r.s
 	s.mu.Lock()
 	end := s.end // of what existed when the position was committed
 	for _, g := range s.segments {
@@ -77,7 +86,6 @@ func (r *Source) Seek(saved []byte) error {
 		}
 	}
 	lost := p.Items - end
-	oldest := s.segments[0].first
 	s.mu.Unlock()
 	switch {
 	case lost > 0:
@@ -89,9 +97,9 @@ func (r *Source) Seek(saved []byte) error {
 		s.signal()
 		s.mu.Unlock()
 		p.Items = end
-	case p.Items < oldest:
-		return fmt.Errorf("%w: the position is item %d, and the spool in %s begins at item %d: items that Kafka does not have were deleted from it, or Kafka's topics are not those of an earlier run; to send what the spool still has, write the position {\"segment\":%d,\"items\":%d}, or move the directory away",
-			source.ErrPosition, p.Items, s.cfg.Dir, oldest, p.Segment, oldest)
+	case p.Items < first.Items:
+		return fmt.Errorf("%w: the position is item %d, and the spool in %s begins at item %d: items that Kafka does not have were deleted from it, or Kafka's topics are not those of an earlier run; %s",
+			source.ErrPosition, p.Items, s.cfg.Dir, first.Items, first.otherwise())
 	}
 	r.at, r.number = p.Items, p.Segment
 	s.Committed(r.Position())

@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -583,6 +585,56 @@ func FuzzSegment(f *testing.F) {
 			t.Fatal("the frame is not recognized")
 		}
 		nextFrame(payload, "salt")
+	})
+}
+
+// FuzzPosition continues at a saved position: it is refused, or names an item. Items before it that
+// the disk does not have are reported.
+func FuzzPosition(f *testing.F) {
+	disk := vfs.NewCrashableMem()
+	open := func(disk *vfs.MemFS) (*Spool, *Source) {
+		s, err := Open(Config{Dir: "/spool", fs: disk, SegmentBytes: 300, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		src := s.Source()
+		src.pause = time.Microsecond
+		return s, src
+	}
+	s, src := open(disk)
+	for i := range 9 {
+		if _, err := s.Put(f.Context(), &Entry{Readings: []reading.Reading{{DeviceID: "d", Sensor: "s", Value: float64(i)}}}); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := src.Next(make([]source.Item, 1)); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src.Position())
+	}
+	src.close()
+	if err := s.Close(); err != nil {
+		f.Fatal(err)
+	}
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"segment":1}`, `{"items":3}`, `{"segment":1,"items":null}`, `{"segment":1,"items":9223372036854775807}`} {
+		f.Add([]byte(other))
+	}
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		s, src := open(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}))
+		defer s.Close() //nolint:errcheck // in memory
+		defer src.close()
+		if err := src.Seek(saved); err != nil {
+			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "write the position") {
+				t.Fatalf("%q: %v", saved, err)
+			}
+			return
+		}
+		var want, got position
+		if err := errors.Join(json.Unmarshal(saved, &want), json.Unmarshal(src.Position(), &got)); err != nil {
+			t.Fatalf("%q: %v", saved, err)
+		}
+		if got.Items > want.Items || got.Items < want.Items && s.Stats().Damage.Places == 0 {
+			t.Fatalf("%q continues at %s", saved, src.Position())
+		}
 	})
 }
 

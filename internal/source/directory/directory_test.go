@@ -2,6 +2,7 @@ package directory
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -489,4 +490,63 @@ func TestEarlierBootIsKept(t *testing.T) {
 	if want := []string{"a.x.csv", d.cfg.Name + "/b.csv"}; !slices.Equal(boots, want) {
 		t.Errorf("boot ids %q, want %q", boots, want)
 	}
+}
+
+// FuzzPosition continues at a saved position: it is refused, or names the directory, and then the
+// file that is being sent.
+func FuzzPosition(f *testing.F) {
+	dir := f.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.csv"), []byte(rows(1, 2, 3)), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	open := func() *Dir {
+		d, err := Open(Config{
+			Dir: dir, Name: "d",
+			Now: func() time.Time { return clock }, Pause: func(p time.Duration) { clock = clock.Add(p) },
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+		return d
+	}
+	d := open()
+	add := func(position string) { f.Add(strings.ReplaceAll(position, dir, "DIR")) }
+	for range 20 {
+		add(string(d.Position()))
+		if _, err := d.Next(make([]source.Item, 1)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		f.Fatal(err)
+	}
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"row":3,"settings":{}}`, `{"dir":"DIR","files":-1}`, `{"dir":"DIR","files":1,"file":{}}`} {
+		add(other)
+	}
+	hash := fmt.Sprintf("%x", sha256.Sum256([]byte(rows(1, 2, 3))))
+	for _, at := range []string{`null`, `{}`, `{"row":0}`, `7`} {
+		add(`{"dir":"DIR","files":0,"file":{"name":"a.csv","hash":"` + hash + `","at":` + at + `}}`)
+	}
+	f.Fuzz(func(t *testing.T, saved string) {
+		saved = strings.ReplaceAll(saved, "DIR", dir)
+		d := open()
+		defer d.Close()
+		if err := d.Seek([]byte(saved)); err != nil {
+			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "--name") && !strings.Contains(err.Error(), "--skip-file") {
+				t.Fatalf("%q: %v", saved, err)
+			}
+			return
+		}
+		var want, got position
+		if err := errors.Join(json.Unmarshal([]byte(saved), &want), json.Unmarshal(d.Position(), &got)); err != nil {
+			t.Fatalf("%q: %v", saved, err)
+		}
+		if want.File == nil != (got.File == nil) || got.Files != want.Files || got.Dir != want.Dir {
+			t.Fatalf("%q continues at %s", saved, d.Position())
+		}
+		if want.File != nil && (got.File.Name != want.File.Name || got.File.Hash != want.File.Hash || (got.File.At == nil) != (want.File.At == nil)) {
+			t.Fatalf("%q continues at %s", saved, d.Position())
+		}
+	})
 }

@@ -40,10 +40,12 @@ func (d *Dir) Position() []byte {
 	return raw
 }
 
+var positionForm = source.PositionForm{Of: "a directory", Members: []string{"dir", "files"}, Otherwise: "give the directory a --name of its own"}
+
 func parsePosition(saved []byte) (p position, err error) {
-	if err = json.Unmarshal(saved, &p); err != nil || p.Dir == "" || p.Files < 0 {
-		err = fmt.Errorf("%w: %q is not the position of a directory: give the directory a --name of its own", source.ErrPosition, saved)
-	}
+	err = positionForm.Decode(saved, &p, func() bool {
+		return p.Dir != "" && p.Files >= 0 && (p.File == nil || p.File.Name != "" && p.File.Hash != "")
+	})
 	return p, err
 }
 

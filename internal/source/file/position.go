@@ -3,6 +3,7 @@ package file
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -49,14 +50,18 @@ func (f *File) Position() []byte {
 
 func (f *File) sum() string { return strconv.FormatUint(f.digest.Sum64(), 36) }
 
+const hint = "another --name sends the file as a new source"
+
+var positionForm = source.PositionForm{Of: "a file", Members: []string{"row", "settings"}, Otherwise: hint}
+
 // Seek implements the producer's Source. It rereads the file up to the position, since sequence
 // numbers and the kinds of columns depend on the rows before it.
 func (f *File) Seek(position []byte) error {
 	var p filePosition
-	if err := json.Unmarshal(position, &p); err != nil {
-		return fmt.Errorf("%w: %w", source.ErrPosition, err)
+	valid := func() bool { return p.Row >= 0 && p.Row < math.MaxInt64 && p.Returned >= 0 }
+	if err := positionForm.Decode(position, &p, valid); err != nil {
+		return err
 	}
-	const hint = "another --name sends the file as a new source"
 	started := p.Row > 0 || p.Returned > 0
 	if started && p.Digest == "" {
 		return fmt.Errorf("%w: it was saved by a version of Weir that inferred columns from the first row only: %s", source.ErrPosition, hint)

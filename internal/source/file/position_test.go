@@ -3,6 +3,7 @@ package file
 import (
 	"bufio"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -266,6 +267,69 @@ func FuzzFile(f *testing.F) {
 			if err != nil {
 				return
 			}
+		}
+	})
+}
+
+// FuzzPosition resumes at a saved position: it is refused, or names a row, and the rest is sent.
+func FuzzPosition(f *testing.F) {
+	cfg := Config{Path: filepath.Join(f.TempDir(), "f.csv")}
+	if err := os.WriteFile(cfg.Path, []byte("ts,device,a,b\n1767225600,d,1,2\n1767225601,d,3,4\n1767225602,d,5,6\n"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	rest := func(file *File, at func(position []byte)) (lines []string) {
+		for {
+			at(file.Position())
+			items := make([]source.Item, 1)
+			n, err := file.Next(items)
+			for _, it := range items[:n] {
+				lines = append(lines, show(it))
+			}
+			if err != nil {
+				return lines
+			}
+		}
+	}
+	open := func() *File {
+		file, err := Open(cfg)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return file
+	}
+	file := open()
+	whole := rest(file, func(position []byte) { f.Add(position) })
+	if err := file.Close(); err != nil {
+		f.Fatal(err)
+	}
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"rows":5}`, `{"row":-1,"settings":{}}`, `{"row":null,"settings":{}}`, `{"row":9223372036854775807,"given":1,"digest":"9ny4v1fz4d91","settings":{}}`} {
+		f.Add([]byte(other))
+	}
+	ignore := func([]byte) {}
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		file := open()
+		defer file.Close()
+		if err := file.Seek(saved); err != nil {
+			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), hint) {
+				t.Fatalf("%q: %v", saved, err)
+			}
+			return
+		}
+		var p struct{ Row, Given *int64 }
+		if err := json.Unmarshal(saved, &p); err != nil || p.Row == nil {
+			t.Fatalf("%q is taken for the beginning", saved)
+		}
+		again := open()
+		defer again.Close()
+		if err := again.Seek(file.Position()); err != nil {
+			t.Fatalf("%q: the position %s is refused: %v", saved, file.Position(), err)
+		}
+		got := rest(file, ignore)
+		if started := *p.Row > 0 || p.Given != nil && *p.Given > 0; started == (len(got) == len(whole)) || !slices.Equal(got, whole[len(whole)-len(got):]) {
+			t.Fatalf("%q resumes with %q", saved, got)
+		}
+		if diff := cmp.Diff(got, rest(again, ignore)); diff != "" {
+			t.Fatalf("%q (-resumed +resumed again)\n%s", saved, diff)
 		}
 	})
 }

@@ -192,12 +192,19 @@ func (f *Fleet) Position() []byte {
 	return p
 }
 
+var positionForm = source.PositionForm{
+	Of: "a simulated fleet", Members: []string{"slot", "emitted", "base_ms", "settings"}, Otherwise: "another seed simulates another fleet, from its beginning",
+}
+
+// maxSlot bounds the slots of positions: event times are computed from them as float64.
+const maxSlot = 1 << 53
+
 // Seek implements the producer's Source. A live fleet continues at the current time, without event
 // times from its downtime.
 func (f *Fleet) Seek(position []byte) error {
 	var p fleetPosition
-	if err := json.Unmarshal(position, &p); err != nil {
-		return fmt.Errorf("%w: %w", source.ErrPosition, err)
+	if err := positionForm.Decode(position, &p, func() bool { return p.Slot >= 0 && p.Slot <= maxSlot && p.Emitted >= 0 }); err != nil {
+		return err
 	}
 	if change := p.Settings.Changed(f.settings()); change != "" {
 		return fmt.Errorf("%w: %s: keep the settings, or choose another seed for another fleet", source.ErrPosition, change)

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"math"
@@ -222,4 +223,52 @@ func BenchmarkFleet(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// FuzzPosition resumes at a saved position: it is refused, or names a slot, and readings follow.
+func FuzzPosition(f *testing.F) {
+	cfg := Config{Seed: 7, Devices: 3, Start: time.UnixMilli(1767225600000), Outages: 0.1, Repeats: 0.3, Spikes: 0.1, OutOfOrder: 0.1}
+	fleet := newFleet(f, cfg)
+	for range 5 {
+		f.Add(fleet.Position())
+		if _, err := fleet.Next(make([]source.Item, 7)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	for _, other := range []string{``, `null`, `{}`, `7`, `{"row":3,"settings":{}}`, strings.Replace(string(fleet.Position()), `"slot":`, `"slot":-`, 1),
+		strings.Replace(string(fleet.Position()), `"slot":`, `"slot":922337203685477`, 1)} {
+		f.Add([]byte(other))
+	}
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		fleet := newFleet(t, cfg)
+		if err := fleet.Seek(saved); err != nil {
+			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "another seed") {
+				t.Fatalf("%q: %v", saved, err)
+			}
+			return
+		}
+		var want fleetPosition
+		var members map[string]any
+		if json.Unmarshal(saved, &members) != nil || members["slot"] == nil || json.Unmarshal(saved, &want) != nil {
+			t.Fatalf("%q is taken for the beginning", saved)
+		}
+		var got fleetPosition
+		if err := json.Unmarshal(fleet.Position(), &got); err != nil {
+			t.Fatal(err)
+		}
+		got.Settings = want.Settings // they may have others, of a later version
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%q (-saved +resumed)\n%s", saved, diff)
+		}
+		items := make([]source.Item, 7)
+		n, err := fleet.Next(items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items[:n] {
+			if err := it.Validate(); err != nil && want.Base == cfg.Start.UnixMilli() && want.Slot < 1e9 {
+				t.Fatalf("%q gives the reading %+v: %v", saved, it.Reading, err)
+			}
+		}
+	})
 }
