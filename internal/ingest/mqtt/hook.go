@@ -63,7 +63,6 @@ func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 	if c == nil {
 		return
 	}
-	c.welcome.Store(true)
 	for filter := range cl.State.Subscriptions.GetAll() {
 		if !h.b.may(c.who, c.id, filter, false) {
 			h.b.server.Topics.Unsubscribe(filter, cl.ID)

@@ -183,7 +183,7 @@ type conn struct {
 	version   byte
 	anonymous bool // the broker chose the client id
 
-	welcome atomic.Bool // CONNACK was sent, so that the client may be told why it is disconnected
+	welcome atomic.Bool // CONNACK was written, so that the client may be told why it is disconnected
 
 	// Of the reading goroutine.
 	packetID   uint16                 // of the SUBSCRIBE or UNSUBSCRIBE in progress

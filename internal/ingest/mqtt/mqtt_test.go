@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -584,4 +585,40 @@ func TestSlowSubscriber(t *testing.T) {
 		t.Errorf("the publisher waited: %s", took)
 	}
 	eventually(t, "line in the log", func() bool { return strings.Contains(w.log.String(), "messages to subscribers were dropped") })
+}
+
+// A connection may be taken over as soon as its client has CONNACK, and the client is told why it
+// ends. One that was refused, or that has no CONNACK yet, is told nothing more.
+func TestTakeoverAtConnack(t *testing.T) {
+	long := append([]byte{packets.Connack << 4, 0x81, 1, 0, 0, 126}, make([]byte, 126)...) // with properties
+	for name, c := range map[string]struct {
+		written string
+		told    bool
+	}{
+		"no answer yet": {"", false},
+		"accepted":      {"\x20\x03\x00\x00\x00", true},
+		"properties":    {string(long), true},
+		"refused":       {"\x20\x03\x00\x87\x00", false},
+	} {
+		ours, theirs := net.Pipe()
+		one := &conn{Conn: ours, version: 5}
+		one.room.L, one.out.room.L = &one.mu, &one.out.mu
+		if c.written != "" {
+			if _, err := one.Write([]byte(c.written)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		one.disconnect(packets.ErrSessionTakenOver)
+		got, err := io.ReadAll(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := c.written
+		if c.told {
+			want += "\xe0\x02\x8e\x00"
+		}
+		if string(got) != want {
+			t.Errorf("%s: %x, want %x", name, got, want)
+		}
+	}
 }

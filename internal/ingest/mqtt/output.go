@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -36,11 +37,24 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, errSlow
 	}
 	o.waiting = append(o.waiting, p...)
+	if !c.welcome.Load() && accepts(p) { // from now on, another connection may take the session over
+		c.welcome.Store(true)
+	}
 	if !o.busy {
 		o.busy = true
 		go c.send()
 	}
 	return len(p), nil
+}
+
+// accepts reports whether a packet is a CONNACK that accepts the connection.
+func accepts(p []byte) bool {
+	if len(p) == 0 || p[0] != packets.Connack<<4 {
+		return false
+	}
+	_, length := binary.Uvarint(p[1:])
+	code := 1 + length + 1 // after the flags
+	return length > 0 && len(p) > code && p[code] == packets.CodeSuccess.Code
 }
 
 // send sends what waits.
