@@ -145,8 +145,6 @@ var requestForms = []form{
 	{68, "ConsumerGroupHeartbeat", 0, 0, true, "s s 4 s? s? 4 [s]? s? [(16 [4])]?"},
 	{68, "ConsumerGroupHeartbeat", 1, 1, true, "s s 4 s? s? 4 [s]? s? s? [(16 [4])]?"},
 	{69, "ConsumerGroupDescribe", 0, 1, true, "[s] 1"},
-	{71, "GetTelemetrySubscriptions", 0, 0, true, "16"},
-	{72, "PushTelemetry", 0, 0, true, "22 b"},
 	{74, "ListConfigResources", 0, 0, true, ""},
 	{74, "ListConfigResources", 1, 1, true, "[1]"},
 	{75, "DescribeTopicPartitions", 0, 0, true, "[(s)] 4 (s 4)?"},

@@ -154,8 +154,6 @@ var responseForms = []form{
 	{68, "ConsumerGroupHeartbeat", 0, 1, true, "6 s? s? 8 ([(16 [4])])?"},
 	{69, "ConsumerGroupDescribe", 0, 0, true, "4 [(2 s? s s 8 s [(s s? s? 4 s s [s] s? ([(16 s [4])]) ([(16 s [4])]))] 4)]"},
 	{69, "ConsumerGroupDescribe", 1, 1, true, "4 [(2 s? s s 8 s [(s s? s? 4 s s [s] s? ([(16 s [4])]) ([(16 s [4])]) 1)] 4)]"},
-	{71, "GetTelemetrySubscriptions", 0, 0, true, "26 [1] 9 [s]"},
-	{72, "PushTelemetry", 0, 0, true, "6"},
 	{74, "ListConfigResources", 0, 0, true, "6 [(s)]"},
 	{74, "ListConfigResources", 1, 1, true, "6 [(s 1)]"},
 	{75, "DescribeTopicPartitions", 0, 0, true, "4 [(2 s? 17 [(14 [4] [4] [4]? [4]? [4])] 4)] (s 4)?"},

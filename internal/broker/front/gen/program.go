@@ -150,6 +150,11 @@ func (p program) item(f field) (item string, size int, err error) {
 	return "(" + members + ")" + null, 0, err
 }
 
+// unserved are the APIs of kfake that the broker does not serve. Kafka serves those of clients'
+// metrics (KIP-714) only if something receives the metrics. kfake discards them, remembers every
+// client for good, and each client compresses what it sends.
+var unserved = []kmsg.Key{kmsg.GetTelemetrySubscriptions, kmsg.PushTelemetry}
+
 // servedVersions asks kfake for the versions that it serves of each API.
 func servedVersions(ctx context.Context) (map[int16]versions, error) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -179,7 +184,9 @@ func servedVersions(ctx context.Context) (map[int16]versions, error) {
 	}
 	all := make(map[int16]versions)
 	for _, k := range resp.ApiKeys {
-		all[k.ApiKey] = versions{k.MinVersion, k.MaxVersion, true}
+		if !slices.Contains(unserved, kmsg.Key(k.ApiKey)) {
+			all[k.ApiKey] = versions{k.MinVersion, k.MaxVersion, true}
+		}
 	}
 	return all, nil
 }
