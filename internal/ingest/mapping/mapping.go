@@ -165,7 +165,7 @@ func (r *Result) add(msg *Message, raw []byte, v reading.Reading) {
 }
 
 // apply maps a message. names has the values of the topic's wildcards.
-func (r *rule) apply(msg *Message, names map[string]string) (result Result) {
+func (r *rule) apply(msg *Message, names captures) (result Result) {
 	if r.to != "" {
 		result.Messages = []source.Message{{Topic: r.to, Key: msg.Topic, Value: msg.Payload, TS: msg.Arrived.UnixMilli(), Headers: attributes(msg.Headers)}}
 		return result
@@ -201,7 +201,7 @@ func (r *rule) apply(msg *Message, names map[string]string) (result Result) {
 	return result
 }
 
-func (r *rule) applyBare(msg *Message, names map[string]string, result *Result) {
+func (r *rule) applyBare(msg *Message, names captures, result *Result) {
 	s := &scope{names: names}
 	v, err := r.reading(msg, s)
 	if err == nil {
@@ -215,7 +215,7 @@ func (r *rule) applyBare(msg *Message, names map[string]string, result *Result) 
 }
 
 // applyElements maps each element of the message, or the message itself.
-func (r *rule) applyElements(msg *Message, names map[string]string, root any, result *Result) error {
+func (r *rule) applyElements(msg *Message, names captures, root any, result *Result) error {
 	if r.each == nil {
 		r.applyElement(msg, &scope{names: names, root: root, element: root}, msg.Payload, result)
 		return nil
@@ -349,7 +349,7 @@ func decodeJSON(payload []byte) (any, error) {
 		}
 		return nil, fmt.Errorf("the message is not JSON: %w", err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if rest := payload[d.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
 		return nil, errors.New("the message is not JSON: something follows its first value")
 	}
 	return root, nil

@@ -120,7 +120,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		tmpl, err := parseTemplate(text, map[string]bool{"line": true})
 		if err == nil {
-			_, _ = tmpl.expand(&scope{names: map[string]string{"line": "1"}})
+			_, _ = tmpl.expand(&scope{names: captures{{"line", "1"}}})
 		}
 		_, _ = parseWholePath(text)
 		_, _ = parseFilter(text)

@@ -12,7 +12,7 @@ type preset struct {
 	times    []string                             // paths of the event time, instead of settings.TS
 	zone     string                               // why the rule must set timezone; "" if it need not
 	skip     []string                             // keys at the top that are not readings
-	ignore   func(names map[string]string) string // why a topic has no readings
+	ignore   func(names captures) string          // why a topic has no readings
 	other    func(root any) string                // why a message has no readings, such as a join
 	unit     func(sensor string, root any) string // of a field without a unit
 	hint     string                               // what to do if fields is missing
@@ -23,8 +23,8 @@ var presets = map[string]*preset{
 		settings: settings{Device: "$device"},
 		times:    []string{"$$.last_seen"},
 		skip:     []string{"last_seen", "update"},
-		ignore: func(names map[string]string) string {
-			device := names["device"]
+		ignore: func(names captures) string {
+			device := names.get("device")
 			last := device[strings.LastIndexByte(device, '/')+1:]
 			switch {
 			case device == "bridge" || strings.HasPrefix(device, "bridge/"):
@@ -58,9 +58,9 @@ var presets = map[string]*preset{
 	},
 	"homie": { // also for ESPHome: each topic has a bare value
 		settings: settings{Device: "$device", Sensor: "$sensor", Value: "payload"},
-		ignore: func(names map[string]string) string {
-			for _, v := range names {
-				if strings.HasPrefix(v, "$") || strings.Contains(v, "/$") {
+		ignore: func(names captures) string {
+			for _, c := range names {
+				if strings.HasPrefix(c.value, "$") || strings.Contains(c.value, "/$") {
 					return "it is an attribute"
 				}
 			}
@@ -100,7 +100,7 @@ func init() { presets["esphome"] = presets["homie"] }
 func presetNames() []string { return slices.Sorted(maps.Keys(presets)) }
 
 // ignore returns why a topic is ignored, or "".
-func (r *rule) ignore(names map[string]string) string {
+func (r *rule) ignore(names captures) string {
 	if r.preset != nil && r.preset.ignore != nil {
 		return r.preset.ignore(names)
 	}

@@ -54,9 +54,9 @@ func (p *path) in(s *scope) (any, bool) {
 
 // scope is what a template refers to.
 type scope struct {
-	names         map[string]string // of the topic's wildcards
-	root, element any               // the message, and the element of each; nil for a bare value
-	sensors       map[string]bool   // of the readings so far
+	names         captures        // of the topic's wildcards
+	root, element any             // the message, and the element of each; nil for a bare value
+	sensors       map[string]bool // of the readings so far
 }
 
 // template is text with $name, a wildcard of the topic, and JSON paths; $$ without a path is a
@@ -232,7 +232,7 @@ func (t *template) expand(s *scope) (string, error) {
 				return "", fmt.Errorf("%s is neither text nor a number", p.path)
 			}
 		case p.name != "":
-			b.WriteString(s.names[p.name])
+			b.WriteString(s.names.get(p.name))
 		default:
 			b.WriteString(p.text)
 		}

@@ -56,30 +56,45 @@ func (f *filter) names() map[string]bool {
 	return all
 }
 
-// match returns the values of the named wildcards if the topic matches. As in MQTT, a wildcard at
-// the start does not match topics that begin with $.
-func (f *filter) match(topic string) (map[string]string, bool) {
-	levels := strings.Split(topic, "/")
-	if strings.HasPrefix(topic, "$") && f.levels[0] != levels[0] {
-		return nil, false
-	}
-	values := make(map[string]string)
-	for i, want := range f.levels {
-		switch {
-		case i >= len(levels):
-			return nil, false
-		case want != "" && want[0] == '#':
-			if len(want) > 1 {
-				values[want[1:]] = strings.Join(levels[i:], "/")
-			}
-			return values, true
-		case want != "" && want[0] == '+':
-			if len(want) > 1 {
-				values[want[1:]] = levels[i]
-			}
-		case want != levels[i]:
-			return nil, false
+// captures are the values of a topic's named wildcards, in order.
+type captures []capture
+
+type capture struct{ name, value string }
+
+// get returns the value of a wildcard, or "".
+func (c captures) get(name string) string {
+	for i := range c {
+		if c[i].name == name {
+			return c[i].value
 		}
 	}
-	return values, len(levels) == len(f.levels)
+	return ""
+}
+
+// match returns the values of the named wildcards if the topic matches. As in MQTT, a wildcard at
+// the start does not match topics that begin with $.
+func (f *filter) match(topic string) (values captures, ok bool) {
+	rest, more := topic, true
+	for i, want := range f.levels {
+		if !more {
+			return nil, false
+		}
+		whole := rest
+		var level string
+		level, rest, more = strings.Cut(rest, "/")
+		wildcard := want != "" && (want[0] == '+' || want[0] == '#')
+		switch {
+		case !wildcard && want == level:
+		case !wildcard, i == 0 && strings.HasPrefix(topic, "$"):
+			return nil, false
+		case want[0] == '#':
+			if len(want) > 1 {
+				values = append(values, capture{want[1:], whole})
+			}
+			return values, true
+		case len(want) > 1:
+			values = append(values, capture{want[1:], level})
+		}
+	}
+	return values, !more
 }

@@ -90,7 +90,7 @@ const (
 
 	maxOutput      = 2 << 20   // bytes that wait to be sent to a client besides messages
 	pendingOutput  = 64 << 10  // bytes that wait to be sent, from which messages wait
-	pendingWrites  = 512       // messages that wait to be sent to a client
+	pendingWrites  = 384       // messages that wait to be sent to a client
 	maxUndelivered = 1000      // messages with QoS 1 that a subscriber has not acknowledged
 	maxAliases     = 16        // topics that an MQTT 5 client can abbreviate
 	maxLarge       = 256 << 20 // bytes of large packets that are being received
