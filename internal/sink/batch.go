@@ -1,11 +1,11 @@
 package sink
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -44,11 +44,27 @@ func typesOf(fields []format.Field) []column.Type {
 	return types
 }
 
-// rows decodes records, in the order of their partitions, to a batch without positions. Of each key
-// only the last version remains. Records that can't be decoded are returned as well.
-func (r *reader) rows(records []*kgo.Record) (*Batch, []Refusal) {
-	b := &Batch{Rows: column.NewBatch(typesOf(r.table.Kafka.Value.Fields)), Deleted: column.NewBatch(typesOf(r.table.Kafka.Key.Fields))}
-	var bad []Refusal
+// batch returns an empty batch.
+func (r *reader) batch() *Batch {
+	return &Batch{Rows: column.NewBatch(typesOf(r.table.Kafka.Value.Fields)), Deleted: column.NewBatch(typesOf(r.table.Kafka.Key.Fields))}
+}
+
+// reset empties a batch, and keeps its memory.
+func (b *Batch) reset() {
+	for _, rows := range []*column.Batch{b.Rows, b.Deleted} {
+		for _, c := range rows.Cols {
+			clear(c.S) // they hold the memory of records
+		}
+		rows.Reset()
+	}
+	clear(b.Origins)
+	clear(b.DeletedOrigins)
+	b.Origins, b.DeletedOrigins = b.Origins[:0], b.DeletedOrigins[:0]
+}
+
+// fill decodes records, in the order of their partitions, to an empty batch. Of each key only the
+// last version remains. It returns records that can't be decoded.
+func (r *reader) fill(b *Batch, records []*kgo.Record) (bad []Refusal) {
 	if r.table.Upsert {
 		records = lastVersions(records)
 	}
@@ -57,7 +73,7 @@ func (r *reader) rows(records []*kgo.Record) (*Batch, []Refusal) {
 			bad = append(bad, Refusal{rec, deadletter.Because(deadletter.Undecodable, err)})
 		}
 	}
-	return b, bad
+	return bad
 }
 
 var errNoValue = errors.New("the record has no value, but the table has no primary key: it was not written by this pipeline")
@@ -88,18 +104,18 @@ func (r *reader) add(b *Batch, rec *kgo.Record) error {
 // lastVersions keeps the last record of each key and sorts by key, so that sessions lock rows in
 // the same order. All records of a key are in one partition.
 func lastVersions(records []*kgo.Record) []*kgo.Record {
-	last := make(map[string]*kgo.Record, len(records))
+	last := make(map[string]int, len(records)) // index in kept
+	kept := make([]*kgo.Record, 0, len(records))
 	for _, rec := range records {
-		key := string(rec.Key)
-		if was := last[key]; was == nil || was.Offset < rec.Offset || was.Partition != rec.Partition {
-			last[key] = rec
+		i, again := last[string(rec.Key)]
+		if !again {
+			last[string(rec.Key)] = len(kept)
+			kept = append(kept, rec)
+		} else if was := kept[i]; was.Offset < rec.Offset || was.Partition != rec.Partition {
+			kept[i] = rec
 		}
 	}
-	kept := make([]*kgo.Record, 0, len(last))
-	for _, rec := range last {
-		kept = append(kept, rec)
-	}
-	slices.SortFunc(kept, func(a, b *kgo.Record) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	slices.SortFunc(kept, func(a, b *kgo.Record) int { return bytes.Compare(a.Key, b.Key) })
 	return kept
 }
 

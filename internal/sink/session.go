@@ -2,12 +2,10 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -26,17 +24,19 @@ type session struct {
 	starts  map[int32]int64 // of the topic's partitions
 	stables map[int32]int64 // ends of what can be read
 
-	mu        sync.Mutex
 	connected sync.Mutex // guards target
-	next      map[int32]int64
-	repeat    map[int32]int64 // offset after the rows that must be delivered together, see Batch.Repeat
-	buffer    []*kgo.Record   // read, and not delivered
-	read      map[int32]int64 // next offset to read, where it differs from next
-	bytes     int
-	since     time.Time // of the first record of the buffer
-	failed    error     // of a claim
-	ended     bool      // it leaves the group
+	writing   *delivery  // what the target writes; nil if it is free
+	idle      bool       // the last poll has read nothing
 	delivered bool
+	spare     []*prepared // whose memory is used again
+
+	mu     sync.Mutex
+	next   map[int32]int64 // delivered up to there
+	repeat map[int32]int64 // offset after the rows that must be delivered together, see Batch.Repeat
+	buffer buffer
+	ready  *prepared // the next batch; nil if there is none
+	failed error     // of a claim
+	ended  bool      // it leaves the group
 }
 
 // runSession delivers rows until ctx is done or there is an error. It reports whether it delivered
@@ -44,7 +44,7 @@ type session struct {
 func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err error) {
 	work, cancel := broker.Finishing(ctx, c.StopTimeout)
 	defer cancel()
-	s := &session{Config: c, letters: l, next: make(map[int32]int64), repeat: make(map[int32]int64), read: make(map[int32]int64)}
+	s := &session{Config: c, letters: l, next: make(map[int32]int64), repeat: make(map[int32]int64), buffer: newBuffer()}
 	if s.reader, err = newReader(c.Table); err != nil {
 		return false, &RefusedError{err}
 	}
@@ -78,15 +78,16 @@ func runSession(ctx context.Context, c Config, l *letters) (delivered bool, err 
 	}
 	defer s.client.CloseAllowingRebalance()
 	c.Status.set(Delivering, nil)
-	for ctx.Err() == nil {
-		if err := s.step(ctx, work); err != nil {
-			s.mu.Lock()
-			s.ended = true
-			s.mu.Unlock()
-			return s.delivered, err
-		}
+	for ctx.Err() == nil && err == nil {
+		err = s.step(ctx, work)
 	}
-	return s.delivered, nil
+	if landed := s.land(); err == nil {
+		err = landed
+	}
+	s.mu.Lock()
+	s.ended = err != nil
+	s.mu.Unlock()
+	return s.delivered, err
 }
 
 // findTopic returns the identity of the topic, and notes its bounds.
@@ -160,7 +161,7 @@ func (s *session) claim(ctx context.Context, offsets map[string]map[int32]kgo.Of
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for p, at := range next {
-		s.next[p] = at
+		s.next[p], s.buffer.from[p] = at, at
 		delete(s.repeat, p)
 		if until, ok := repeats[p]; ok {
 			s.repeat[p] = until
@@ -234,128 +235,16 @@ func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]in
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gone := lost[s.Table.Kafka.Topic]
+	if s.ready != nil { // it may have rows of them
+		s.buffer.back(s.ready)
+		s.ready = nil
+	}
 	for _, p := range gone {
 		delete(s.next, p)
-		delete(s.read, p)
 		delete(s.repeat, p)
 	}
-	s.buffer = slices.DeleteFunc(s.buffer, func(r *kgo.Record) bool { return slices.Contains(gone, r.Partition) })
+	s.buffer.drop(gone)
 	if !s.ended {
 		s.Status.owned(s.next)
 	}
-}
-
-// pollLimit bounds the time in which the group can't move partitions.
-const pollLimit = 200 * time.Millisecond
-
-// step reads records, and delivers them if there are enough or they have waited long enough.
-func (s *session) step(ctx, work context.Context) error {
-	wait := pollLimit
-	if s.Interval > 0 && len(s.read) > 0 {
-		wait = min(wait, max(s.Interval-s.Now().Sub(s.since), time.Millisecond))
-	}
-	polling, cancel := context.WithTimeout(ctx, wait)
-	fetches := s.client.PollRecords(polling, s.MaxRows)
-	cancel()
-	defer s.client.AllowRebalance()
-	if err := s.failure(); err != nil {
-		return err
-	}
-	if err := fetchError(fetches); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	fetches.EachRecord(s.add)
-	full := len(s.buffer) >= s.MaxRows || s.bytes >= s.MaxBytes
-	due := len(s.read) > 0 && s.repeatRead() && (full || s.Interval == 0 || s.Now().Sub(s.since) >= s.Interval || s.Status.awaited() && fetches.NumRecords() == 0)
-	s.mu.Unlock()
-	if !due || ctx.Err() != nil {
-		return nil
-	}
-	return s.deliver(work)
-}
-
-// repeatRead reports whether rows that must be delivered together have all been read.
-func (s *session) repeatRead() bool {
-	for p, until := range s.repeat {
-		if read, ok := s.read[p]; ok && read < until {
-			return false
-		}
-	}
-	return true
-}
-
-func fetchError(fetches kgo.Fetches) error {
-	for _, e := range fetches.Errors() {
-		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
-			continue
-		}
-		if e.Topic == "" { // of the group
-			return e.Err
-		}
-		return fmt.Errorf("read %s-%d: %w", e.Topic, e.Partition, e.Err)
-	}
-	return nil
-}
-
-func (s *session) add(r *kgo.Record) {
-	next, owned := s.next[r.Partition]
-	if read, ok := s.read[r.Partition]; ok {
-		next = read
-	}
-	if !owned || r.Offset < next {
-		return // of a partition that was assigned before
-	}
-	if len(s.read) == 0 {
-		s.since = s.Now()
-	}
-	s.read[r.Partition] = r.Offset + 1
-	if !r.Attrs.IsControl() {
-		s.buffer = append(s.buffer, r)
-		s.bytes += len(r.Key) + len(r.Value)
-	}
-}
-
-// deliver delivers the buffer. The group can't move partitions meanwhile.
-func (s *session) deliver(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.DeliverTimeout)
-	defer cancel()
-	batch, bad := s.reader.rows(s.buffer)
-	batch.From, batch.Next = make(map[int32]int64), make(map[int32]int64)
-	for p, next := range s.read {
-		batch.From[p], batch.Next[p] = s.next[p], next
-	}
-	batch.Repeat = maps.Clone(s.repeat)
-	batch.Member, batch.Generation = s.client.GroupMetadata()
-	letters := len(bad)
-	if len(bad) > 0 {
-		if err := s.letters.send(ctx, s.client, bad); err != nil {
-			return err
-		}
-	}
-	began := s.Now()
-	s.connected.Lock()
-	err := s.target.Deliver(ctx, batch, func(refused []Refusal) error {
-		letters += len(refused)
-		return s.letters.send(ctx, s.client, refused)
-	})
-	s.connected.Unlock()
-	if err != nil {
-		return err
-	}
-	if letters > 0 {
-		s.Logger.Warn("the target refused rows, which are dead letters now", "rows", letters, "topic", s.DeadLetters)
-	}
-	s.letters.delivered(batch.Next)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.Copy(s.next, batch.Next)
-	for p := range batch.Next {
-		delete(s.repeat, p)
-	}
-	s.Status.delivered(s.next, Delivery{Records: len(s.buffer), Rows: batch.Rows.N, Deletes: batch.Deleted.N, Letters: letters, Took: s.Now().Sub(began)})
-	clear(s.read)
-	clear(s.buffer)
-	s.buffer, s.bytes, s.delivered = s.buffer[:0], 0, true
-	return nil
 }

@@ -5,7 +5,9 @@
 //
 //	sink.go      Run: one table's sink in one process
 //	target.go    Target, Session, Batch: what a target implements, and its errors
-//	session.go   one life of the consumer: claim partitions, read, deliver
+//	session.go   one life of the consumer and of the connection: claims of partitions
+//	deliver.go   reads, makes batches and delivers them: the next while the target writes one
+//	buffer.go    records that are read, and not yet part of a batch
 //	batch.go     records to rows; only the last version of each key
 //	group.go     targets that can't keep offsets: positions are offsets of the consumer group
 //	begun.go     whether such a group once had offsets
@@ -16,7 +18,9 @@
 //
 // Unless the target can't keep offsets, the consumer group assigns partitions to processes and
 // nothing else. The positions are the target's: a process claims its partitions there, which fences
-// the one that had them before.
+// the one that had them before. One batch is delivered at a time, after the one before it is
+// committed; meanwhile the next one is made. What is read ahead counts for nothing: after an error
+// it is dropped, and read again from the target's positions.
 package sink
 
 import (
@@ -51,6 +55,8 @@ type Config struct {
 	Status *Status // default one without readers
 	Logger *slog.Logger
 	Now    func() time.Time // default time.Now
+
+	prepared func() // called when a batch is made; for tests
 }
 
 const (

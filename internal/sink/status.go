@@ -48,7 +48,6 @@ type Snapshot struct {
 // Delivery counts what a batch contained.
 type Delivery struct {
 	Records, Rows, Deletes, Letters int
-	Took                            time.Duration
 }
 
 // Status is kept up to date by a sink. Its methods may be called concurrently.

@@ -39,7 +39,8 @@ type Session interface {
 	Claim(ctx context.Context, partitions []int32) (map[int32]int64, error)
 	// Deliver writes the rows of a batch, and its positions, or nothing. It returns a *FencedError
 	// if one of the partitions was claimed by another session, and before it commits it calls
-	// refused, unless it is empty, with the rows that the target does not accept.
+	// refused, unless it is empty, with the rows that the target does not accept. The memory of the
+	// batch is used again afterwards.
 	Deliver(ctx context.Context, b *Batch, refused func([]Refusal) error) error
 	Close()
 }
