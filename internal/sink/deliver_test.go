@@ -291,52 +291,53 @@ func undecodable(t *testing.T, at broker.Config) map[int32]int64 {
 	return offsets
 }
 
-// A process that joins gets partitions after the delivery that is running. The first one goes on
-// without an error, and does not deliver what it has prepared of them.
+// A process that joins gets partitions between two deliveries. The first one goes on without an
+// error, and does not deliver what it has prepared of them.
 func TestRebalanceWithAPreparedBatch(t *testing.T) {
-	const n = 400
+	const n = 800
 	at, _ := world(t, n)
 	m := newMemory(0)
 	a := newAhead(at, m, 20)
-	joining, join := context.WithCancel(t.Context())
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	joining, join := context.WithCancel(ctx)
 	defer join()
+	var all []Config
+	for range 2 {
+		c := a.config
+		c.Table = programOf(t).Deliveries()[0]
+		c.Status = NewStatus("p", c.Table)
+		all = append(all, c)
+	}
+	all[1].prepared = nil
 	a.first(t, func() (bool, error) {
 		join()
 		return false, rebalancing(t, at)
 	})
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
-	defer stop()
-	var running sync.WaitGroup
-	defer running.Wait()
-	var all []Config
-	for i := range 2 {
-		c := a.config
-		c.Table = programOf(t).Deliveries()[0]
-		c.Status = NewStatus("p", c.Table)
-		if i == 1 {
-			c.prepared = nil
+	first := a.gate.during
+	a.gate.during = func(n int, b *Batch) (bool, error) {
+		if n > 1 && all[1].Status.Snapshot().Partitions == 0 { // the rebalance goes on between deliveries
+			<-a.prepared
+			_ = retry.Sleep(ctx, 20*time.Millisecond)
 		}
-		all = append(all, c)
-		running.Go(func() {
-			if i == 1 {
-				<-joining.Done()
-			}
-			Run(ctx, c)
-		})
+		return first(n, b)
 	}
+	var running sync.WaitGroup
+	running.Go(func() { Run(ctx, all[0]) })
+	running.Go(func() {
+		<-joining.Done()
+		Run(ctx, all[1])
+	})
 	err := AwaitDelivered(ctx, all[0])
-	for s := all[1].Status.Snapshot(); err == nil && s.Partitions == 0; s = all[1].Status.Snapshot() {
-		err = retry.Sleep(ctx, time.Millisecond)
-	}
-	first, second := all[0].Status.Snapshot(), all[1].Status.Snapshot()
+	one, two := all[0].Status.Snapshot(), all[1].Status.Snapshot()
 	stop()
 	running.Wait()
 	if err != nil {
-		t.Fatalf("%v: %+v, %+v", err, first, second)
+		t.Fatalf("%v: %+v, %+v", err, one, two)
 	}
 	m.check(t, n)
-	if first.Retries+second.Retries != 0 || first.Partitions+second.Partitions != 4 {
-		t.Errorf("%+v, %+v", first, second)
+	if one.Retries+two.Retries != 0 || one.Partitions+two.Partitions != 4 || two.Rows == 0 {
+		t.Errorf("%+v\n%+v", one, two)
 	}
 }
 
