@@ -103,16 +103,24 @@ func (a *ahead) first(t *testing.T, f func() (committed bool, err error)) {
 			return false, nil
 		}
 		for range 2 { // its own, and the next
-			select {
-			case <-a.prepared:
-			case <-t.Context().Done():
-				return false, errInjected
-			case <-time.After(20 * time.Second):
+			if !a.await(t.Context()) {
 				t.Error("no batch is prepared while the target writes one")
 				return false, errInjected
 			}
 		}
 		return f()
+	}
+}
+
+// await waits until a batch is prepared.
+func (a *ahead) await(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	select {
+	case <-a.prepared:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -251,8 +259,8 @@ func TestLettersOfAPreparedBatch(t *testing.T) {
 		if fails--; fails < 0 {
 			return false, nil
 		}
-		<-a.prepared
-		<-a.prepared
+		a.await(t.Context())
+		a.await(t.Context())
 		reached := 0
 		for p, offset := range bad {
 			if max(b.Next[p], m.next[p]) > offset {
@@ -317,7 +325,7 @@ func TestRebalanceWithAPreparedBatch(t *testing.T) {
 	first := a.gate.during
 	a.gate.during = func(n int, b *Batch) (bool, error) {
 		if n > 1 && all[1].Status.Snapshot().Partitions == 0 { // the rebalance goes on between deliveries
-			<-a.prepared
+			a.await(ctx)
 			_ = retry.Sleep(ctx, 20*time.Millisecond)
 		}
 		return first(n, b)
