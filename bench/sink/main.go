@@ -8,6 +8,7 @@
 //	sides.go  a run of a side
 //	byhand.go the program that writes row by row
 //	table.go  tables of the database, and the check of what is in them
+//	dead.go   -dead: results in Kafka beside a database that is dead
 //
 // The server has fsync off, and 32 MB of shared buffers, as for tests: its CPU time is measured,
 // not the disk. CPU time is that of the client (weir; Flink's JobManager and TaskManager; psql; the
@@ -50,6 +51,10 @@ type settings struct {
 	sides       []string
 	parallelism int
 	pprof       string
+
+	deadFor time.Duration // 0: the sides are compared
+	rate    int
+	verbose bool
 }
 
 func main() {
@@ -68,6 +73,9 @@ func main() {
 	flag.StringVar(&sides, "sides", strings.Join(allSides, ","), "sides to run; copy writes the plain table only")
 	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, slots of Flink")
 	flag.StringVar(&s.pprof, "pprof", "", "host:port where weir serves /debug/pprof while it runs")
+	flag.DurationVar(&s.deadFor, "dead", 0, "instead of the sides, measure for so long in each case how late results in Kafka are beside a database that is alive, stopped and killed")
+	flag.IntVar(&s.rate, "rate", 2000, "rows per second with -dead")
+	flag.BoolVar(&s.verbose, "v", false, "print the end of weir's log with -dead")
 	flag.Parse()
 	s.tables, s.sides = strings.Split(tables, ","), strings.Split(sides, ",")
 	if err := s.validate(); err != nil {
@@ -87,6 +95,9 @@ func (s *settings) validate() error {
 		if t != plain && t != keyed {
 			return fmt.Errorf("unknown table %q: choose from %s and %s", t, plain, keyed)
 		}
+	}
+	if s.rate < 1 || s.deadFor < 0 {
+		return errors.New("expected at least one row per second, and a duration that is not negative")
 	}
 	if s.rows < 1000 || s.rounds < 1 || s.parallelism < 1 || s.parallelism > partitions {
 		return fmt.Errorf("expected at least 1000 rows, one round, and a parallelism of 1 to %d", partitions)
@@ -130,6 +141,9 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.postgres.Close()) }()
+	if s.deadFor > 0 {
+		return b.dead(ctx)
+	}
 	if err := b.fill(ctx); err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -25,7 +25,8 @@ type writer struct {
 
 	copying, upserting, deleting string // statements
 
-	buffer []byte
+	chunk []byte   // of COPY
+	array [][]byte // of a column, as a parameter
 }
 
 func newWriter(into *target, t *plan.Table, conn *pgx.Conn) (*writer, error) {
@@ -48,6 +49,7 @@ func newWriter(into *target, t *plan.Table, conn *pgx.Conn) (*writer, error) {
 			sets = append(sets, name+" = EXCLUDED."+name)
 		}
 	}
+	w.array = make([][]byte, len(w.columns))
 	list := strings.Join(names, ", ")
 	w.copying = fmt.Sprintf("COPY %s (%s) FROM STDIN BINARY", into.sql(), list)
 	if !w.keyed {
@@ -173,10 +175,10 @@ func (w *writer) delete(ctx context.Context, b *sink.Batch, from, to int) error 
 
 // execute runs a statement with an array for each column.
 func (w *writer) execute(ctx context.Context, statement string, columns []*encoder, cols []*column.Column, rows []int) error {
-	values, oids, formats := make([][]byte, len(columns)), make([]uint32, len(columns)), make([]int16, len(columns))
+	values, oids, formats := w.array[:len(columns)], make([]uint32, len(columns)), make([]int16, len(columns))
 	for i, e := range columns {
 		array, elem := e.arrayType()
-		dst := appendArrayHeader(nil, elem, len(rows))
+		dst := appendArrayHeader(values[i][:0], elem, len(rows))
 		for _, row := range rows {
 			var err error
 			if dst, err = e.appendParameter(dst, cols[i], row); err != nil {
@@ -204,24 +206,63 @@ const copyHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // copy appends rows with COPY.
 func (w *writer) copy(ctx context.Context, b *sink.Batch, rows []int) error {
-	dst := append(w.buffer[:0], copyHeader...) //nolint:gocritic // it is the buffer, grown
-	for _, row := range rows {
-		dst = binary.BigEndian.AppendUint16(dst, uint16(len(w.columns))) //nolint:gosec // at most 1,600
-		for i, e := range w.columns {
-			var err error
-			if dst, err = e.append(dst, b.Rows.Cols[i], row); err != nil {
-				return fmt.Errorf("encode column %d: %w", i+1, err)
-			}
-		}
+	encoded := &copyReader{columns: w.columns, cols: b.Rows.Cols, rows: rows, chunk: append(w.chunk[:0], copyHeader...)}
+	tag, err := w.conn.PgConn().CopyFrom(ctx, encoded, w.copying)
+	w.chunk = encoded.chunk
+	if encoded.err != nil {
+		return encoded.err
 	}
-	dst = binary.BigEndian.AppendUint16(dst, 0xffff)
-	w.buffer = dst
-	tag, err := w.conn.PgConn().CopyFrom(ctx, bytes.NewReader(dst), w.copying)
 	if err != nil {
 		return explain(err, "write rows")
 	}
 	if n := tag.RowsAffected(); int(n) != len(rows) { // a rule or a trigger of the table
 		return sink.Refuse("the database took %d of %d rows: a trigger of the table drops the others", n, len(rows))
+	}
+	return nil
+}
+
+// copyReader encodes rows as COPY has them while they are sent, so that the server stores the first
+// ones meanwhile.
+type copyReader struct {
+	columns []*encoder
+	cols    []*column.Column
+	rows    []int // that are left
+	chunk   []byte
+	sent    int // of the chunk
+	ended   bool
+	err     error // of a row
+}
+
+// Read implements io.Reader.
+func (r *copyReader) Read(p []byte) (int, error) {
+	if left := r.chunk[r.sent:]; len(left) < len(p) && !r.ended {
+		r.chunk, r.sent = append(r.chunk[:0], left...), 0
+		if r.err = r.fill(len(p)); r.err != nil {
+			return 0, r.err
+		}
+	}
+	if r.sent == len(r.chunk) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.chunk[r.sent:])
+	r.sent += n
+	return n, nil
+}
+
+// fill appends rows until the chunk has a size, and the end after the last row.
+func (r *copyReader) fill(size int) (err error) {
+	for len(r.chunk) < size && len(r.rows) > 0 {
+		r.chunk = binary.BigEndian.AppendUint16(r.chunk, uint16(len(r.columns))) //nolint:gosec // at most 1,600
+		for i, e := range r.columns {
+			if r.chunk, err = e.append(r.chunk, r.cols[i], r.rows[0]); err != nil {
+				return fmt.Errorf("encode column %d: %w", i+1, err)
+			}
+		}
+		r.rows = r.rows[1:]
+	}
+	if len(r.rows) == 0 {
+		r.chunk = binary.BigEndian.AppendUint16(r.chunk, 0xffff)
+		r.ended = true
 	}
 	return nil
 }
