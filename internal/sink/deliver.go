@@ -127,8 +127,8 @@ func (s *session) full() bool {
 // enough reports whether nothing more is read while the target writes.
 func (s *session) enough() bool { return s.full() || s.buffer.bytes >= aheadBytes }
 
-// due reports whether a batch can be made of the buffer: it is full, or its records have waited long
-// enough, and for the target too.
+// due reports whether a batch can be made of the buffer: it is full, or its records have waited
+// long enough and the target is free.
 func (s *session) due() bool {
 	switch {
 	case s.buffer.empty() || !s.repeatRead():
