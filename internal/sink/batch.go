@@ -3,6 +3,7 @@ package sink
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strconv"
@@ -101,22 +102,54 @@ func (r *reader) add(b *Batch, rec *kgo.Record) error {
 	return nil
 }
 
+// version is a record of a keyed table, and how it is compared.
+type version struct {
+	head  uint64 // of the key, behind what all keys begin with
+	at    int    // its place among the records
+	whole *kgo.Record
+}
+
 // lastVersions keeps the last record of each key and sorts by key, so that sessions lock rows in
-// the same order. All records of a key are in one partition.
+// the same order. All records of a key are in one partition, in the order of their offsets.
 func lastVersions(records []*kgo.Record) []*kgo.Record {
-	last := make(map[string]int, len(records)) // index in kept
+	if len(records) == 0 {
+		return nil
+	}
+	common := commonPrefix(records)
+	all := make([]version, len(records))
+	for i, rec := range records {
+		var head [8]byte
+		copy(head[:], rec.Key[common:])
+		all[i] = version{binary.BigEndian.Uint64(head[:]), i, rec}
+	}
+	slices.SortFunc(all, func(a, b version) int {
+		if a.head != b.head {
+			return cmp.Compare(a.head, b.head)
+		}
+		return cmp.Or(bytes.Compare(a.whole.Key, b.whole.Key), cmp.Compare(a.at, b.at))
+	})
 	kept := make([]*kgo.Record, 0, len(records))
-	for _, rec := range records {
-		i, again := last[string(rec.Key)]
-		if !again {
-			last[string(rec.Key)] = len(kept)
-			kept = append(kept, rec)
-		} else if was := kept[i]; was.Offset < rec.Offset || was.Partition != rec.Partition {
-			kept[i] = rec
+	for i, v := range all {
+		if i+1 == len(all) || !bytes.Equal(v.whole.Key, all[i+1].whole.Key) {
+			kept = append(kept, v.whole)
 		}
 	}
-	slices.SortFunc(kept, func(a, b *kgo.Record) int { return bytes.Compare(a.Key, b.Key) })
 	return kept
+}
+
+// commonPrefix returns how many bytes all keys have in common at their beginning.
+func commonPrefix(records []*kgo.Record) int {
+	first, n := records[0].Key, len(records[0].Key)
+	for _, rec := range records {
+		n = min(n, len(rec.Key))
+		for i := range n {
+			if rec.Key[i] != first[i] {
+				n = i
+				break
+			}
+		}
+	}
+	return n
 }
 
 // ByOffset orders records by partition and offset.
