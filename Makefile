@@ -8,17 +8,21 @@ METAMORPHIC ?= 1h
 CAMPAIGN ?= 30m
 BIN := $(CURDIR)/bin
 
-# Packages whose tests run alone, because they kill processes and measure time, or start JVMs.
+# Packages whose tests kill processes and measure time, or start JVMs, run after the others, in two
+# lanes of one package at a time: both wait for half of their time. The lane of JVMs is nicer.
 LONGEST := ./internal/engine # first, so that the others run beside it
 KILLS := ./cmd/weir ./internal/broker/embedded
 JVMS := ./internal/conformance ./internal/stack ./internal/clients
 
 # Tests with a long version, which WEIR_TEST_LONG selects.
-LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestBombsInLittleMemory|TestCrowd|TestACLTableOfKafka)$$
+LONG := ^(TestKill|TestKafkaSurvivesKillsAndAZombie|TestKills|TestParquetReaders|TestSubscribeSurvivesKills|TestMQTTSurvivesKills|TestIdleConnections|TestKillKeepsOffsetsWithRows|TestKillNeverTearsATransaction|TestOpenTransactionsSurvive|TestCrashAtEachWriteOfARecovery|TestAccidentsInHistories|TestFlinkSurvivesKills|TestRandomRequests|TestAlertsSurviveKills|TestUpSurvivesKills|TestStopAtAnyMomentLeavesNothingOpen|TestChaos|TestChaosJoins|TestPipelineSurvivesKills|TestFileMeans|TestHourlyAverages|TestBombsInLittleMemory|TestCrowd|TestACLTableOfKafka)$$
 LONG_PACKAGES := ./internal/broker/front ./internal/broker/embedded ./internal/clients ./internal/sink/postgres ./internal/sink/sqlite ./internal/sink/files ./cmd/weir
 
+# With the race detector, a process with more than one goroutine would wait for a second at its exit.
+export GORACE ?= atexit_sleep_ms=0
+
 .DEFAULT_GOAL := help
-.PHONY: help build deps check-deps compose-env test test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-sink bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
+.PHONY: help build deps check-deps compose-env test test-kills test-jvms test-fast long metamorphic accidents campaign lint fmt vuln fuzz console console-check dashboards dashboards-check conformance expressions bench-produce bench-engine bench-restore bench-state bench-nexmark bench-console bench-codec bench-start bench-wait bench-sync bench-front bench-ingest bench-sink bench-flink clients test-flink upgrade rename reference mutate conformance-golden clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,10 +82,15 @@ tests = $(if $(RERUN),go run gotest.tools/gotestsum@$(GOTESTSUM_VERSION) --forma
 
 # The tests of JVMS compare Weir with other programs: the race detector runs the same code elsewhere.
 test: check-deps internal/console/web/node_modules ## run all tests, real Kafka included; the race detector is on where Weir runs alone
-	$(call tests,-race -timeout 30m,$$(go list $(LONGEST) && go list ./... | grep -v -x -F "$$(go list $(LONGEST) $(KILLS) $(JVMS))"))
+	$(call tests,-race -p 3 -parallel 4 -timeout 30m,$$(go list $(LONGEST) && go list ./... | grep -v -x -F "$$(go list $(LONGEST) $(KILLS) $(JVMS))"))
 	cd bench && go test -race ./...
+	$(MAKE) --no-print-directory -j 2 --output-sync=line test-kills test-jvms
+
+test-kills: # a lane of test
 	$(call tests,-race -p 1 -timeout 40m,$(KILLS))
-	$(call tests,-p 1 -timeout 30m,$(JVMS))
+
+test-jvms: # likewise
+	nice $(call tests,-p 1 -timeout 30m,$(JVMS))
 
 mutate: ## seed one bug at a time into the transactional clients: their packages' scripts must catch each (ten minutes)
 	go run ./internal/txtest/mutate
@@ -141,7 +150,7 @@ rename: ## change the module path: make rename MODULE=example.org/team/weir
 reference: ## regenerate the generated parts of docs/reference
 	go test -count 1 -run '^TestReference$$' ./cmd/weir ./internal/expr ./internal/plan -update
 
-conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows (make test runs a quarter)
+conformance: check-deps ## run SQL on Weir and on real Flink over the same topics, and compare the rows (make test runs an eighth)
 	go test ./internal/conformance -timeout 60m -count=1 -v -run 'TestConformance' -datadriven-quiet -all
 
 conformance-golden: check-deps ## record Flink's rows for new and changed pipelines in internal/conformance/golden

@@ -218,8 +218,8 @@ func TestFlinkSurvivesKills(t *testing.T) {
 	checkpoint(time.Time{})
 	hasDataFor(t, prom, "flink")
 
-	faults := []string{"taskmanager", "broker", "jobmanager", "upgrade", "taskmanager"}
-	for extra := readings / 500_000; extra > 0; extra-- {
+	faults := []string{"taskmanager", "broker", "jobmanager", "upgrade"}
+	for extra := readings / 400_000; extra > 0; extra-- {
 		faults = append(faults, []string{"taskmanager", "broker", "jobmanager"}[rng.IntN(3)])
 	}
 	rng.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })

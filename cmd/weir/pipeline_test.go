@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/longtest"
 	"weir.example/weir/internal/stack"
 )
 
@@ -62,7 +63,7 @@ func TestPipelineSurvivesKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three JVMs: make test runs it")
 	}
-	const readings = 1_000_000
+	readings, rate := longtest.Size(100_000, 100_000, 1_000_000), longtest.Size(4000, 4000, 25_000)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -74,7 +75,7 @@ func TestPipelineSurvivesKills(t *testing.T) {
 			"--session-timeout=6s", "--transaction-timeout=6s"}
 	}
 	must(t, "topics", "apply", at)
-	producer := start(t, "produce", at, fmt.Sprint("--count=", readings), "--rate=25000", "--devices=500", "--repeats=0.02", "--outages=0.02")
+	producer := start(t, "produce", at, fmt.Sprint("--count=", readings), fmt.Sprint("--rate=", rate), "--devices=500", "--repeats=0.02", "--outages=0.02")
 	workers := []*weir{start(t, run("a")...), start(t, run("b")...)}
 	var asleep time.Time
 	faults := make(map[string]int)
@@ -124,7 +125,7 @@ func TestPipelineSurvivesKills(t *testing.T) {
 	t.Logf("faults: %v", faults)
 	must(t, "run", windowed(t, dir, true), at, "--instance=last", "--parallelism=2", "--state-dir=none")
 	r := verified(t, append([]string{at}, verifyWindowed...)...)
-	if r.Records < readings {
+	if r.Records < int64(readings) {
 		t.Errorf("%d records, want at least %d", r.Records, readings)
 	}
 	if faults["process killed"] == 0 {
@@ -164,9 +165,9 @@ FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' HOUR)) GROUP BY d
 
 // The averages per device, sensor and hour equal those computed directly from the file.
 func TestHourlyAverages(t *testing.T) {
-	t.Run("generated", func(t *testing.T) { testHourly(t, generateCSV(t, 100_000)) })
+	t.Run("generated", func(t *testing.T) { testHourly(t, generateCSV(t, longtest.Size(10_000, 10_000, 100_000))) })
 	if _, err := os.Stat(realData); err == nil {
-		t.Run("real", func(t *testing.T) { testHourly(t, realData) })
+		t.Run("real", func(t *testing.T) { testHourly(t, realCSV(t)) })
 	}
 }
 

@@ -33,7 +33,7 @@ func asked(hash string) bool {
 	if *all || *update || longtest.Enabled() {
 		return true
 	}
-	const one = 4 // of so many
+	const one = 8 // of so many
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(hash))
 	return h.Sum32()%one == 0
