@@ -88,10 +88,24 @@ func (b *bench) dead(ctx context.Context) (err error) {
 	if err := errors.Join(group.Wait(), err); err != nil {
 		return err
 	}
+	return reportDead(all)
+}
+
+// reportDead prints the medians of the runs of each state.
+func reportDead(all []deadState) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "PostgreSQL\tresults\tp50 ms\tp99 ms\tmax ms\trows behind at the end\tcaught up in s\t")
-	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%.1f\t%d\t%.1f\t\n", s.name, s.results, ms(s.p50), ms(s.p99), ms(s.max), s.behind, s.caughtUp.Seconds())
+	fmt.Fprintln(w, "PostgreSQL\tresults\tp50 ms\tp99 ms\tof each run\tmax ms\trows behind at the end\tcaught up in s\t")
+	for _, name := range []string{aliveState, stoppedState, killedState} {
+		var runs []deadState
+		results, p99 := 0, ""
+		for _, s := range all {
+			if s.name == name {
+				runs, results, p99 = append(runs, s), results+s.results, p99+fmt.Sprintf(" %.0f", ms(s.p99))
+			}
+		}
+		median := func(of func(deadState) float64) float64 { return command.Median(runs, of) }
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%.1f\t%s\t%.0f\t%.0f\t%.1f\t\n", name, results, median(func(s deadState) float64 { return ms(s.p50) }), median(func(s deadState) float64 { return ms(s.p99) }),
+			p99[1:], median(func(s deadState) float64 { return ms(s.max) }), median(func(s deadState) float64 { return float64(s.behind) }), median(func(s deadState) float64 { return s.caughtUp.Seconds() }))
 	}
 	return w.Flush()
 }
@@ -198,16 +212,24 @@ func (f *deadFlow) collect(ctx context.Context) error {
 	}
 }
 
-// states measures with the database alive before and after each way of being dead.
+// States of the database.
+const (
+	aliveState   = "alive"
+	stoppedState = "stopped (SIGSTOP)"
+	killedState  = "killed (kill -9)"
+)
+
+// states measures each state in turn, so that other load on the machine affects all of them.
 func (f *deadFlow) states(ctx context.Context) (all []deadState, err error) {
 	nothing := func() error { return nil }
-	for _, s := range []struct {
+	type step struct {
 		name      string
 		die, rise func() error
-	}{
-		{"alive", nothing, nothing}, {"stopped (SIGSTOP)", f.postgres.Pause, f.postgres.Resume}, {"alive", nothing, nothing},
-		{"killed (kill -9)", f.postgres.Kill, func() error { return f.postgres.Start(ctx) }}, {"alive", nothing, nothing},
-	} {
+	}
+	alive := step{aliveState, nothing, nothing}
+	stopped := step{stoppedState, f.postgres.Pause, f.postgres.Resume}
+	killed := step{killedState, f.postgres.Kill, func() error { return f.postgres.Start(ctx) }}
+	for _, s := range slices.Repeat([]step{alive, stopped, alive, killed}, f.rounds) {
 		if err := retry.Sleep(ctx, deadSettle); err != nil {
 			return nil, err
 		}

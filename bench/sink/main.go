@@ -68,7 +68,7 @@ func main() {
 	var s settings
 	var tables, sides string
 	flag.IntVar(&s.rows, "rows", 1_000_000, "rows of a run; the side rows writes a tenth of them")
-	flag.IntVar(&s.rounds, "rounds", 1, "runs of each side; the table has the medians of each figure")
+	flag.IntVar(&s.rounds, "rounds", 1, "runs of each side, or of each case with -dead; the table has the medians of each figure")
 	flag.StringVar(&tables, "tables", plain+","+keyed, "tables to write: plain (without a key), keyed")
 	flag.StringVar(&sides, "sides", strings.Join(allSides, ","), "sides to run; copy writes the plain table only")
 	flag.IntVar(&s.parallelism, "parallelism", 2, "workers of weir, slots of Flink")
