@@ -53,17 +53,17 @@ func (s *gateSession) Claim(ctx context.Context, partitions []int32) (map[int32]
 }
 
 func (s *gateSession) Deliver(ctx context.Context, b *Batch, refused func([]Refusal) error) error {
-	s.gate.mu.Lock()
+	s.mu.Lock()
 	s.n++
 	n := s.n
-	s.gate.mu.Unlock()
+	s.mu.Unlock()
 	committed, injected := s.during(n, b)
 	err := injected
 	if injected == nil || committed {
 		err = errors.Join(injected, s.inner.Deliver(ctx, b, refused))
 	}
-	s.gate.mu.Lock()
-	defer s.gate.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err == nil || committed {
 		s.sizes, s.by = append(s.sizes, b.Rows.N), append(s.by, s.id)
 		s.values = append(s.values, b.Rows.Cols[0].I...)

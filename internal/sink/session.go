@@ -223,12 +223,6 @@ func (s *session) fail(err error) {
 	}
 }
 
-func (s *session) failure() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
 // release forgets partitions that another process gets, with their rows that are not delivered. A
 // session that ends with an error leaves its partitions to the status: their rows wait.
 func (s *session) release(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
