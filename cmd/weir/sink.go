@@ -184,7 +184,7 @@ var valueKinds = map[column.Kind]audit.ValueKind{
 	column.Boolean: audit.BooleanValue, column.TinyInt: audit.NumberValue, column.SmallInt: audit.NumberValue, column.Int: audit.NumberValue,
 	column.BigInt: audit.NumberValue, column.Decimal: audit.NumberValue, column.Float: audit.FloatValue, column.Double: audit.DoubleValue,
 	column.Bytes: audit.BytesValue, column.Date: audit.DateValue, column.Time: audit.TimeValue, column.Timestamp: audit.TimestampValue,
-	column.TimestampLTZ: audit.InstantValue, column.Array: audit.JSONValue, column.Map: audit.JSONValue, column.Row: audit.JSONValue,
+	column.TimestampLTZ: audit.InstantValue, column.Array: audit.JSONValue, column.Multiset: audit.JSONValue, column.Map: audit.JSONValue, column.Row: audit.JSONValue,
 }
 
 // valueType returns how the values of a type are compared.
@@ -204,7 +204,7 @@ func fileType(t column.Type) audit.ValueType {
 	case column.Array:
 		elem := fileType(*t.Elem)
 		return audit.ValueType{Kind: audit.ArrayValue, Elem: &elem}
-	case column.Map:
+	case column.Multiset, column.Map:
 		elem := fileType(*t.Elem)
 		return audit.ValueType{Kind: audit.MapValue, Elem: &elem}
 	case column.Row:

@@ -7,6 +7,7 @@ package column
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,7 @@ const (
 	IntervalDay   // day to second
 	IntervalMonth // year to month
 	Array
+	Multiset // values with their numbers: stored as a Map of them
 	Map
 	Row
 	Symbol // keyword passed as an argument, such as a time unit
@@ -44,8 +46,8 @@ type Type struct {
 	NotNull   bool
 	Precision int // of Decimal; fractional-second digits of Time, Timestamp and TimestampLTZ
 	Scale     int // of Decimal
-	Elem      *Type
-	Key       *Type // of Map
+	Elem      *Type // of Array and Map; of Multiset, that of the numbers
+	Key       *Type // of Map; of Multiset, that of the values
 	Fields    []Field
 	Length    int  // of CHAR(n), VARCHAR(n), BINARY(n), VARBINARY(n); 0 if unlimited
 	Fixed     bool // CHAR(n) and BINARY(n)
@@ -75,7 +77,7 @@ func (t Type) Class() Class {
 		return Floats
 	case String, Bytes, Symbol:
 		return Texts
-	case Decimal, Array, Map, Row:
+	case Decimal, Array, Multiset, Map, Row:
 		return Boxes
 	}
 	return Ints
@@ -103,6 +105,8 @@ func (t Type) String() string {
 		}
 	case Array:
 		s = "ARRAY<" + t.Elem.String() + ">"
+	case Multiset:
+		s = "MULTISET<" + t.Key.String() + ">"
 	case Map:
 		s = "MAP<" + t.Key.String() + ", " + t.Elem.String() + ">"
 	case Row:
@@ -129,6 +133,13 @@ func OfTime(k Kind, precision int) Type { return Type{Kind: k, Precision: precis
 // OfDecimal returns a nullable Decimal.
 func OfDecimal(precision, scale int) Type {
 	return Type{Kind: Decimal, Precision: precision, Scale: scale}
+}
+
+// OfMultiset returns a nullable Multiset of values of a type. The numbers can be NULL only in
+// records of others.
+func OfMultiset(value Type) Type {
+	number := Of(Int)
+	return Type{Kind: Multiset, Key: &value, Elem: &number}
 }
 
 // Nullable returns t as a nullable or NOT NULL type.
@@ -165,7 +176,7 @@ func (t Type) Holds(o Type) bool {
 		return t.Length == 0 || t.Fixed == o.Fixed && t.Length == o.Length || !t.Fixed && o.Length > 0 && o.Length <= t.Length
 	case t.Kind == Array:
 		return t.Elem.Holds(*o.Elem)
-	case t.Kind == Map:
+	case t.Pairs():
 		return t.Key.Holds(*o.Key) && t.Elem.Holds(*o.Elem)
 	case t.Kind == Row && len(t.Fields) == len(o.Fields):
 		for i, f := range t.Fields {
@@ -195,6 +206,20 @@ func (t Type) Instant() bool { return t.Kind == Timestamp || t.Kind == Timestamp
 
 // Interval reports whether the type is an interval.
 func (t Type) Interval() bool { return t.Kind == IntervalDay || t.Kind == IntervalMonth }
+
+// Nested reports whether the type is made of others: ARRAY, MULTISET, MAP or ROW.
+func (t Type) Nested() bool { return t.Kind >= Array && t.Kind <= Row }
+
+// Pairs reports whether the values of the type are Dicts: those of MAP, and of MULTISET.
+func (t Type) Pairs() bool { return t.Kind == Map || t.Kind == Multiset }
+
+// Has reports whether a condition holds for the type or one that it is made of.
+func (t Type) Has(is func(Type) bool) bool {
+	if is(t) || t.Elem != nil && t.Elem.Has(is) || t.Key != nil && t.Key.Has(is) {
+		return true
+	}
+	return slices.ContainsFunc(t.Fields, func(f Field) bool { return f.Type.Has(is) })
+}
 
 // integerDigits is the precision of the smallest decimal that holds every value of an integer type.
 var integerDigits = map[Kind]int{TinyInt: 3, SmallInt: 5, Int: 10, BigInt: 19}
@@ -229,7 +254,7 @@ func common(a, b Type) (Type, bool) {
 			return a, true
 		}
 		return Of(a.Kind), true
-	case a.Kind == b.Kind && (a.Kind == Array || a.Kind == Map || a.Kind == Row):
+	case a.Kind == b.Kind && a.Nested():
 		return commonNested(a, b)
 	case a.Kind == b.Kind:
 		a.Precision = max(a.Precision, b.Precision)

@@ -36,8 +36,8 @@ func (t logicalType) String() string {
 		return fmt.Sprintf("DECIMAL(%d, %d)", t.Precision, t.Scale)
 	case "TIMESTAMP", "TIMESTAMP_LTZ", "TIME":
 		return fmt.Sprintf("%s(%d)", name, t.Precision)
-	case "ARRAY":
-		return "ARRAY<" + t.ElementType.String() + ">"
+	case "ARRAY", "MULTISET":
+		return name + "<" + t.ElementType.String() + ">"
 	case "MAP":
 		return "MAP<" + t.KeyType.String() + ", " + t.ValueType.String() + ">"
 	case "ROW":

@@ -245,7 +245,7 @@ func bindComparison(op string) func(args []Node) ([]Node, column.Type, error) {
 			return nil, column.Type{}, err
 		}
 		t := bound[0].Type()
-		if op != "=" && op != "<>" && (t.Kind == column.Map || t.Kind == column.Row || t.Kind == column.Array) {
+		if op != "=" && op != "<>" && t.Nested() {
 			return nil, column.Type{}, fmt.Errorf("%s can't be applied to %s", op, t.Nullable(true))
 		}
 		if (args[0].Type().Kind == column.Date) != (args[1].Type().Kind == column.Date) && t.Instant() {

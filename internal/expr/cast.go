@@ -61,6 +61,8 @@ func castable(from, to column.Type) bool {
 		return to.Kind == column.String
 	case from.Kind == column.Array:
 		return to.Kind == column.String || to.Kind == column.Array && castable(*from.Elem, *to.Elem)
+	case from.Kind == column.Multiset:
+		return to.Kind == column.String || to.Same(from)
 	case from.Kind == column.Map:
 		return to.Kind == column.String || to.Kind == column.Map && castable(*from.Key, *to.Key) && castable(*from.Elem, *to.Elem)
 	case from.Kind == column.Row:

@@ -48,7 +48,7 @@ func bindPrintf(args []Node) ([]Node, column.Type, error) {
 	}
 	for i, a := range args[1:] {
 		switch k := a.Type(); k.Kind {
-		case column.Bytes, column.Array, column.Map, column.Row, column.Symbol:
+		case column.Bytes, column.Array, column.Multiset, column.Map, column.Row, column.Symbol:
 			return nil, t, fmt.Errorf("argument %d of PRINTF can't be %s, because Flink prints its address in memory: write CAST(… AS STRING)", i+2, k.Nullable(true))
 		}
 	}

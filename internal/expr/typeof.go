@@ -64,6 +64,8 @@ func typeText(t column.Type, serial bool) string {
 	switch t.Kind {
 	case column.Array:
 		s = "ARRAY<" + typeText(*t.Elem, serial) + ">"
+	case column.Multiset:
+		s = "MULTISET<" + typeText(*t.Key, serial) + ">"
 	case column.Map:
 		s = "MAP<" + typeText(*t.Key, serial) + ", " + typeText(*t.Elem, serial) + ">"
 	case column.Row:

@@ -135,8 +135,8 @@ func avroWritingOf(from column.Type, to *avroType) (*avroWriting, error) {
 	case column.Decimal:
 		w.scale = w.to.scale - from.Scale
 		fits = (kind == avroBytes || kind == avroFixed) && w.to.logical == "decimal" && w.scale >= 0
-	case column.Array, column.Map:
-		if fits = kind == avroArray && from.Kind == column.Array || kind == avroMap && from.Kind == column.Map; fits {
+	case column.Array, column.Multiset, column.Map:
+		if fits = kind == avroArray && from.Kind == column.Array || kind == avroMap && avroMapped(from); fits {
 			elem, err := avroWritingOf(*from.Elem, w.to.elem)
 			w.elem = elem
 			return w, err
@@ -153,6 +153,9 @@ func avroWritingOf(from column.Type, to *avroType) (*avroWriting, error) {
 	}
 	return w, nil
 }
+
+// avroMapped reports whether the values of a type are maps of Avro, whose keys are strings.
+func avroMapped(t column.Type) bool { return t.Pairs() && t.Key.Kind == column.String }
 
 func (w *avroWriting) timestamp() bool {
 	r := avroReading{from: w.to, to: w.from, times: 1, by: 1}

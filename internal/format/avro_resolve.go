@@ -76,8 +76,8 @@ func avroValue(writer, reader *avroType, to column.Type, depth int) (*avroReadin
 		fits = r.timestamp()
 	case column.Decimal:
 		fits = r.decimal()
-	case column.Array, column.Map:
-		if fits = writer.kind == avroArray && to.Kind == column.Array || writer.kind == avroMap && to.Kind == column.Map; fits {
+	case column.Array, column.Multiset, column.Map:
+		if fits = writer.kind == avroArray && to.Kind == column.Array || writer.kind == avroMap && avroMapped(to); fits {
 			var inner *avroType
 			if reader != nil {
 				inner = reader.elem
@@ -305,7 +305,7 @@ func (r *avroReading) rowValue(in *avroInput, depth int) (any, error) {
 // count.
 func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 	array := []any{}
-	dict := &column.Dict{}
+	dict := &pairs{}
 	for {
 		count, _, err := in.block()
 		if err != nil {
@@ -315,26 +315,25 @@ func (r *avroReading) items(in *avroInput, depth int) (any, error) {
 			break
 		}
 		for range count {
-			if r.to.Kind == column.Map {
-				key, err := in.counted()
-				if err != nil {
+			var key []byte
+			if r.to.Pairs() {
+				if key, err = in.counted(); err != nil {
 					return nil, err
 				}
-				dict.Keys = append(dict.Keys, view(key))
 			}
 			v, err := r.elem.boxed(in, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			if r.to.Kind == column.Map {
-				dict.Values = append(dict.Values, v)
+			if r.to.Pairs() {
+				dict.add(view(key), v)
 			} else {
 				array = append(array, v)
 			}
 		}
 	}
-	if r.to.Kind == column.Map {
-		return dict, nil
+	if r.to.Pairs() {
+		return &dict.Dict, nil
 	}
 	return array, nil
 }

@@ -255,7 +255,7 @@ func avroNotNull(t column.Type, name string) (any, error) {
 	case column.Array:
 		items, err := avroOf(*t.Elem, name)
 		return avroNestedText{Type: "array", Items: items}, err
-	case column.Map:
+	case column.Map, column.Multiset:
 		if t.Key.Kind != column.String {
 			return nil, fmt.Errorf("the keys of Avro's maps are strings, not %s", t.Key)
 		}

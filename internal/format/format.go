@@ -2,6 +2,7 @@
 // values. Formats and their options are those of Flink.
 //
 //	format.go       the formats, their options, Decoder and Encoder
+//	pairs.go        the entries of a map, with unique keys
 //	dropped.go      counts of dropped data; documents with several rows
 //	json_decode.go  json: a scanner for the needed fields of a document
 //	json_object.go  json: the fields of a document and of its rows

@@ -96,7 +96,7 @@ var jsonTypes = map[column.Kind][]string{
 	column.Boolean: {"boolean", "string"}, column.TinyInt: {"integer", "number", "string"}, column.SmallInt: {"integer", "number", "string"},
 	column.Int: {"integer", "number", "string"}, column.BigInt: {"integer", "number", "string"}, column.Float: {"integer", "number", "string"},
 	column.Double: {"integer", "number", "string"}, column.Decimal: {"integer", "number", "string"}, column.Bytes: {"string"}, column.Date: {"string"},
-	column.Time: {"string"}, column.Timestamp: {"string"}, column.TimestampLTZ: {"string"}, column.Array: {"array"}, column.Map: {"object"}, column.Row: {"object"},
+	column.Time: {"string"}, column.Timestamp: {"string"}, column.TimestampLTZ: {"string"}, column.Array: {"array"}, column.Multiset: {"object"}, column.Map: {"object"}, column.Row: {"object"},
 }
 
 func referred(s *jsonschema.Schema) *jsonschema.Schema {
@@ -175,7 +175,7 @@ func jsonSchemaOf(fields []Field) string {
 // jsonSchemaTypes maps column types to JSON Schema types; all others are strings.
 var jsonSchemaTypes = map[column.Kind]string{
 	column.Boolean: "boolean", column.TinyInt: "integer", column.SmallInt: "integer", column.Int: "integer", column.BigInt: "integer", column.Float: "number",
-	column.Double: "number", column.Decimal: "number", column.Array: "array", column.Map: "object", column.Row: "object",
+	column.Double: "number", column.Decimal: "number", column.Array: "array", column.Multiset: "object", column.Map: "object", column.Row: "object",
 }
 
 func writeJSONType(b *bytes.Buffer, name string, null bool) {
@@ -227,7 +227,7 @@ func writeJSONSchema(b *bytes.Buffer, t column.Type) {
 	case column.Array:
 		b.WriteString(`,"items":`)
 		writeJSONSchema(b, *t.Elem)
-	case column.Map:
+	case column.Map, column.Multiset:
 		b.WriteString(`,"additionalProperties":`)
 		writeJSONSchema(b, *t.Elem)
 	}

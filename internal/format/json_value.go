@@ -207,7 +207,7 @@ func (d *jsonDecoder) boxed(v []byte, t column.Type) (any, error) {
 		return n, nil
 	case column.Array:
 		return d.array(v, t)
-	case column.Row, column.Map:
+	case column.Row, column.Map, column.Multiset:
 		return d.object(v, t)
 	}
 	c := column.Column{Type: t}
@@ -281,14 +281,14 @@ func (d *jsonDecoder) object(v []byte, t column.Type) (any, error) {
 	if v[0] != '{' {
 		return nil, wanted(v, t)
 	}
-	if t.Kind == column.Map {
-		m := &column.Dict{}
-		return m, parts(v, func(name, value []byte) error {
+	if t.Pairs() {
+		m := &pairs{}
+		return &m.Dict, parts(v, func(name, value []byte) error {
 			e, err := d.element(value, *t.Elem)
 			if err != nil {
 				return fmt.Errorf("key %s: %w", name, err)
 			}
-			m.Keys, m.Values = append(m.Keys, string(name)), append(m.Values, e)
+			m.add(string(name), e)
 			return nil
 		})
 	}

@@ -219,7 +219,7 @@ func protoOnly(wanted protowire.Number, data []byte) (protoSlot, error) {
 // items decodes all values of a repeated field or a map, packed or not.
 func (s *protoStep) items(data []byte, depth int) (any, error) {
 	array := []any{}
-	pairs := protoPairs{at: make(map[any]int)}
+	var entries pairs
 	for len(data) > 0 {
 		num, typ, n := protowire.ConsumeTag(data)
 		if n < 0 {
@@ -236,7 +236,7 @@ func (s *protoStep) items(data []byte, depth int) (any, error) {
 		var err error
 		switch {
 		case s.key != nil && typ == protowire.BytesType:
-			err = s.entry(&pairs, bytes, depth)
+			err = s.entry(&entries, bytes, depth)
 		case typ == protowire.BytesType && s.elem.wire != protowire.BytesType:
 			array, err = s.packed(array, bytes, depth)
 		case typ == s.elem.wire:
@@ -249,7 +249,7 @@ func (s *protoStep) items(data []byte, depth int) (any, error) {
 		}
 	}
 	if s.key != nil {
-		return &pairs.Dict, nil
+		return &entries.Dict, nil
 	}
 	return array, nil
 }
@@ -270,14 +270,8 @@ func (s *protoStep) packed(array []any, data []byte, depth int) ([]any, error) {
 	return array, nil
 }
 
-// protoPairs collects the entries of a map, with unique keys.
-type protoPairs struct {
-	column.Dict
-	at map[any]int
-}
-
-// entry decodes a map entry. The last one for a key wins.
-func (s *protoStep) entry(pairs *protoPairs, data []byte, depth int) error {
+// entry decodes a map entry.
+func (s *protoStep) entry(to *pairs, data []byte, depth int) error {
 	var pair [2]any
 	for i, part := range []*protoStep{s.key, s.elem} {
 		slot, err := protoOnly(protowire.Number(i+1), data)
@@ -288,11 +282,6 @@ func (s *protoStep) entry(pairs *protoPairs, data []byte, depth int) error {
 			return err
 		}
 	}
-	if i, again := pairs.at[pair[0]]; again {
-		pairs.Values[i] = pair[1]
-		return nil
-	}
-	pairs.at[pair[0]] = len(pairs.Keys)
-	pairs.Keys, pairs.Values = append(pairs.Keys, pair[0]), append(pairs.Values, pair[1])
+	to.add(pair[0], pair[1])
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 	"weir.example/weir/internal/plan"
 )
 
+// maxTimes is how often a value can be in a multiset.
+const maxTimes = 10
+
 // value returns the value of a column in row n, generated at now, in microseconds since 1970.
 func value(g *plan.Generated, zone expr.Zone, n, now int64, random *rand.Rand) any {
 	switch {
@@ -53,6 +56,14 @@ func value(g *plan.Generated, zone expr.Zone, n, now int64, random *rand.Rand) a
 		for range g.Length {
 			if k := part(g.Key); d.Get(k) == nil {
 				d.Keys, d.Values = append(d.Keys, k), append(d.Values, part(g.Value))
+			}
+		}
+		return d
+	case column.Multiset:
+		d := &column.Dict{}
+		for range g.Length {
+			if k := part(g.Key); d.Get(k) == nil {
+				d.Keys, d.Values = append(d.Keys, k), append(d.Values, 1+random.Int64N(maxTimes))
 			}
 		}
 		return d

@@ -32,7 +32,11 @@ func appendValue(dst []byte, c *column.Column, row int) []byte {
 	return appendBoxed(dst, c.Value(row))
 }
 
+// appendFloat encodes all NaNs alike: as the values of keys they are equal.
 func appendFloat(dst []byte, f float64) []byte {
+	if math.IsNaN(f) {
+		f = math.NaN()
+	}
 	return binary.LittleEndian.AppendUint64(dst, math.Float64bits(f))
 }
 
@@ -228,7 +232,7 @@ func (r *reader) boxed(t column.Type) any {
 			}
 		}
 		return all
-	case column.Map:
+	case column.Map, column.Multiset:
 		m := &column.Dict{}
 		for range r.count() {
 			m.Keys, m.Values = append(m.Keys, r.boxed(*t.Key)), append(m.Values, r.boxed(*t.Elem))

@@ -92,7 +92,7 @@ type collector struct {
 
 const (
 	byOrder = iota // LISTAGG, ARRAY_AGG, JSON_ARRAYAGG: lane and number
-	byValue        // PERCENTILE, and lists of updating rows: the value, with its frequency
+	byValue        // COLLECT, PERCENTILE, and lists of updating rows: the value, with its frequency
 	byKey          // JSON_OBJECTAGG: the key, with the value
 	byRank         // MIN and MAX of updating rows: bytes that sort like the value, the result first, with its frequency and itself
 )
@@ -111,7 +111,7 @@ func collects(a plan.Agg, in *plan.Relation) *collector {
 		c.by = byKey
 	case !a.Collects():
 		c.by = byRank
-	case a.Name == "PERCENTILE" || a.Retracts:
+	case a.Name == "COLLECT" || a.Name == "PERCENTILE" || a.Retracts:
 		c.by = byValue
 	}
 	return c
@@ -167,10 +167,13 @@ func (c *collector) count(e valuePlace, agg int, b *column.Batch, row int, sign 
 		times = f.I[row]
 	}
 	var name, value []byte
-	if c.by == byRank { // the value itself tells 0.0 from -0.0, which sort alike
+	switch {
+	case c.by == byRank: // the value itself tells 0.0 from -0.0, which sort alike
 		value = appendValue(nil, b.Cols[c.agg.Arg], row)
 		name = append(appendSorted(nil, b.Cols[c.agg.Arg], row, c.agg.Name == "MAX", true), value...)
-	} else {
+	case c.agg.Name == "COLLECT": // as in Flink, 0.0 and -0.0 are two values
+		name = appendValue(nil, b.Cols[c.agg.Arg], row)
+	default:
 		name = appendKey(nil, b, []int{c.agg.Arg}, row)
 	}
 	old, _ := e.get(agg, name)
@@ -205,6 +208,8 @@ func (c *collector) collected(from []valuePlace, agg int, to *column.Column) err
 	switch {
 	case c.agg.Name == "PERCENTILE":
 		return c.percentiles(from, agg, to)
+	case c.agg.Name == "COLLECT":
+		return c.multiset(from, agg, to)
 	case c.by == byKey:
 		return c.object(from, agg, to)
 	case c.by == byRank:
@@ -261,8 +266,55 @@ func (c *collector) first(from []valuePlace, agg int, to *column.Column) error {
 	return err
 }
 
+// multiset appends the values, sorted, each with its number. Without any, it is empty and not NULL.
+func (c *collector) multiset(from []valuePlace, agg int, to *column.Column) error {
+	values := &column.Column{Type: c.arg}
+	var numbers []int64
+	rows := make(map[string]int)
+	var err error
+	for _, e := range from {
+		e.each(agg, func(name, value []byte) bool {
+			row, known := rows[string(name)]
+			if !known {
+				row = values.Len()
+				rows[string(name)] = row
+				in := &reader{b: name}
+				in.value(values)
+				numbers, err = append(numbers, 0), in.err
+			}
+			numbers[row] += counter{}.read(&reader{b: value})
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	set := &column.Dict{}
+	for _, row := range ascending(values) {
+		n := numbers[row]
+		if n <= 0 {
+			continue
+		}
+		if c.agg.Distinct {
+			n = 1
+		}
+		set.Keys, set.Values = append(set.Keys, values.Value(row)), append(set.Values, n)
+	}
+	to.Add(set)
+	return nil
+}
+
 // sorted returns the values of a column in ascending order, NULL first.
 func sorted(c *column.Column) *column.Column {
+	out := &column.Column{Type: c.Type}
+	for _, row := range ascending(c) {
+		out.AddFrom(c, row)
+	}
+	return out
+}
+
+// ascending returns the rows of a column in the order of their values, NULL first.
+func ascending(c *column.Column) []int {
 	rows := make([]int, c.Len())
 	for i := range rows {
 		rows[i] = i
@@ -279,11 +331,7 @@ func sorted(c *column.Column) *column.Column {
 		}
 		return column.CompareBoxed(x, y)
 	})
-	out := &column.Column{Type: c.Type}
-	for _, row := range rows {
-		out.AddFrom(c, row)
-	}
-	return out
+	return rows
 }
 
 // list appends the result of a list.

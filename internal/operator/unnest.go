@@ -1,12 +1,14 @@
 package operator
 
 import (
+	"fmt"
+
 	"weir.example/weir/internal/column"
 	"weir.example/weir/internal/expr"
 	"weir.example/weir/internal/plan"
 )
 
-// unnest repeats each row for each element of an array or map.
+// unnest repeats each row for each element of an array, map or multiset.
 type unnest struct {
 	base
 	op    *plan.Unnest
@@ -30,44 +32,77 @@ func (u *unnest) push(_ int, r *rowBatch) {
 			continue
 		}
 		found := false
-		for e := range elements(value) {
-			if row, ok := u.element(value, e); ok {
-				u.add(r, i, row, e+1)
-				found = true
+		err := u.each(value, func(element []any, ordinal int) {
+			u.add(r, i, element, ordinal)
+			found = true
+			if u.out.N >= batchRows {
+				u.emit(&u.out)
+				u.out.clear()
 			}
+		})
+		if err != nil {
+			u.task.reject(r, i, fieldsOf(u.rel.Inputs[0]), err)
+			continue
 		}
 		if !found && u.op.Outer {
 			u.add(r, i, nil, 0)
-		}
-		if u.out.N >= batchRows {
-			u.emit(&u.out)
-			u.out.clear()
 		}
 	}
 	u.emit(&u.out)
 }
 
-func elements(value any) int {
+// each calls fn with the values of the columns of each element. An error comes before the first.
+func (u *unnest) each(value any, fn func(element []any, ordinal int)) error {
+	of := u.op.Of.Type()
 	switch v := value.(type) {
 	case []any:
-		return len(v)
+		for i, e := range v {
+			if row, ok := elementRow(e, of.Elem); ok {
+				fn(row, i+1)
+			}
+		}
 	case *column.Dict:
-		return len(v.Keys)
+		if of.Kind == column.Multiset {
+			return eachTime(v, of.Key, fn)
+		}
+		for i, k := range v.Keys {
+			fn([]any{k, v.Values[i]}, i+1)
+		}
 	}
-	return 0
+	return nil
 }
 
-// element returns one element as the values of its columns. A NULL ROW is skipped, as in Flink.
-func (u *unnest) element(value any, i int) (row []any, ok bool) {
-	if d, isMap := value.(*column.Dict); isMap {
-		return []any{d.Keys[i], d.Values[i]}, true
-	}
-	e := value.([]any)[i]
-	if u.op.Of.Type().Elem.Kind == column.Row {
+// elementRow returns an element as the values of its columns. A NULL ROW is skipped, as in Flink.
+func elementRow(e any, t *column.Type) (row []any, ok bool) {
+	if t.Kind == column.Row {
 		row, ok = e.([]any)
 		return row, ok
 	}
 	return []any{e}, true
+}
+
+// maxTimes is how many elements of a MULTISET are repeated: a record of a few bytes must not become
+// more rows than a transaction can have.
+const maxTimes = 1_000_000
+
+// eachTime calls fn with each element of a MULTISET as often as it has it.
+func eachTime(set *column.Dict, t *column.Type, fn func(element []any, ordinal int)) error {
+	total := int64(0)
+	for i, n := range set.Values {
+		if n == nil {
+			return fmt.Errorf("UNNEST: the number of %s is NULL", expr.Format(set.Keys[i], *t))
+		}
+		if total += max(0, n.(int64)); total > maxTimes {
+			return fmt.Errorf("UNNEST: the MULTISET has more than %d elements", maxTimes)
+		}
+	}
+	for i, k := range set.Keys {
+		row, ok := elementRow(k, t)
+		for n := set.Values[i].(int64); n > 0 && ok; n-- {
+			fn(row, 0)
+		}
+	}
+	return nil
 }
 
 // add appends a row of the input with an element; nil is none.

@@ -82,7 +82,7 @@ var aggregates = map[string]func(arg column.Type) (column.Type, error){
 	"AVG": numeric(average), "STDDEV_POP": numeric(average), "STDDEV_SAMP": numeric(average), "VAR_POP": numeric(average), "VAR_SAMP": numeric(average),
 	"MIN": ordered, "MAX": ordered,
 	"FIRST_VALUE": anyType, "LAST_VALUE": anyType,
-	"ARRAY_AGG": anyType, "JSON_ARRAYAGG": jsonType, "JSON_OBJECTAGG": jsonType, "LISTAGG": anyType, "PERCENTILE": anyType,
+	"ARRAY_AGG": anyType, "COLLECT": anyType, "JSON_ARRAYAGG": jsonType, "JSON_OBJECTAGG": jsonType, "LISTAGG": anyType, "PERCENTILE": anyType,
 }
 
 // aggregateAliases maps aliases to functions.
@@ -90,7 +90,7 @@ var aggregateAliases = map[string]string{"STDDEV": "STDDEV_SAMP", "VARIANCE": "V
 
 // otherAggregates are Flink's aggregate functions that Weir does not support.
 var otherAggregates = []string{
-	"APPROX_COUNT_DISTINCT", "COLLECT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
+	"APPROX_COUNT_DISTINCT", "CORR", "COVAR_POP", "COVAR_SAMP", "CUME_DIST", "DENSE_RANK", "GROUPING", "GROUP_ID", "GROUPING_ID",
 	"LAG", "LEAD", "NTH_VALUE", "NTILE", "PERCENT_RANK", "RANK", "REGR_COUNT", "ROW_NUMBER",
 }
 
@@ -126,7 +126,7 @@ func numeric(result func(column.Type) column.Type) func(column.Type) (column.Typ
 }
 
 func ordered(t column.Type) (column.Type, error) {
-	if t.Kind == column.Array || t.Kind == column.Map || t.Kind == column.Row || t.Kind == column.Bytes {
+	if t.Nested() || t.Kind == column.Bytes {
 		return t, fmt.Errorf("requires ordered values, got %s", t.Nullable(true))
 	}
 	return t, nil

@@ -11,7 +11,7 @@ import (
 )
 
 // collecting lists the aggregate functions whose results grow with their rows.
-var collecting = []string{"ARRAY_AGG", "JSON_ARRAYAGG", "JSON_OBJECTAGG", "LISTAGG", "PERCENTILE"}
+var collecting = []string{"ARRAY_AGG", "COLLECT", "JSON_ARRAYAGG", "JSON_OBJECTAGG", "LISTAGG", "PERCENTILE"}
 
 // maxCollectors is how many functions a query with one of these can have: the state keys of their
 // values have seven bits for the function.
@@ -24,6 +24,12 @@ func (a Agg) Collects() bool { return slices.Contains(collecting, a.Name) }
 // and MAX over updating rows, whose next value must be known when the current one is retracted.
 func (a Agg) KeepsValues() bool {
 	return a.Collects() || a.Retracts && (a.Name == "MIN" || a.Name == "MAX")
+}
+
+// NeverNull reports whether a function has a value where no row has one: 0, or an empty MULTISET or
+// JSON document.
+func (a Agg) NeverNull() bool {
+	return a.Name == "COUNT" || a.Name == "COLLECT" || strings.HasPrefix(a.Name, "JSON_")
 }
 
 // bindCollecting binds the arguments of a collecting function.
@@ -48,7 +54,7 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 		clauses = &sql.JSONClauses{}
 	}
 	bind := map[string]func(*sql.Call, *Agg, *binder, []expr.Node) ([]expr.Node, error){
-		"LISTAGG": bindListagg, "PERCENTILE": bindPercentile,
+		"COLLECT": bindCollect, "LISTAGG": bindListagg, "PERCENTILE": bindPercentile,
 		"ARRAY_AGG": func(c *sql.Call, a *Agg, _ *binder, args []expr.Node) ([]expr.Node, error) {
 			if len(args) != 1 {
 				return nil, sql.Errorf(c, "ARRAY_AGG takes one argument")
@@ -93,6 +99,21 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 func (b *binder) jsonText(where sql.Node, n expr.Node) (expr.Node, error) {
 	text, err := expr.Bind("JSON_STRING", b.planner.program.Zone, n)
 	return text, at(where, err)
+}
+
+func bindCollect(c *sql.Call, a *Agg, _ *binder, args []expr.Node) ([]expr.Node, error) {
+	if len(args) != 1 {
+		return nil, sql.Errorf(c, "COLLECT takes one argument")
+	}
+	t := args[0].Type()
+	if t.Kind == column.Null {
+		return nil, sql.Errorf(c.Args[0], "COLLECT can't take NULL, which has no type").WithHint("write CAST(NULL AS …)")
+	}
+	if t.Has(column.Type.Pairs) {
+		return nil, sql.Errorf(c.Args[0], "COLLECT of %s is not supported: whether two such values are equal depends on the order of their entries", t.Nullable(true)).WithHint("collect one of its entries, such as m['key']")
+	}
+	a.Type = column.OfMultiset(t).Nullable(false)
+	return args, nil
 }
 
 func bindListagg(c *sql.Call, a *Agg, _ *binder, args []expr.Node) ([]expr.Node, error) {

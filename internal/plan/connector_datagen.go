@@ -200,6 +200,11 @@ func (o *options) generated(t *Table, field string, of column.Type, g *Generator
 		if err == nil {
 			v.Value, err = o.part(t, field+".element", *of.Elem, g)
 		}
+	case column.Multiset:
+		v.Length, err = o.listLength(field)
+		if err == nil {
+			v.Key, err = o.part(t, field+".element", *of.Key, g)
+		}
 	case column.Map:
 		v.Length, err = o.listLength(field)
 		if err == nil {
@@ -224,7 +229,7 @@ func (o *options) generated(t *Table, field string, of column.Type, g *Generator
 
 func (o *options) part(t *Table, field string, of column.Type, g *Generator) (*Generated, error) {
 	if o.has(field+".kind") && o.all[field+".kind"].Value == "sequence" {
-		return nil, o.bad(field+".kind", "parts of ARRAY, MAP and ROW are random")
+		return nil, o.bad(field+".kind", "parts of ARRAY, MULTISET, MAP and ROW are random")
 	}
 	v, err := o.generated(t, field, of, g)
 	return &v, err

@@ -236,7 +236,7 @@ func (f *Files) check(t *Table) error {
 	}
 	for i, c := range t.Kafka.Value.Columns {
 		of := t.Kafka.Value.Fields[i].Type
-		if f.Format == "csv" && (of.Kind == column.Array || of.Kind == column.Map || of.Kind == column.Row) {
+		if f.Format == "csv" && of.Nested() {
 			return sql.Errorf(t, "column %s of %s is %s, which csv files can't have", t.Columns[c].Name, t.Name, of.Nullable(true)).WithHint("use the format parquet or json")
 		}
 	}

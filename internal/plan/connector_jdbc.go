@@ -172,8 +172,8 @@ func (f *Format) add(t *Table, i int) {
 // checkDelivered refuses columns whose values a target could not store, or compare as SQL does.
 func (t *Table) checkDelivered(i int, of column.Type, connector string) error {
 	name := t.Columns[i].Name
-	if within(of, func(u column.Type) bool {
-		return u.Interval() || u.Kind == column.Null || u.Kind == column.Map && u.Key.Kind != column.String
+	if of.Has(func(u column.Type) bool {
+		return u.Interval() || u.Kind == column.Null || u.Pairs() && u.Key.Kind != column.String
 	}) {
 		return sql.Errorf(t, "column %s of %s is %s, which the %s connector does not support", name, t.Name, of.Nullable(true), connector).
 			WithHint("CAST it to another type, such as STRING or BIGINT")
@@ -181,20 +181,11 @@ func (t *Table) checkDelivered(i int, of column.Type, connector string) error {
 	if !slices.Contains(t.PrimaryKey, i) {
 		return nil
 	}
-	switch of.Kind {
-	case column.Float, column.Double, column.Array, column.Map, column.Row:
+	if of.Nested() || of.Class() == column.Floats {
 		return sql.Errorf(t, "column %s of the primary key of %s is %s, which can't be a key of a database table", name, t.Name, of.Nullable(true)).
 			WithHint("its values are compared in another way there (-0.0 equals 0.0): use STRING, an integer or DECIMAL")
 	}
 	return nil
-}
-
-// within reports whether a condition holds for a type or one that it contains.
-func within(t column.Type, is func(column.Type) bool) bool {
-	if is(t) || t.Elem != nil && within(*t.Elem, is) || t.Key != nil && within(*t.Key, is) {
-		return true
-	}
-	return slices.ContainsFunc(t.Fields, func(f column.Field) bool { return within(f.Type, is) })
 }
 
 // Database is the address of a PostgreSQL database, as a JDBC URL gives it.

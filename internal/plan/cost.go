@@ -243,7 +243,7 @@ func rowBytes(r *Relation, columns []int) (n int) {
 			n += 9
 		case column.Decimal:
 			n += 8
-		case column.Row, column.Array, column.Map:
+		case column.Row, column.Array, column.Multiset, column.Map:
 			n += 72
 		default:
 			n += 18

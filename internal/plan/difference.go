@@ -106,7 +106,7 @@ func (p *planner) differDatabase(where sql.Node, t *Table) {
 // differTypes records columns of a database that Flink's connector does not have.
 func (p *planner) differTypes(where sql.Node, t *Table, do string) {
 	for _, c := range t.Columns {
-		if k := c.Type.Kind; c.Physical() && (k == column.Array || k == column.Map || k == column.Row || k == column.TimestampLTZ) {
+		if k := c.Type.Kind; c.Physical() && (c.Type.Nested() || k == column.TimestampLTZ) {
 			p.differ(where, "database-types", "column %s of %s is %s; Flink's jdbc connector can't %s such columns of PostgreSQL", c.Name, t.Name, c.Type.Nullable(true), do)
 		}
 	}

@@ -225,9 +225,6 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 		return nil, nil
 	}
 	if aggregates[name] == nil {
-		if name == "COLLECT" {
-			return nil, sql.Errorf(c, "COLLECT, whose result is a MULTISET, is not supported").WithHint("use ARRAY_AGG for the values, or LISTAGG for texts; count each value with GROUP BY")
-		}
 		return nil, sql.Errorf(c, "the aggregate %s is not supported", name).WithHint("use one of %s", strings.Join(aggregateNames(), ", "))
 	}
 	a, err := bindAggregate(c, name, g.binder.plain(), g.column)
@@ -236,7 +233,7 @@ func (g *grouping) call(c *sql.Call) (expr.Node, error) {
 	}
 	// The result is NULL if there is no value to aggregate: without keys there may be no rows, and
 	// in a group no row may pass the filter or all values may be NULL.
-	if name != "COUNT" && !strings.HasPrefix(name, "JSON_") {
+	if !a.NeverNull() {
 		a.Type = a.Type.Nullable(a.Filter >= 0 || len(g.keys) == 0 || !g.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
 	i := slices.IndexFunc(g.aggs, a.same)

@@ -261,7 +261,7 @@ func (p *planner) checkLookups() error {
 		j := r.Op.(*LookupJoin) //nolint:forcetypeassert // see Lookups
 		for _, c := range j.Columns(r) {
 			switch of := j.Table.Columns[c].Type; of.Kind {
-			case column.Array, column.Map, column.Row, column.Null, column.IntervalDay, column.IntervalMonth:
+			case column.Array, column.Multiset, column.Map, column.Row, column.Null, column.IntervalDay, column.IntervalMonth:
 				return sql.Errorf(j.Table, "column %s of %s is %s, which a lookup can't read", j.Table.Columns[c].Name, j.Table.Name, of.Nullable(true)).
 					WithHint("select the parts that you need in a view of the database, and name the view in 'table-name'")
 			}

@@ -250,7 +250,7 @@ func (o *overBinding) call(c *sql.Call) (expr.Node, error) {
 	if strings.HasPrefix(name, "JSON_") {
 		return nil, sql.Errorf(c, "%s … OVER is not supported", name).WithHint("Flink 2.2 doesn't support it either; use ARRAY_AGG, or group by a window")
 	}
-	if name != "COUNT" {
+	if !a.NeverNull() {
 		a.Type = a.Type.Nullable(!o.pre[a.Arg].Type().NotNull || strings.HasSuffix(name, "_SAMP"))
 	}
 	return o.result(a), nil

@@ -6,7 +6,7 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Unnest emits a row for each element of an array or map: the columns of the input, then those of
+// Unnest emits a row for each element of an array, map or multiset: the columns of the input, then those of
 // the element, and with Ordinality its position, starting at 1.
 type Unnest struct {
 	opDefaults
@@ -73,21 +73,32 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) 
 	return p.filter(r, cond), both, nil
 }
 
-// elementColumns returns the columns of an array's or map's elements: the element, the fields of a
+// elementColumns returns the columns of the elements of an array, map or multiset: the element, the fields of a
 // ROW, or key and value. An element without a name gets that of the alias.
 func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
+	var element *column.Type
 	var cols []Column
-	switch {
-	case of.Kind == column.Array && of.Elem.Kind == column.Row:
-		for _, f := range of.Elem.Fields {
-			cols = append(cols, Column{Name: f.Name, Type: f.Type.Nullable(!of.Elem.NotNull || !f.Type.NotNull)})
-		}
-	case of.Kind == column.Array:
-		cols = []Column{{Type: *of.Elem}}
-	case of.Kind == column.Map:
+	switch of.Kind {
+	case column.Array:
+		element = of.Elem
+	case column.Multiset:
+		element = of.Key
+	case column.Map:
 		cols = []Column{{Type: *of.Key}, {Type: *of.Elem}}
 	default:
-		return nil, sql.Errorf(u.Expr, "UNNEST requires an array or a map, got %s", of.Nullable(true))
+		return nil, sql.Errorf(u.Expr, "UNNEST requires an array, a map or a multiset, got %s", of.Nullable(true))
+	}
+	if element != nil {
+		cols = []Column{{Type: *element}}
+	}
+	if element != nil && element.Kind == column.Row {
+		cols = nil
+		for _, f := range element.Fields {
+			cols = append(cols, Column{Name: f.Name, Type: f.Type.Nullable(!element.NotNull || !f.Type.NotNull)})
+		}
+	}
+	if u.Ordinality && of.Kind == column.Multiset {
+		return nil, sql.Errorf(u, "WITH ORDINALITY of a MULTISET is not supported: its elements have no order").WithHint("leave it out, or use ARRAY_AGG instead of COLLECT")
 	}
 	if u.Ordinality {
 		cols = append(cols, Column{Name: "ORDINALITY", Type: notNull(column.Int)})

@@ -21,7 +21,7 @@ var plainTypes = map[string]column.Type{
 }
 
 func typeNames() []string {
-	all := []string{"DECIMAL", "CHAR", "VARCHAR", "BINARY", "VARBINARY", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "ARRAY", "MAP", "ROW"}
+	all := []string{"DECIMAL", "CHAR", "VARCHAR", "BINARY", "VARBINARY", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ", "ARRAY", "MULTISET", "MAP", "ROW"}
 	for name := range plainTypes {
 		all = append(all, name)
 	}
@@ -84,13 +84,16 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 			return column.Type{}, sql.Errorf(t, "%s is not supported: at most %d fractional digits", t, maxPrecision).WithHint("write %s(%d)", t.Name, maxPrecision)
 		}
 		return column.OfTime(kind, precision), nil
-	case "ARRAY", "MAP":
+	case "ARRAY", "MULTISET", "MAP":
 		elem, err := bindType(t.Elem)
 		if err != nil {
 			return column.Type{}, err
 		}
-		if t.Name == "ARRAY" {
+		switch t.Name {
+		case "ARRAY":
 			return column.Type{Kind: column.Array, Elem: &elem}, nil
+		case "MULTISET":
+			return column.OfMultiset(elem), nil
 		}
 		key, err := bindType(t.Key)
 		return column.Type{Kind: column.Map, Key: &key, Elem: &elem}, err
@@ -104,9 +107,6 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 			row.Fields = append(row.Fields, column.Field{Name: f.Name.Name, Type: ft})
 		}
 		return row, nil
-	}
-	if t.Name == "MULTISET" {
-		return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("write MAP<STRING, INT>: in JSON, a MULTISET<STRING> is an object with the number of each value, and there are no others")
 	}
 	return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
 }
@@ -124,7 +124,7 @@ func assignable(from, to column.Type) bool {
 		return from.Instant() && to.Instant() // a DATE needs a CAST
 	case from.Kind == column.Array:
 		return assignable(*from.Elem, *to.Elem)
-	case from.Kind == column.Map:
+	case from.Pairs():
 		return assignable(*from.Key, *to.Key) && assignable(*from.Elem, *to.Elem)
 	case from.Kind == column.Row:
 		if len(from.Fields) != len(to.Fields) {

@@ -111,12 +111,16 @@ func (s *shredder) node(t column.Type, repeats, depth int) (parquet.Node, *shred
 			return nil, nil, err
 		}
 		node, c.children = parquet.List(n), []*shred{child}
-	case column.Map:
+	case column.Multiset, column.Map:
 		k, key, err := s.node(t.Key.Nullable(false), repeats+1, depth+1)
 		if err != nil {
 			return nil, nil, err
 		}
-		v, value, err := s.node(*t.Elem, repeats+1, depth+1)
+		elem := *t.Elem
+		if t.Kind == column.Multiset { // as in Flink
+			elem.NotNull = true
+		}
+		v, value, err := s.node(elem, repeats+1, depth+1)
 		if err != nil {
 			return nil, nil, err
 		}

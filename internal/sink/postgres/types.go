@@ -54,7 +54,7 @@ func typeOf(t column.Type) string {
 		return typeOf(*t.Elem) + "[]"
 	}
 	switch t.Kind {
-	case column.Array, column.Map, column.Row:
+	case column.Array, column.Multiset, column.Map, column.Row:
 		return pgJSONB.name
 	case column.Decimal:
 		return fmt.Sprintf("numeric(%d, %d)", t.Precision, t.Scale)
@@ -86,7 +86,7 @@ func fit(t column.Type, oid uint32, mod int32) (stored, bool) {
 		return stored{}, false
 	}
 	switch t.Kind {
-	case column.Array, column.Map, column.Row:
+	case column.Array, column.Multiset, column.Map, column.Row:
 		return stored{pgType: pgJSONB, isJSON: true}, oid == pgJSONB.oid
 	}
 	for _, p := range candidates(t) {

@@ -59,8 +59,7 @@ func (b *binder) asText(c *column.Column, row int) (any, error) {
 	}
 	b.text = out
 	value := string(out[len(jsonBegin) : len(out)-1])
-	switch b.typ.Kind {
-	case column.Array, column.Map, column.Row:
+	if b.typ.Nested() {
 		return value, nil
 	}
 	return strings.Trim(value, `"`), nil

@@ -38,7 +38,7 @@ func (c tableColumn) is(kind string) bool {
 	case "ord":
 		return c.is("any") && t.Kind != column.Bytes && !c.signed()
 	case "any":
-		return t.Kind != column.Array && t.Kind != column.Map && t.Kind != column.Row
+		return !t.Nested()
 	}
 	return false
 }
@@ -146,7 +146,8 @@ func (g *generator) aggregate(r *relation, distinct, retract, filter bool) strin
 		g.features["DISTINCT aggregate"] = true
 	}
 	var call string
-	which := g.IntN(8)
+	asText := false
+	which := g.IntN(9)
 	if retract && g.chance(40) {
 		which = 5 + g.IntN(2) // retraction is hardest for MIN and MAX
 	}
@@ -169,10 +170,20 @@ func (g *generator) aggregate(r *relation, distinct, retract, filter bool) strin
 			of = "num" // exact there also for floats
 		}
 		call = oneOf(g, []string{"VAR_POP", "STDDEV_SAMP"}) + "(" + g.expression(r, of, 1) + ")"
+	case 8:
+		of := "str"
+		if asText = filter && g.chance(50); asText { // JSON has only multisets of strings
+			of = "any"
+		}
+		call = "COLLECT(" + d + g.expression(r, of, 1) + ")"
+		g.features["COLLECT"] = true
 	}
 	if filter && g.chance(25) {
 		call += " FILTER (WHERE " + g.expression(r, "bool", 2) + ")"
 		g.features["FILTER"] = true
+	}
+	if asText {
+		call = "CAST(" + call + " AS STRING)"
 	}
 	return call
 }

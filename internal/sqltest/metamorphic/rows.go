@@ -18,7 +18,7 @@ var values = map[string][]string{
 	"STRING": {`""`, `"a"`, `"b"`, `"abc"`, `"\u00e9"`, `"A b"`, `"-1"`}, "VARCHAR(3)": {`"a"`, `"b"`, `"abc"`, `"\u00e9\u00e9"`}, "BYTES": {`""`, `"YQ=="`, `"AP8="`},
 	"DATE": {`"2026-01-01"`, `"1969-12-31"`, `"2024-02-29"`}, "TIME(0)": {`"00:00:00"`, `"12:30:05"`}, "TIMESTAMP(3)": {`"2026-03-29 02:30:00"`, `"1969-12-31 23:59:59.999"`}, "TIMESTAMP_LTZ(3)": {`"2026-10-25 00:30:00Z"`, `"2026-01-01 00:00:00.001Z"`},
 	"ARRAY<INT>": {"[]", "[1]", "[3,null,1]", "[2,2]"}, "ARRAY<STRING>": {"[]", `["a"]`, `["b",null,""]`}, "ARRAY<ROW<x INT, y STRING>>": {"[]", `[{"x":1,"y":"a"}]`, `[{"x":-1,"y":null},null,{"x":2,"y":"b"}]`},
-	"MAP<STRING, INT>": {"{}", `{"x":1}`, `{"x":null,"y":-2}`}, "ROW<x INT, y STRING>": {`{"x":1,"y":"a"}`, `{"x":null,"y":"b"}`},
+	"MAP<STRING, INT>": {"{}", `{"x":1}`, `{"x":null,"y":-2}`}, "MULTISET<STRING>": {"{}", `{"a":1}`, `{"b":3,"a":2}`}, "ROW<x INT, y STRING>": {`{"x":1,"y":"a"}`, `{"x":null,"y":"b"}`},
 }
 
 // versionKeys are the values of keys in raw format, by type. They contain no blanks, which would

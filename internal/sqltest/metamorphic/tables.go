@@ -103,7 +103,7 @@ var scalars = [][2]string{
 	{"s", "STRING"}, {"s", "STRING"}, {"v", "VARCHAR(3)"}, {"a", "DATE"}, {"m", "TIME(0)"}, {"w", "TIMESTAMP(3)"}, {"e", "TIMESTAMP_LTZ(3)"}, {"x", "BYTES"},
 }
 
-var nested = [][2]string{{"arr", "ARRAY<INT>"}, {"txt", "ARRAY<STRING>"}, {"rows", "ARRAY<ROW<x INT, y STRING>>"}, {"map", "MAP<STRING, INT>"}, {"row", "ROW<x INT, y STRING>"}}
+var nested = [][2]string{{"arr", "ARRAY<INT>"}, {"txt", "ARRAY<STRING>"}, {"rows", "ARRAY<ROW<x INT, y STRING>>"}, {"map", "MAP<STRING, INT>"}, {"set", "MULTISET<STRING>"}, {"row", "ROW<x INT, y STRING>"}}
 
 // keyTypes are the types of a table's key.
 var keyTypes = []string{"STRING", "INT", "BIGINT", "VARCHAR(3)", "DOUBLE", "DATE", "DECIMAL(8, 2)", "BOOLEAN", "SMALLINT"}

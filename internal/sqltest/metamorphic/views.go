@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"weir.example/weir/internal/column"
 )
 
 // view adds a view over rows that are append-only or those of an upsert table, if possible. Its
@@ -97,7 +99,7 @@ func (g *generator) united(r *relation) (string, *relation) {
 func (g *generator) unnested(r *relation) (string, *relation) {
 	var of []string
 	for _, c := range r.cols {
-		if strings.HasPrefix(c.text, "ARRAY") || strings.HasPrefix(c.text, "MAP") {
+		if c.typ.Nested() && c.typ.Kind != column.Row {
 			of = append(of, c.name)
 		}
 	}
@@ -105,14 +107,14 @@ func (g *generator) unnested(r *relation) (string, *relation) {
 		return "", nil
 	}
 	array := oneOf(g, of)
-	kind := r.cols[slices.IndexFunc(r.cols, func(c tableColumn) bool { return c.name == array })].text
+	kind := r.cols[slices.IndexFunc(r.cols, func(c tableColumn) bool { return c.name == array })]
 	names := []string{g.name("u")}
-	if strings.Contains(kind, "ROW") || strings.HasPrefix(kind, "MAP") {
+	if strings.Contains(kind.text, "ROW") || kind.is("map") {
 		names = append(names, g.name("u"))
 	}
 	ordinality := ""
 	unique := []string(nil)
-	if !strings.HasPrefix(kind, "MAP") && g.chance(60) {
+	if kind.typ.Kind == column.Array && g.chance(60) {
 		ordinality = " WITH ORDINALITY"
 		names = append(names, g.name("o"))
 		if r.unique != nil {
