@@ -254,6 +254,11 @@ func common(a, b Type) (Type, bool) {
 			return a, true
 		}
 		return Of(a.Kind), true
+	case a.Kind == Multiset && b.Kind == Multiset: // values that were converted could be equal then
+		if b.Holds(a) {
+			a = b
+		}
+		return a, a.Holds(b)
 	case a.Kind == b.Kind && a.Nested():
 		return commonNested(a, b)
 	case a.Kind == b.Kind:

@@ -77,6 +77,7 @@ CREATE TABLE g (d STRING) WITH ('connector' = 'datagen'); INSERT INTO x SELECT d
 CREATE TABLE n (d STRING, v DOUBLE, PRIMARY KEY (d) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', 'topic' = 'n', 'key.format' = 'json', 'value.format' = 'json'); INSERT INTO n SELECT h.d, l.n FROM (SELECT DISTINCT d FROM h) AS h, LATERAL (SELECT MAX(v) AS n FROM r WHERE r.d = h.d) AS l;
 INSERT INTO u SELECT LISTAGG(d) OVER (PARTITION BY d ORDER BY p RANGE BETWEEN INTERVAL '1' SECOND PRECEDING AND CURRENT ROW) FROM z;
 INSERT INTO u SELECT d FROM TABLE(TUMBLE(TABLE z, DESCRIPTOR(p), INTERVAL '1' SECOND)) GROUP BY d, window_start, window_end;
+CREATE TABLE b (m MULTISET<STRING>) WITH ('connector' = 'kafka', 'topic' = 'b', 'format' = 'json'); INSERT INTO u SELECT v || CAST(m AS STRING) FROM b CROSS JOIN UNNEST(m) AS e (v);
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -89,7 +90,7 @@ INSERT INTO u SELECT d FROM TABLE(TUMBLE(TABLE z, DESCRIPTOR(p), INTERVAL '1' SE
 		"lengths": 15, "null-headers": 15, "averages-over": 16, "time-zones": 17, "misplaced-values": 4, "missing-keys": 4,
 		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24, "qualify-columns": 24,
 		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29, "lookup-time": 30, "datagen": 31, "lateral-aggregates": 32,
-		"peers-of-processing-time": 33, "windows-of-processing-time": 34,
+		"peers-of-processing-time": 33, "windows-of-processing-time": 34, "multiset-elements": 35, "multiset-order": 35,
 	}
 	var names []string
 	for _, d := range p.Differences {

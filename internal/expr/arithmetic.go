@@ -288,10 +288,15 @@ func oneKind(args []Node, from, to column.Kind) []Node {
 	return args
 }
 
+func isMultiset(t column.Type) bool { return t.Kind == column.Multiset }
+
 // compared converts the operands of a comparison to one type. Decimals keep all their digits, even
 // if no DECIMAL is that wide.
 func compared(what string, args []Node) ([]Node, error) {
 	bound, err := alike(what, asInstants(args))
+	if err == nil && bound[0].Type().Has(isMultiset) {
+		return nil, fmt.Errorf("%s can't be applied to %s", what, bound[0].Type().Nullable(true))
+	}
 	if err != nil || bound[0].Type().Kind != column.Decimal {
 		return bound, err
 	}

@@ -115,6 +115,9 @@ func bindItem(args []Node) ([]Node, column.Type, error) {
 		m := castTo(args[0], column.Type{Kind: column.Map, Key: &c, Elem: t.Elem, NotNull: t.NotNull})
 		return []Node{m, castTo(args[1], c)}, t.Elem.Nullable(true), nil
 	}
+	if t.Kind == column.Multiset {
+		return nil, column.Type{}, fmt.Errorf("[] can't be applied to %s: UNNEST it; Flink does not support it either", t.Nullable(true))
+	}
 	return nil, column.Type{}, fmt.Errorf("[] expects an array or a map, got %s", t.Nullable(true))
 }
 
@@ -134,6 +137,9 @@ func evalItem(_ *Call, a []any) (any, error) {
 
 func bindCardinality(args []Node) ([]Node, column.Type, error) {
 	t := args[0].Type()
+	if t.Kind == column.Multiset {
+		return nil, column.Type{}, fmt.Errorf("CARDINALITY can't be applied to %s: COUNT has the number of values; Flink does not support it either", t.Nullable(true))
+	}
 	if t.Kind != column.Array && t.Kind != column.Map {
 		return nil, column.Type{}, fmt.Errorf("CARDINALITY expects an array or a map, got %s", t.Nullable(true))
 	}
@@ -148,6 +154,9 @@ func evalCardinality(_ *Call, a []any) (any, error) {
 }
 
 func bindElement(args []Node) ([]Node, column.Type, error) {
+	if t := args[0].Type(); t.Kind == column.Multiset {
+		return nil, column.Type{}, fmt.Errorf("ELEMENT can't be applied to %s: UNNEST it; Flink does not support it either", t.Nullable(true))
+	}
 	a, err := coerce("ELEMENT", 0, 'a', args[0])
 	if err != nil {
 		return nil, column.Type{}, err

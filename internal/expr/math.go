@@ -238,6 +238,9 @@ func bindExtreme(name string) func(args []Node) ([]Node, column.Type, error) {
 		if err != nil {
 			return nil, column.Type{}, err
 		}
+		if t := bound[0].Type(); t.Has(column.Type.Pairs) {
+			return nil, column.Type{}, fmt.Errorf("%s can't be applied to %s", name, t.Nullable(true))
+		}
 		return bound, bound[0].Type().Nullable(!allNotNull(bound)), nil
 	}
 }

@@ -29,7 +29,7 @@ func newGenerator(seed uint64) *generator {
 	g.types = []column.Type{
 		column.Of(column.Boolean), column.Of(column.TinyInt), column.Of(column.SmallInt), column.Of(column.Int), column.Of(column.BigInt), column.Of(column.Float), column.Of(column.Double), column.OfDecimal(10, 2), column.OfDecimal(38, 10), column.Of(column.String), column.Of(column.String), column.Of(column.Bytes),
 		column.Of(column.Date), column.OfTime(column.Time, 0), column.OfTime(column.Timestamp, 3), column.OfTime(column.TimestampLTZ, 3), column.Of(column.IntervalDay), column.Of(column.IntervalMonth),
-		{Kind: column.Array, Elem: &column.Type{Kind: column.Int}}, {Kind: column.Array, Elem: &column.Type{Kind: column.String}}, {Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Int}},
+		{Kind: column.Array, Elem: &column.Type{Kind: column.Int}}, {Kind: column.Array, Elem: &column.Type{Kind: column.String}}, {Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Int}}, column.OfMultiset(column.Of(column.String)),
 		{Kind: column.Row, Fields: []column.Field{{Name: "a", Type: column.Of(column.Int)}, {Name: "b", Type: column.Of(column.String)}}},
 	}
 	return g
@@ -87,7 +87,7 @@ func (g *generator) value(t column.Type) any {
 			row[i] = g.value(f.Type)
 		}
 		return row
-	case column.Map:
+	case column.Map, column.Multiset:
 		d := &column.Dict{}
 		for range g.IntN(3) {
 			d.Set(texts[g.IntN(len(texts))], g.value(*t.Elem))
@@ -369,7 +369,7 @@ func isOf(v any, t column.Type) error {
 			}
 		}
 	case *column.Dict:
-		if t.Kind != column.Map {
+		if !t.Pairs() {
 			return wrong
 		}
 	}

@@ -91,6 +91,7 @@ func TestAvroRefusesTypes(t *testing.T) {
 		{column.OfTime(column.Timestamp, 6), "CAST it to TIMESTAMP(3)"},
 		{column.Of(column.IntervalDay), "is not supported by Avro"},
 		{column.Type{Kind: column.Map, Key: &column.Type{Kind: column.Int}, Elem: &column.Type{Kind: column.Int}}, "the keys of Avro's maps are strings"},
+		{column.OfMultiset(column.Of(column.Int)), "the keys of Avro's maps are strings"},
 	} {
 		err := Check("avro-confluent", []Field{{"v", c.t}}, confluent)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -277,7 +278,7 @@ func TestAvroEvolution(t *testing.T) {
 // anyType draws a type that Avro can represent.
 func anyType(t *rapid.T, depth int) column.Type {
 	kinds := []column.Kind{column.Boolean, column.TinyInt, column.SmallInt, column.Int, column.BigInt, column.Float, column.Double, column.Decimal, column.String, column.Bytes,
-		column.Date, column.Time, column.Timestamp, column.TimestampLTZ, column.Array, column.Map, column.Row}
+		column.Date, column.Time, column.Timestamp, column.TimestampLTZ, column.Array, column.Map, column.Multiset, column.Row}
 	if depth > 2 {
 		kinds = kinds[:14]
 	}
@@ -294,6 +295,8 @@ func anyType(t *rapid.T, depth int) column.Type {
 		if typ.Kind == column.Map {
 			typ.Key = &column.Type{Kind: column.String, NotNull: true}
 		}
+	case column.Multiset:
+		typ = column.OfMultiset(column.Type{Kind: column.String, NotNull: true}).Nullable(!typ.NotNull)
 	case column.Row:
 		for i := range rapid.IntRange(1, 3).Draw(t, "fields") {
 			typ.Fields = append(typ.Fields, column.Field{Name: fmt.Sprintf("f%d_%d", depth, i), Type: anyType(t, depth+1)})
@@ -346,7 +349,7 @@ func anyValue(t *rapid.T, typ column.Type) any {
 			all = append(all, anyValue(t, *typ.Elem))
 		}
 		return all
-	case column.Map:
+	case column.Map, column.Multiset:
 		d := &column.Dict{}
 		for i := range rapid.IntRange(0, 3).Draw(t, "n") {
 			d.Keys, d.Values = append(d.Keys, fmt.Sprint("k", i)), append(d.Values, anyValue(t, *typ.Elem))

@@ -22,7 +22,10 @@ func checkJSON(fields []Field, o Options) error {
 		return errors.New("json.fail-on-missing-field and json.ignore-parse-errors can't both be true")
 	}
 	for _, f := range fields {
-		if f.Type.Has(func(t column.Type) bool { return t.Interval() || t.Pairs() && t.Key.Kind != column.String }) {
+		if f.Type.Has(func(t column.Type) bool { return t.Pairs() && t.Key.Kind != column.String }) {
+			return fmt.Errorf("JSON does not support %s %s: the keys of its objects are strings", f.Name, f.Type)
+		}
+		if f.Type.Has(column.Type.Interval) {
 			return fmt.Errorf("JSON does not support %s %s", f.Name, f.Type)
 		}
 	}

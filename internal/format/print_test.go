@@ -37,6 +37,7 @@ func TestPrint(t *testing.T) {
 		{int64(at - 5_678_900), column.Of(column.TimestampLTZ), "[2026-01-02T03:04:00Z]"}, {int64(at - 578_900), column.Of(column.TimestampLTZ), "[2026-01-02T03:04:05.100Z]"},
 		{[]any{int64(1), nil}, array(ints), "[[1, null]]"}, {[]any{[]any{int64(1), "x"}}, array(row), "[[+I[1, x]]]"}, {[]any{int64(1), "x"}, row, "[+I[1, x]]"},
 		{&column.Dict{Keys: []any{"k", "z"}, Values: []any{int64(1), nil}}, mapped, "[{k=1, z=null}]"},
+		{&column.Dict{Keys: []any{"k", "z"}, Values: []any{int64(1), int64(2)}}, column.OfMultiset(text), "[{k=1, z=2}]"},
 		{int64(90_061_001_000), column.Of(column.IntervalDay), "[PT25H1M1.001S]"}, {int64(-86_400_500_000), column.Of(column.IntervalDay), "[PT-24H-0.5S]"}, {int64(0), column.Of(column.IntervalDay), "[PT0S]"},
 		{int64(14), column.Of(column.IntervalMonth), "[P1Y2M]"}, {int64(0), column.Of(column.IntervalMonth), "[P0D]"},
 	} {

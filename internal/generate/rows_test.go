@@ -18,12 +18,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const everyType = `CREATE TABLE g (
   n INT, count_ STRING, price DECIMAL(6, 2), fl BOOLEAN, tiny TINYINT, big BIGINT, f FLOAT, d DOUBLE, dec_ DECIMAL(5, 2), all_ DECIMAL(38, 10), s STRING, c CHAR(4), v VARCHAR(9),
-  vl STRING, y BYTES, b BINARY(3), dt DATE, t TIME(3), ts TIMESTAMP(3), past TIMESTAMP_LTZ(3), a ARRAY<INT>, m MAP<STRING, DOUBLE>, r ROW<x INT, y ROW<z STRING>>, now_ AS NOW(), sometimes INT
+  vl STRING, y BYTES, b BINARY(3), dt DATE, t TIME(3), ts TIMESTAMP(3), past TIMESTAMP_LTZ(3), a ARRAY<INT>, m MAP<STRING, DOUBLE>, bag MULTISET<STRING>, r ROW<x INT, y ROW<z STRING>>, now_ AS NOW(), sometimes INT
 ) WITH ('connector' = 'datagen', 'fields.n.kind' = 'sequence', 'fields.n.start' = '-3', 'fields.n.end' = '2000', 'number-of-rows' = '1500',
   'fields.count_.kind' = 'sequence', 'fields.count_.start' = '1', 'fields.count_.end' = '9999', 'fields.price.kind' = 'sequence', 'fields.price.start' = '1', 'fields.price.end' = '9999',
   'fields.tiny.min' = '-2', 'fields.tiny.max' = '2', 'fields.d.min' = '1.5', 'fields.d.max' = '2.5', 'fields.dec_.min' = '-1', 'fields.dec_.max' = '1',
   'fields.s.length' = '7', 'fields.vl.length' = '5', 'fields.vl.var-len' = 'true', 'fields.y.length' = '2', 'fields.past.max-past' = '1 h',
-  'fields.a.length' = '2', 'fields.a.element.min' = '0', 'fields.a.element.max' = '1', 'fields.m.key.length' = '12', 'fields.m.value.max' = '1', 'fields.r.x.max' = '5', 'fields.r.x.min' = '5', 'fields.r.y.z.length' = '2',
+  'fields.a.length' = '2', 'fields.a.element.min' = '0', 'fields.a.element.max' = '1', 'fields.m.key.length' = '12', 'fields.m.value.max' = '1', 'fields.bag.length' = '2', 'fields.bag.element.length' = '8', 'fields.r.x.max' = '5', 'fields.r.x.min' = '5', 'fields.r.y.z.length' = '2',
   'fields.sometimes.null-rate' = '0.5');
 CREATE TABLE o (n INT) WITH ('connector' = 'blackhole'); INSERT INTO o SELECT n FROM g;`
 
@@ -66,6 +66,7 @@ func TestValues(t *testing.T) {
 		t.Fatalf("%d rows, want 1500", len(lines))
 	}
 	seen := make(map[string]map[string]int)
+	times := make(map[int]int)
 	for i, line := range lines {
 		var row map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(line), &row); err != nil {
@@ -86,14 +87,21 @@ func TestValues(t *testing.T) {
 			S, VL string
 			A     []int
 			M     map[string]float64
+			Bag   map[string]int
 		}
 		if err := json.Unmarshal([]byte(strings.Replace(line, `"past":"2026-01-02 `, `"past":"2026-01-02T`, 1)), &n); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
 		ago := time.Date(2026, 1, 2, 3, 4, 5, 678_900_000, time.UTC).Sub(n.Past)
-		if n.N != i-3 || n.D < 1.5 || n.D > 2.5 || n.Dec < -1 || n.Dec > 1 || ago < 0 || ago > time.Hour+time.Millisecond || len(n.S) != 7 || len(n.VL) < 1 || len(n.VL) > 5 || len(n.A) != 2 || len(n.M) != 3 {
+		if n.N != i-3 || n.D < 1.5 || n.D > 2.5 || n.Dec < -1 || n.Dec > 1 || ago < 0 || ago > time.Hour+time.Millisecond || len(n.S) != 7 || len(n.VL) < 1 || len(n.VL) > 5 || len(n.A) != 2 || len(n.M) != 3 || len(n.Bag) != 2 {
 			t.Fatalf("row %d: %s", i, line)
 		}
+		for _, n := range n.Bag {
+			times[n]++
+		}
+	}
+	if len(times) != maxTimes || times[0] > 0 || times[maxTimes+1] > 0 {
+		t.Errorf("elements of a multiset are there %v times, want 1 to %d", times, maxTimes)
 	}
 	for name, want := range map[string]int{"fl": 2, "tiny": 5, "dt": 1, "t": 1, "ts": 1, "now_": 1, "n": 1500, "count_": 1500, "price": 1500} {
 		if len(seen[name]) != want {

@@ -3,6 +3,7 @@ package operator
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"testing"
 
 	"weir.example/weir/internal/column"
@@ -18,6 +19,22 @@ func hostileTypes() []column.Type {
 		{Kind: column.Decimal, Precision: 38},
 		{Kind: column.Array, Elem: &row},
 		{Kind: column.Map, Key: &text, Elem: &row},
+		column.OfMultiset(row),
+	}
+}
+
+// NaN equals itself in groups and keys, whatever its bits.
+func TestKeysOfNaN(t *testing.T) {
+	b := column.NewBatch([]column.Type{column.Of(column.Double)})
+	zero := 0.0
+	b.AddRow([]any{math.NaN()})
+	b.AddRow([]any{zero / zero})
+	b.AddRow([]any{math.Float64frombits(0x7ff8_0000_0000_0abc)})
+	want := appendKey(nil, b, []int{0}, 0)
+	for row := range b.N {
+		if got := appendKey(nil, b, []int{0}, row); !bytes.Equal(got, want) {
+			t.Errorf("NaN %x has the key %x, want %x", math.Float64bits(b.Cols[0].F[row]), got, want)
+		}
 	}
 }
 

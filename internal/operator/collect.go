@@ -167,13 +167,10 @@ func (c *collector) count(e valuePlace, agg int, b *column.Batch, row int, sign 
 		times = f.I[row]
 	}
 	var name, value []byte
-	switch {
-	case c.by == byRank: // the value itself tells 0.0 from -0.0, which sort alike
+	if c.by == byRank { // the value itself tells 0.0 from -0.0, which sort alike
 		value = appendValue(nil, b.Cols[c.agg.Arg], row)
 		name = append(appendSorted(nil, b.Cols[c.agg.Arg], row, c.agg.Name == "MAX", true), value...)
-	case c.agg.Name == "COLLECT": // as in Flink, 0.0 and -0.0 are two values
-		name = appendValue(nil, b.Cols[c.agg.Arg], row)
-	default:
+	} else {
 		name = appendKey(nil, b, []int{c.agg.Arg}, row)
 	}
 	old, _ := e.get(agg, name)

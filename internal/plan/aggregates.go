@@ -163,6 +163,11 @@ func bindAggregate(c *sql.Call, name string, b *binder, columnOf func(expr.Node)
 		if a.Type, err = result(arg.Type()); err != nil {
 			return a, sql.Errorf(c.Args[0], "%s %s", name, err)
 		}
+		if a.Distinct {
+			if err := checkKey(c.Args[0], name+" of DISTINCT values of", arg.Type()); err != nil {
+				return a, err
+			}
+		}
 		if a.Distinct && arg.Type().Kind == column.Row {
 			return a, sql.Errorf(c.Args[0], "%s(DISTINCT …) of a ROW is not supported", name).
 				WithHint("Flink 2.2 doesn't support it either; use a text of its fields: CAST(a AS STRING) || '/' || CAST(b AS STRING)")

@@ -307,7 +307,7 @@ var roundings = map[string]string{"FLOOR": "FLOOR TO", "CEIL": "CEIL TO", "CEILI
 
 func (b *binder) function(e *sql.Call) (expr.Node, error) {
 	if e.IgnoreNulls && !strings.EqualFold(e.Name, "ARRAY_AGG") {
-		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE and LAST_VALUE always skip NULL")
+		return nil, sql.Errorf(e, "IGNORE NULLS is not supported").WithHint("FIRST_VALUE, LAST_VALUE and COLLECT always skip NULL")
 	}
 	if b.special != nil {
 		if n, err := b.special(e); n != nil || err != nil {

@@ -35,8 +35,11 @@ func (a Agg) NeverNull() bool {
 // bindCollecting binds the arguments of a collecting function.
 func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int) error {
 	if c.Star || len(c.OrderBy) > 0 {
-		return sql.Errorf(c, "%s(*) and %s WITHIN GROUP are not supported", a.Name, a.Name).
-			WithHint("values are in the order in which the rows arrive; Flink 2.2 doesn't sort them either")
+		hint := "values are in the order in which the rows arrive; Flink 2.2 doesn't sort them either"
+		if a.Name == "COLLECT" {
+			hint = "write COLLECT(x): the values have no order; Flink doesn't accept it either"
+		}
+		return sql.Errorf(c, "%s(*) and %s WITHIN GROUP are not supported", a.Name, a.Name).WithHint("%s", hint)
 	}
 	if strings.HasPrefix(a.Name, "JSON_") && (c.Distinct || c.Filter != nil) {
 		return sql.Errorf(c, "%s with DISTINCT or FILTER is not supported", a.Name).
@@ -48,6 +51,11 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 	}
 	for i := range args {
 		args[i] = expr.Fold(args[i])
+	}
+	if c.Distinct && len(args) > 0 {
+		if err := checkKey(c.Args[0], a.Name+" of DISTINCT values of", args[0].Type()); err != nil {
+			return err
+		}
 	}
 	clauses := c.JSON
 	if clauses == nil {

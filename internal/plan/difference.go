@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "null-headers", "peers-of-processing-time", "print", "qualify-columns", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets", "windows-of-processing-time",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "multiset-elements", "multiset-order", "null-headers", "peers-of-processing-time", "print", "qualify-columns", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets", "windows-of-processing-time",
 	}
 }
 
@@ -32,11 +32,14 @@ func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	}
 }
 
-// differCall records how a call treats local times that occur twice or never. Each occurrence is
-// recorded, since the rules may differ.
+// differCall records how a call treats local times that occur twice or never, each occurrence, since
+// the rules may differ, and that it writes a MULTISET as text.
 func (p *planner) differCall(where sql.Node, n expr.Node) {
 	if call, ok := n.(*expr.Call); ok {
 		p.differLocal(where, call.LocalTime())
+		if call.T.Kind == column.String && len(call.Args) == 1 && call.Args[0].Type().Has(isMultiset) {
+			p.differ(where, "multiset-order", "a MULTISET is text in the order of its values; Flink writes them in the order of a hash table")
+		}
 	}
 }
 

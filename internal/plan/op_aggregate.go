@@ -134,6 +134,11 @@ func (a *Aggregate) attached(in *Relation) bool {
 // aggregate groups a relation by columns.
 func (p *planner) aggregate(where sql.Node, in *Relation, keys []int, aggs []Agg) (*Relation, error) {
 	a := &Aggregate{Keys: slices.Clone(keys), Aggs: aggs}
+	for _, k := range keys {
+		if err := checkKey(where, "GROUP BY or DISTINCT of", in.Cols[k].Type); err != nil {
+			return nil, err
+		}
+	}
 	if in.Updating {
 		if err := checkRetraction(where, a); err != nil {
 			return nil, err

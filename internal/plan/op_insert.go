@@ -107,8 +107,12 @@ func (p *planner) insertRows(s *sql.Insert, t *Table, r *Relation) error {
 	for i, target := range targets {
 		to := t.Columns[target].Type
 		if !assignable(cols[i].Type, to) {
+			hint := "write CAST(… AS " + to.Nullable(true).String() + ")"
+			if to.Kind == column.Multiset {
+				hint = "write COLLECT(CAST(… AS " + to.Key.Nullable(true).String() + "))"
+			}
 			return sql.Errorf(s, "column %s of %s is %s, but the query yields %s %s", t.Columns[target].Name, t.Name, to.Nullable(true), cols[i].Name, cols[i].Type.Nullable(true)).
-				WithHint("write CAST(… AS %s)", to.Nullable(true))
+				WithHint("%s", hint)
 		}
 		insert.Columns[target] = i
 		if r.Updating && slices.Contains(r.Key, i) && shortens(cols[i].Type, to) {

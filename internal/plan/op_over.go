@@ -159,6 +159,9 @@ func (o *overBinding) window(from *Relation) error {
 		if err != nil {
 			return err
 		}
+		if err := checkKey(e, "PARTITION BY of", n.Type()); err != nil {
+			return err
+		}
 		o.over.Partition = append(o.over.Partition, o.column(expr.Fold(n)))
 	}
 	const hint = "order by the column with the watermark: otherwise the preceding rows are unknown"

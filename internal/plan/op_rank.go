@@ -219,6 +219,9 @@ func (b *rankBinding) column(e sql.Expr) (int, error) {
 func (b *rankBinding) partition() (columns []int, err error) {
 	for _, e := range b.spec.PartitionBy {
 		i, err := b.column(e)
+		if err == nil {
+			err = checkKey(e, "PARTITION BY of", b.pre[i].Type())
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -140,6 +140,9 @@ func (p *planner) windowTable(t *sql.WindowTable) (*Relation, error) {
 		if !ok {
 			return nil, sql.Errorf(e, "PARTITION BY of a window function requires columns")
 		}
+		if err := checkKey(e, "PARTITION BY of", c.T); err != nil {
+			return nil, err
+		}
 		w.Keys = append(w.Keys, c.Index)
 	}
 	if w.Kind != Session && len(w.Keys) > 0 {

@@ -111,6 +111,16 @@ func bindTypeName(t *sql.TypeName) (column.Type, error) {
 	return column.Type{}, sql.Errorf(t, "type %s is not supported", t).WithHint("%s", suggest.DidYouMean(t.Name, typeNames()))
 }
 
+func isMultiset(t column.Type) bool { return t.Kind == column.Multiset }
+
+// checkKey refuses keys whose equal values can differ in the order of their parts.
+func checkKey(where sql.Node, clause string, t column.Type) error {
+	if !t.Has(isMultiset) {
+		return nil
+	}
+	return sql.Errorf(where, "%s a %s is not supported", clause, t.Nullable(true)).WithHint("UNNEST it, and use its elements")
+}
+
 // assignable reports whether a value of one type may be written to a column of another without a
 // CAST (the implicit casts of Flink's LogicalTypeCasts): to the same kind, to a wider number,
 // between timestamps.
@@ -124,7 +134,9 @@ func assignable(from, to column.Type) bool {
 		return from.Instant() && to.Instant() // a DATE needs a CAST
 	case from.Kind == column.Array:
 		return assignable(*from.Elem, *to.Elem)
-	case from.Pairs():
+	case from.Kind == column.Multiset: // values that were converted could be equal then
+		return to.Holds(from)
+	case from.Kind == column.Map:
 		return assignable(*from.Key, *to.Key) && assignable(*from.Elem, *to.Elem)
 	case from.Kind == column.Row:
 		if len(from.Fields) != len(to.Fields) {

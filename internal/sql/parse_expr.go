@@ -69,6 +69,7 @@ func (p *parser) predicate() Expr {
 			left = p.is(at.Pos, left)
 			continue
 		}
+		p.refuseMultiset()
 		not := p.isWord("NOT") && p.negatable(p.peekAt(1).upper)
 		if not {
 			p.next()
@@ -99,6 +100,23 @@ func (p *parser) predicate() Expr {
 		}
 	}
 }
+
+// refuseMultiset refuses the operators of multisets.
+func (p *parser) refuseMultiset() {
+	i := 0
+	if p.peek().upper == "NOT" {
+		i = 1
+	}
+	switch what := p.peekAt(i).upper + " " + p.peekAt(i+1).upper; what {
+	case "MEMBER OF", "SUBMULTISET OF", "MULTISET UNION", "MULTISET EXCEPT", "MULTISET INTERSECT":
+		p.refuse(p.peekAt(i), what, noMultiset)
+	}
+}
+
+// multisets are the functions of multisets, all of them reserved words.
+var multisets = wordSet("MULTISET FUSION INTERSECTION SET")
+
+const noMultiset = "UNNEST the multiset, and compare or group its elements; Flink does not support it either"
 
 // period reports whether an expression can be a period, and refuses predicates on periods that are
 // not supported.
@@ -156,6 +174,9 @@ func (p *parser) is(at Pos, x Expr) Expr {
 				e.What = what
 				return e
 			}
+		}
+		if t := p.peek(); t.upper == "EMPTY" || t.upper == "A" && p.peekAt(1).upper == "SET" {
+			p.refuse(t, map[bool]string{true: "IS EMPTY", false: "IS A SET"}[t.upper == "EMPTY"], noMultiset)
 		}
 		panic(p.unexpected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM"))
 	}
@@ -340,6 +361,9 @@ func (p *parser) wordPrimary(t token) Expr {
 			}
 			return &MapValue{t.Pos, items}
 		}
+	}
+	if multisets[t.upper] && (call || after.text == "[") {
+		p.refuse(t, t.upper+after.text+map[bool]string{true: "…)", false: "…]"}[call], "collect the rows of a query by COLLECT, or "+noMultiset)
 	}
 	if bare[t.upper] && !call {
 		p.next()

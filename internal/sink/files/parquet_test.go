@@ -240,3 +240,27 @@ func parseJSON(t *testing.T, text string) (v map[string]any) {
 	}
 	return v
 }
+
+// A MULTISET is a map of its values to their numbers, which are required, as in Flink.
+func TestParquetMultiset(t *testing.T) {
+	dir := t.TempDir()
+	of := table(t, dir, "n BIGINT NOT NULL, bag MULTISET<STRING>", "", "'format' = 'parquet'")
+	s, _ := open(t, New("p", of, secret.Source{}), 0)
+	defer s.Close()
+	b := batch(of, 0, 0, []any{int64(1), &column.Dict{Keys: []any{"a", "b"}, Values: []any{int64(2), int64(1)}}}, []any{int64(2), &column.Dict{}}, []any{int64(3), nil})
+	if err := s.Deliver(t.Context(), b, none); err != nil {
+		t.Fatal(err)
+	}
+	type row struct {
+		N   int64            `parquet:"n"`
+		Bag map[string]int32 `parquet:"bag,optional"`
+	}
+	rows, err := parquet.ReadFile[row](filepath.Join(dir, "t-0-00000000000000000000.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []row{{1, map[string]int32{"a": 2, "b": 1}}, {2, map[string]int32{}}, {3, nil}}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Error(diff)
+	}
+}

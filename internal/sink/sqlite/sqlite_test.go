@@ -111,7 +111,7 @@ func query(t *testing.T, path, text string) (all []string) {
 }
 
 const allTypes = `k STRING, bool BOOLEAN, tiny TINYINT, big BIGINT, f FLOAT, d DOUBLE, dec_ DECIMAL(20, 4), txt STRING, ch CHAR(3), bin BYTES, dat DATE, tim TIME, ts TIMESTAMP(6),
-	ltz TIMESTAMP_LTZ(3), ints ARRAY<INT>, r ROW<a INT, b ROW<c STRING>>, m MAP<STRING, DOUBLE>`
+	ltz TIMESTAMP_LTZ(3), ints ARRAY<INT>, r ROW<a INT, b ROW<c STRING>>, m MAP<STRING, DOUBLE>, bag MULTISET<STRING>`
 
 // Each type arrives unchanged in the table that is created with the file.
 func TestTypes(t *testing.T) {
@@ -121,10 +121,10 @@ func TestTypes(t *testing.T) {
 			p, of := table(t, path, allTypes, key)
 			at := sinktest.Cluster(t, 2)
 			for i, row := range []string{
-				`{"k":"a","bool":true,"tiny":-128,"big":9223372036854775807,"f":0.1,"d":1.7976931348623157E308,"dec_":-1234567890123456.7890,"txt":"ü\n\"\u0000'","ch":"xy ","bin":"AP8=","dat":"2026-02-28","tim":"23:59:59","ts":"2026-03-01 12:00:00.123456","ltz":"1969-12-31 23:59:59.999Z","ints":[1,null,-3],"r":{"a":1,"b":{"c":"x"}},"m":{"a":1.5,"b":null}}`,
-				`{"k":"b","bool":null,"tiny":null,"big":null,"f":null,"d":null,"dec_":null,"txt":null,"ch":null,"bin":null,"dat":null,"tim":null,"ts":null,"ltz":null,"ints":null,"r":null,"m":null}`,
-				`{"k":"c","bool":false,"tiny":0,"big":0,"f":2.0,"d":"-Infinity","dec_":0,"txt":"12.50","ch":"   ","bin":"","dat":"0001-01-01","tim":"00:00:00","ts":"0001-01-01 00:00:00","ltz":"9999-12-31 23:59:59.999Z","ints":[],"r":{"a":null,"b":null},"m":{}}`,
-				`{"k":"d","bool":false,"tiny":0,"big":0,"f":0,"d":"NaN","dec_":0,"txt":"","ch":"","bin":"","dat":"0001-01-01","tim":"00:00:00","ts":"0001-01-01 00:00:00","ltz":"9999-12-31 23:59:59.999Z","ints":[],"r":null,"m":{}}`,
+				`{"k":"a","bool":true,"tiny":-128,"big":9223372036854775807,"f":0.1,"d":1.7976931348623157E308,"dec_":-1234567890123456.7890,"txt":"ü\n\"\u0000'","ch":"xy ","bin":"AP8=","dat":"2026-02-28","tim":"23:59:59","ts":"2026-03-01 12:00:00.123456","ltz":"1969-12-31 23:59:59.999Z","ints":[1,null,-3],"r":{"a":1,"b":{"c":"x"}},"m":{"a":1.5,"b":null},"bag":{"x":2}}`,
+				`{"k":"b","bool":null,"tiny":null,"big":null,"f":null,"d":null,"dec_":null,"txt":null,"ch":null,"bin":null,"dat":null,"tim":null,"ts":null,"ltz":null,"ints":null,"r":null,"m":null,"bag":null}`,
+				`{"k":"c","bool":false,"tiny":0,"big":0,"f":2.0,"d":"-Infinity","dec_":0,"txt":"12.50","ch":"   ","bin":"","dat":"0001-01-01","tim":"00:00:00","ts":"0001-01-01 00:00:00","ltz":"9999-12-31 23:59:59.999Z","ints":[],"r":{"a":null,"b":null},"m":{},"bag":{}}`,
+				`{"k":"d","bool":false,"tiny":0,"big":0,"f":0,"d":"NaN","dec_":0,"txt":"","ch":"","bin":"","dat":"0001-01-01","tim":"00:00:00","ts":"0001-01-01 00:00:00","ltz":"9999-12-31 23:59:59.999Z","ints":[],"r":null,"m":{},"bag":{}}`,
 			} {
 				k := ""
 				if key != "" {
@@ -134,9 +134,9 @@ func TestTypes(t *testing.T) {
 			}
 			done := sinktest.Deliver(t, sinktest.Config(at, p, of, New(p.Name, of)))
 			want := []string{
-				"a|1|-128|9223372036854775807|0.10000000149011612|1.7976931348623157e+308|-1234567890123456.7890|ü\n\"\x00'|xy |[0 255]|2026-02-28|23:59:59|2026-03-01 12:00:00.123456|1969-12-31 23:59:59.999Z|[1,null,-3]|{\"a\":1,\"b\":{\"c\":\"x\"}}|{\"a\":1.5,\"b\":null}",
-				"b|" + strings.TrimSuffix(strings.Repeat("<nil>|", 16), "|"),
-				`c|0|0|0|2|-Inf|0.0000|12.50|   |[]|0001-01-01|00:00:00|0001-01-01 00:00:00|9999-12-31 23:59:59.999Z|[]|{"a":null,"b":null}|{}`,
+				"a|1|-128|9223372036854775807|0.10000000149011612|1.7976931348623157e+308|-1234567890123456.7890|ü\n\"\x00'|xy |[0 255]|2026-02-28|23:59:59|2026-03-01 12:00:00.123456|1969-12-31 23:59:59.999Z|[1,null,-3]|{\"a\":1,\"b\":{\"c\":\"x\"}}|{\"a\":1.5,\"b\":null}|{\"x\":2}",
+				"b|" + strings.TrimSuffix(strings.Repeat("<nil>|", 17), "|"),
+				`c|0|0|0|2|-Inf|0.0000|12.50|   |[]|0001-01-01|00:00:00|0001-01-01 00:00:00|9999-12-31 23:59:59.999Z|[]|{"a":null,"b":null}|{}|{}`,
 			}
 			if diff := cmp.Diff(want, query(t, path, "SELECT * FROM t ORDER BY k")); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
