@@ -24,6 +24,9 @@ func init() {
 // Cast returns CAST(n AS t), or TRY_CAST if try is set.
 func Cast(n Node, t column.Type, try bool, zone Zone) (Node, error) {
 	from := n.Type()
+	if from.Kind == column.Multiset && t.Kind == column.Multiset && !from.Same(t) {
+		return nil, fmt.Errorf("%s can't be cast to %s: write COLLECT(CAST(… AS %s)), so that values that become equal are counted together", from.Nullable(true), t.Nullable(true), t.Key.Nullable(true))
+	}
 	if !castable(from, t) {
 		return nil, fmt.Errorf("%s can't be cast to %s", from.Nullable(true), t.Nullable(true))
 	}

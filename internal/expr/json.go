@@ -444,7 +444,15 @@ func bindJSONString(args []Node) ([]Node, column.Type, error) {
 	if t.Interval() || t.Kind == column.Symbol || t.Kind == column.Date || t.Kind == column.Time {
 		return nil, column.Type{}, fmt.Errorf("JSON_STRING expects text, bytes, a number, a boolean, a timestamp or a nested value, got %s", t.Nullable(true))
 	}
-	return args, column.Of(column.String).Nullable(!t.NotNull), nil
+	return args, column.Of(column.String).Nullable(!t.NotNull), jsonKeys("JSON_STRING", t)
+}
+
+// jsonKeys refuses types with keys that JSON does not have.
+func jsonKeys(function string, t column.Type) error {
+	if !t.Has(func(t column.Type) bool { return t.Pairs() && t.Key.Kind != column.String }) {
+		return nil
+	}
+	return fmt.Errorf("%s can't contain %s: the keys of JSON are strings", function, t.Nullable(true))
 }
 
 func evalJSONString(n *Call, a []any) (any, error) {
@@ -495,9 +503,6 @@ func toJSON(v any, t column.Type, zone Zone) (any, error) {
 		}
 		return out, nil
 	case *column.Dict:
-		if t.Key.Kind != column.String {
-			return nil, fmt.Errorf("the keys of JSON are strings, not %s", t.Key.Nullable(true))
-		}
 		out := make(map[string]any, len(v.Keys))
 		for i, k := range v.Keys {
 			j, err := toJSON(v.Values[i], *t.Elem, zone)

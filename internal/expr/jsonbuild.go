@@ -81,7 +81,7 @@ func jsonMember(function string, n Node) error {
 	case t.Interval(), t.Kind == column.Symbol, t.Kind == column.Date, t.Kind == column.Time:
 		return fmt.Errorf("%s can't contain a %s: write CAST(… AS STRING)", function, t.Nullable(true))
 	}
-	return nil
+	return jsonKeys(function, n.Type())
 }
 
 // evalJSON is JSON: the text of the first value in a text, as JSON_OBJECT includes it. An empty

@@ -37,7 +37,7 @@ func bindCollecting(c *sql.Call, a *Agg, b *binder, columnOf func(expr.Node) int
 	if c.Star || len(c.OrderBy) > 0 {
 		hint := "values are in the order in which the rows arrive; Flink 2.2 doesn't sort them either"
 		if a.Name == "COLLECT" {
-			hint = "write COLLECT(x): the values have no order; Flink doesn't accept it either"
+			hint = "write COLLECT(x): a MULTISET has no order"
 		}
 		return sql.Errorf(c, "%s(*) and %s WITHIN GROUP are not supported", a.Name, a.Name).WithHint("%s", hint)
 	}
@@ -109,7 +109,7 @@ func (b *binder) jsonText(where sql.Node, n expr.Node) (expr.Node, error) {
 	return text, at(where, err)
 }
 
-func bindCollect(c *sql.Call, a *Agg, _ *binder, args []expr.Node) ([]expr.Node, error) {
+func bindCollect(c *sql.Call, a *Agg, b *binder, args []expr.Node) ([]expr.Node, error) {
 	if len(args) != 1 {
 		return nil, sql.Errorf(c, "COLLECT takes one argument")
 	}
@@ -119,6 +119,9 @@ func bindCollect(c *sql.Call, a *Agg, _ *binder, args []expr.Node) ([]expr.Node,
 	}
 	if t.Has(column.Type.Pairs) {
 		return nil, sql.Errorf(c.Args[0], "COLLECT of %s is not supported: whether two such values are equal depends on the order of their entries", t.Nullable(true)).WithHint("collect one of its entries, such as m['key']")
+	}
+	if t.Has(func(t column.Type) bool { return t.Kind == column.Bytes }) {
+		b.planner.differ(c, "multiset-elements", "COLLECT of BYTES counts equal values; Flink takes each value for another one")
 	}
 	a.Type = column.OfMultiset(t).Nullable(false)
 	return args, nil
