@@ -62,7 +62,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 			if list, ok := listOf(e); ok {
 				return b.bind(list)
 			}
-			return nil, sql.Errorf(e, "IN (SELECT …) is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
+			return nil, sql.Errorf(e, "IN (SELECT …) is supported only as a condition of WHERE").WithHint("join it to other conditions with AND; under OR, in CASE and in SELECT, write (SELECT COUNT(*) FROM t WHERE t.y = x) > 0 for x IN (SELECT y FROM t)")
 		}
 		return b.negated(e, e.Not, "IN", append([]sql.Expr{e.X}, e.List...)...)
 	case *sql.Like:
@@ -94,7 +94,7 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		return n, at(e.Name, err)
 	case *sql.Subquery:
 		if e.Exists {
-			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND, not with OR or CASE")
+			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND; under OR, in CASE and in SELECT, write (SELECT COUNT(*) FROM …) > 0; with columns of the query around it, Flink does not support EXISTS there either")
 		}
 		if n := b.planner.valueOf[e]; n != nil {
 			return n, nil
