@@ -23,6 +23,15 @@ func hostileTypes() []column.Type {
 	}
 }
 
+// An integer keeps its bits, also where they are those of a NaN.
+func TestIntsKeepTheirBits(t *testing.T) {
+	for _, v := range []int64{0, -1, 1, math.MinInt64, math.MaxInt64, -31_539_588_216_000} {
+		if got := (&reader{b: appendInt(nil, v)}).int64(); got != v {
+			t.Errorf("%d is read as %d", v, got)
+		}
+	}
+}
+
 // NaN equals itself in groups and keys, whatever its bits.
 func TestKeysOfNaN(t *testing.T) {
 	b := column.NewBatch([]column.Type{column.Of(column.Double)})

@@ -2,9 +2,9 @@ package operator
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -473,5 +473,5 @@ func (s *scan) replayWatermark() {
 }
 
 func appendInt(dst []byte, v int64) []byte {
-	return appendFloat(dst, math.Float64frombits(uint64(v))) //nolint:gosec // bits of an int64
+	return binary.LittleEndian.AppendUint64(dst, uint64(v)) //nolint:gosec // bits of an int64
 }
