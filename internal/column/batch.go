@@ -271,7 +271,7 @@ func (b *Batch) Fail(format string, args ...any) {
 	}
 }
 
-// Dict is the value of a MAP: pairs in insertion order. That of a MULTISET has each value once, with
+// Dict is the value of a MAP: pairs in insertion order. That of a MULTISET has each value once, and
 // its number.
 type Dict struct {
 	Keys, Values []any

@@ -32,8 +32,8 @@ func (p *planner) differ(where sql.Node, name, format string, args ...any) {
 	}
 }
 
-// differCall records how a call treats local times that occur twice or never, each occurrence, since
-// the rules may differ, and that it writes a MULTISET as text.
+// differCall records how a call treats local times that occur twice or never, and that it writes a
+// MULTISET as text. Each occurrence of local times is recorded, since the rules may differ.
 func (p *planner) differCall(where sql.Node, n expr.Node) {
 	if call, ok := n.(*expr.Call); ok {
 		p.differLocal(where, call.LocalTime())

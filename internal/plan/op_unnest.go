@@ -6,8 +6,8 @@ import (
 	"weir.example/weir/internal/sql"
 )
 
-// Unnest emits a row for each element of an array, map or multiset: the columns of the input, then those of
-// the element, and with Ordinality its position, starting at 1.
+// Unnest emits a row for each element of an array, map or multiset: the columns of the input, then
+// those of the element, and with Ordinality its position, starting at 1.
 type Unnest struct {
 	opDefaults
 	Of         expr.Node // over the input
@@ -76,8 +76,8 @@ func (p *planner) unnest(t *sql.Join, u *sql.Unnest, left *Relation, sc *scope) 
 	return p.filter(r, cond), both, nil
 }
 
-// elementColumns returns the columns of the elements of an array, map or multiset: the element, the fields of a
-// ROW, or key and value. An element without a name gets that of the alias.
+// elementColumns returns the columns of the elements of an array, map or multiset: the element, the
+// fields of a ROW, or key and value. An element without a name gets that of the alias.
 func elementColumns(u *sql.Unnest, of column.Type) ([]Column, error) {
 	var element *column.Type
 	var cols []Column
