@@ -44,8 +44,8 @@ const (
 type Type struct {
 	Kind      Kind
 	NotNull   bool
-	Precision int // of Decimal; fractional-second digits of Time, Timestamp and TimestampLTZ
-	Scale     int // of Decimal
+	Precision int   // of Decimal; fractional-second digits of Time, Timestamp and TimestampLTZ
+	Scale     int   // of Decimal
 	Elem      *Type // of Array and Map; of Multiset, that of the numbers
 	Key       *Type // of Map; of Multiset, that of the values
 	Fields    []Field
