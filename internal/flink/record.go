@@ -66,22 +66,24 @@ func (e *NotDeployedError) Error() string {
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
 	unreadable := make(map[string]error) // by name, unless a later record replaces it
-	add := func(r *kgo.Record) error {
+	add := func(r *kgo.Record) {
 		delete(unreadable, string(r.Key))
 		if r.Value == nil {
 			delete(byName, string(r.Key))
-			return nil
+			return
 		}
 		d, err := decodeDeployment(r)
 		if err != nil {
 			unreadable[string(r.Key)] = err
-			return nil
+			return
 		}
 		byName[d.Name] = d
-		return nil
 	}
 	err := within(ctx, kafka, "the records in topic "+RecordTopic, func(ctx context.Context) error {
-		return broker.ReadAll(ctx, kafka, RecordTopic, nil, add)
+		return broker.ReadAll(ctx, kafka, RecordTopic, nil, func(r *kgo.Record) error {
+			add(r)
+			return nil
+		})
 	})
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("read deployments: %w", err)

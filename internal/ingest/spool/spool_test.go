@@ -620,7 +620,7 @@ func FuzzPosition(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, saved []byte) {
 		s, src := open(disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))}))
-		defer s.Close() //nolint:errcheck // in memory
+		defer s.Close()
 		defer src.close()
 		if err := src.Seek(saved); err != nil {
 			if !errors.Is(err, source.ErrPosition) || !strings.Contains(err.Error(), "write the position") {
