@@ -88,17 +88,18 @@ const maxTimes = 1_000_000
 // eachTime calls fn with each element of a MULTISET as often as it has it.
 func eachTime(set *column.Dict, t *column.Type, fn func(element []any, ordinal int)) error {
 	total := int64(0)
-	for i, n := range set.Values {
-		if n == nil {
+	for i, v := range set.Values {
+		n, ok := v.(int64)
+		if !ok {
 			return fmt.Errorf("UNNEST: the number of %s is NULL", expr.Format(set.Keys[i], *t))
 		}
-		if total += max(0, n.(int64)); total > maxTimes {
+		if total += max(0, n); total > maxTimes {
 			return fmt.Errorf("UNNEST: the MULTISET has more than %d elements", maxTimes)
 		}
 	}
 	for i, k := range set.Keys {
 		row, ok := elementRow(k, t)
-		for n := set.Values[i].(int64); n > 0 && ok; n-- {
+		for n, _ := set.Values[i].(int64); n > 0 && ok; n-- {
 			fn(row, 0)
 		}
 	}
