@@ -142,7 +142,7 @@ func TestConformance(t *testing.T) {
 
 // sqltestCases are the cases of sqltest/testdata that finish without a clock and do not read a
 // topic that they write.
-var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "lateral", "lateral_aggregates", "latest", "lookup", "many", "order_by", "over", "over_late", "regroup", "retract", "scalar", "scalar_of_row", "semi_join", "session", "session_distinct", "topn", "topn_updates", "tumble", "unnest", "updated_topn", "upserts", "using", "values", "values_join", "versioned_view", "window_join"}
+var sqltestCases = []string{"cumulate", "dedup_first", "dedup_late", "first_rows", "group", "grouping_sets", "hop", "idle", "implicit_zone", "lateral", "lateral_aggregates", "latest", "lookup", "many", "multiset", "order_by", "over", "over_late", "regroup", "retract", "scalar", "scalar_of_row", "semi_join", "session", "session_distinct", "topn", "topn_updates", "tumble", "unnest", "updated_topn", "upserts", "using", "values", "values_join", "versioned_view", "window_join"}
 
 func pipelineFiles(t *testing.T) []string {
 	t.Helper()
