@@ -9,6 +9,8 @@
 //	json_time.go    json: dates, times and timestamps
 //	json_value.go   json: converting a value to a column's type
 //	json_encode.go  json: encoding columns exactly as Flink does
+//	csv_decode.go   csv: lines to columns
+//	csv_encode.go   csv: columns to lines
 //	print.go        print: rows as Flink prints them
 //	raw.go          raw: the bytes of a single column
 //	registry.go     common to formats with a schema registry: options, known schemas
@@ -108,6 +110,12 @@ var kinds = map[string]kind{
 		check:   checkJSON,
 		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newJSONDecoder(fields, o), nil },
 		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newJSONEncoder(fields, o), nil },
+	},
+	"csv": {
+		options: csvOptions,
+		check:   checkCSV,
+		decoder: func(fields []Field, o Options, _ *Schemas) (Decoder, error) { return newCSVDecoder(fields, o), nil },
+		encoder: func(fields []Field, o Options, _ *Schemas) (Encoder, error) { return newCSVEncoder(fields, o), nil },
 	},
 	Print: {
 		check:   func([]Field, Options) error { return nil },
@@ -246,6 +254,8 @@ func truncate(cols []*column.Column, rows int) {
 var encodingOptions = map[string]string{
 	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
 	"encode.decimal-as-plain-number": "false", "encode.ignore-null-fields": "false", "endianness": "big-endian",
+	"field-delimiter": ",", "quote-character": `"`, "disable-quote-character": "false", "escape-character": "", "null-literal": "",
+	"array-element-delimiter": ";", "write-bigdecimal-in-scientific-notation": "false",
 }
 
 // Encoding describes how options affect the encoding of a format; "" if they don't. With the same

@@ -93,30 +93,42 @@ func wanted(v []byte, t column.Type) error {
 }
 
 func (d *jsonDecoder) float(v []byte, t column.Type) (float64, error) {
-	bits := 64
-	if t.Kind == column.Float {
-		bits = 32
-	}
-	s := view(v)
 	if v[0] == '"' {
-		s = strings.TrimSpace(d.string(v))
-		switch s {
-		case "Infinity", "+Infinity":
-			return math.Inf(1), nil
-		case "-Infinity":
-			return math.Inf(-1), nil
-		case "NaN":
-			return math.NaN(), nil
-		}
-		if strings.ContainsAny(s, "xX_pPiInN") {
+		f, ok := javaFloat(strings.TrimSpace(d.string(v)), t)
+		if !ok {
 			return 0, wanted(v, t)
 		}
+		return f, nil
 	}
-	f, err := strconv.ParseFloat(s, bits)
+	f, err := strconv.ParseFloat(view(v), floatBits(t))
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, wanted(v, t)
 	}
 	return f, nil
+}
+
+func floatBits(t column.Type) int {
+	if t.Kind == column.Float {
+		return 32
+	}
+	return 64
+}
+
+// javaFloat parses text as Java's parseFloat or parseDouble do, without Go's own notations.
+func javaFloat(s string, t column.Type) (float64, bool) {
+	switch s {
+	case "Infinity", "+Infinity":
+		return math.Inf(1), true
+	case "-Infinity":
+		return math.Inf(-1), true
+	case "NaN":
+		return math.NaN(), true
+	}
+	if strings.ContainsAny(s, "xX_pPiInN") {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s, floatBits(t))
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 // intRange maps integer types to their maximum.

@@ -56,10 +56,12 @@ func (p *planner) differScan(t *Table) {
 		p.differ(t, "datagen", "the rows of %s pass through a topic, so that each is there once; after a failure, Flink generates others in place of those since the last checkpoint", t.Name)
 		return
 	}
-	if strings.EqualFold(t.Kafka.Value.Options["ignore-parse-errors"], "true") {
+	switch ignored := strings.EqualFold(t.Kafka.Value.Options["ignore-parse-errors"], "true"); {
+	case ignored && t.Kafka.Value.Name == "csv": // as in Flink
+	case ignored:
 		p.differ(t, "misplaced-values", "if a record of %s has an array or object instead of a number, only that value is NULL; Flink's parser loses its position and continues inside it", t.Name)
-	} else {
-		p.differ(t, "dead-letters", "a record of %s that can't be decoded becomes a dead letter; Flink's job keeps failing until 'json.ignore-parse-errors' is set", t.Name)
+	default:
+		p.differ(t, "dead-letters", "a record of %s that can't be decoded becomes a dead letter; Flink's job keeps failing until '%s.ignore-parse-errors' is set", t.Name, t.Kafka.Value.Name)
 	}
 	if fromKey := func(c int) bool { return !slices.Contains(t.Kafka.Value.Columns, c) }; !t.Upsert && t.Kafka.Key.Name != "raw" && slices.ContainsFunc(t.Kafka.Key.Columns, fromKey) {
 		p.differ(t, "missing-keys", "a record of %s without a key is a row whose key columns are NULL; Flink drops it unless the key's format is raw", t.Name)
