@@ -103,7 +103,7 @@ func checkCSV(fields []Field, o Options) error {
 			parts = []column.Type{f.Type}
 		}
 		for _, t := range parts {
-			if t.Interval() || t.Kind == column.Array || t.Kind == column.Row || t.Kind == column.Map {
+			if t.Interval() || t.Class() == column.Boxes && t.Kind != column.Decimal {
 				return fmt.Errorf("csv does not support %s %s", f.Name, f.Type)
 			}
 			if t.Kind == column.Time && t.Precision > 3 {

@@ -79,6 +79,7 @@ func TestCSVCheck(t *testing.T) {
 		{Options{"array-element-delimiter": ""}, column.Type{Kind: column.Int}, "option 'csv.array-element-delimiter': it is empty"},
 		{nil, column.Type{Kind: column.Time, Precision: 6}, "csv does not support x TIME(6): it has TIME(0) to TIME(3)"},
 		{nil, column.Type{Kind: column.Map, Key: &column.Type{Kind: column.String}, Elem: &column.Type{Kind: column.Int}}, "csv does not support x MAP<STRING, INT>"},
+		{nil, column.OfMultiset(column.Type{Kind: column.String}), "csv does not support x MULTISET<STRING>"},
 		{nil, column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.Array, Elem: &column.Type{Kind: column.Int}}}, "csv does not support x ARRAY<ARRAY<INT>>"},
 	} {
 		got := ""
