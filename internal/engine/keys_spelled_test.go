@@ -63,6 +63,11 @@ var spelledTables = map[string]struct {
 		{`"k_a":"y","k_b":2`, []string{`{"a":"y","b":2}`, `{"a":"y","b":2.0}`}, false},
 		{`"k_a":"z","k_b":3`, []string{`{"a":"z","b":3}`}, false},
 	}},
+	"csv": {"a STRING, b BIGINT", "'key.format' = 'csv', 'key.fields' = 'a;b'", "a, b", []spelledKey{
+		{`"a":"x","b":1`, []string{`x,1`, `"x",1`, `x, 1`, `x,+1`, `x,1,`}, false},
+		{`"a":"two words","b":2`, []string{`"two words",2`, `two words,2`}, false},
+		{`"a":"","b":3`, []string{`,3`, `"",3`}, false},
+	}},
 	// A topic keyed by two columns and grouped by one needs an exchange in any case.
 	"part of the key": {"a STRING, b BIGINT", "'key.format' = 'json', 'key.fields' = 'a;b'", "a", []spelledKey{
 		{`"a":"x"`, []string{`{"a":"x","b":1}`, `{"a":"x","b":2}`, `{"a":"x","b":3}`}, false}, {`"a":"y"`, []string{`{"a":"y","b":4}`, `{"a":"y","b":5}`}, false},
@@ -165,7 +170,7 @@ func written(t *testing.T, at broker.Config, topic string) (all []string) {
 
 // Unsupported key formats are refused by name when the pipeline is planned.
 func TestKeyFormatsRefused(t *testing.T) {
-	for _, format := range []string{"csv", "avro"} {
+	for _, format := range []string{"avro", "debezium-json"} {
 		_, err := plan.Compile(`CREATE TABLE readings (a STRING) WITH ('connector' = 'kafka', 'topic' = 'readings', 'key.format' = '`+format+`', 'key.fields' = 'a', 'value.format' = 'json');
 CREATE TABLE results (a STRING) WITH ('connector' = 'kafka', 'topic' = 'results', 'value.format' = 'json');
 INSERT INTO results SELECT a FROM readings;`, "p")
