@@ -153,11 +153,7 @@ func (d *csvDecoder) Decode(data []byte, cols []*column.Column) error {
 				d.dropped.Values++
 				continue
 			}
-			for _, done := range cols[:i] {
-				if done != nil {
-					done.Truncate(done.Len() - 1)
-				}
-			}
+			undo(cols[:i])
 			return fmt.Errorf("field %s: %w", d.fields[i].Name, err)
 		}
 	}

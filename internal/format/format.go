@@ -250,6 +250,15 @@ func truncate(cols []*column.Column, rows int) {
 	}
 }
 
+// undo removes the last value of columns, which a row that failed has appended.
+func undo(cols []*column.Column) {
+	for _, c := range cols {
+		if c != nil {
+			c.Truncate(c.Len() - 1)
+		}
+	}
+}
+
 // encodingOptions are the options that affect the encoding of a value, with their defaults.
 var encodingOptions = map[string]string{
 	"timestamp-format.standard": "SQL", "map-null-key.mode": "FAIL", "map-null-key.literal": "null",
