@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -91,16 +90,15 @@ func checkCSV(fields []Field, o Options) error {
 		return errors.New("csv.field-delimiter, csv.quote-character and csv.escape-character must differ")
 	}
 	for _, f := range fields {
-		var parts []column.Type
+		parts := []column.Type{f.Type}
 		switch f.Type.Kind {
 		case column.Array:
-			parts = []column.Type{*f.Type.Elem}
+			parts[0] = *f.Type.Elem
 		case column.Row:
-			for _, inner := range f.Type.Fields {
-				parts = append(parts, inner.Type)
+			parts = parts[:0]
+			for i := range f.Type.Fields {
+				parts = append(parts, csvElement(f.Type, i))
 			}
-		default:
-			parts = []column.Type{f.Type}
 		}
 		for _, t := range parts {
 			if t.Interval() || t.Class() == column.Boxes && t.Kind != column.Decimal {
@@ -120,41 +118,31 @@ type csvDecoder struct {
 	csvSyntax
 	fields   []Field
 	comments bool // allow-comments
-	ignore   bool // ignore-parse-errors
+	tolerance
 
-	values  []string // of the line
-	sql     jsonDecoder
-	dropped Dropped
+	values []string // of the line
+	sql    jsonDecoder
 }
 
 func newCSVDecoder(fields []Field, o Options) *csvDecoder {
-	return &csvDecoder{csvSyntax: csvSyntaxOf(o), fields: fields, comments: o.bool("allow-comments"), ignore: o.bool("ignore-parse-errors")}
+	return &csvDecoder{csvSyntax: csvSyntaxOf(o), fields: fields, comments: o.bool("allow-comments"), tolerance: toleranceOf(o)}
 }
-
-// Dropped implements Dropper.
-func (d *csvDecoder) Dropped() *Dropped { return &d.dropped }
 
 // Decode implements Decoder.
 func (d *csvDecoder) Decode(data []byte, cols []*column.Column) error {
 	if err := d.split(data); err != nil {
-		if d.ignore {
-			d.dropped.Records++
-			return ErrSkip
-		}
-		return err
+		return d.reject(err)
 	}
 	for i, c := range cols {
 		if c == nil {
 			continue
 		}
-		if err := d.field(i, c); err != nil {
-			if d.ignore {
-				c.AddNull()
-				d.dropped.Values++
-				continue
-			}
-			undo(cols[:i])
-			return fmt.Errorf("field %s: %w", d.fields[i].Name, err)
+		err := d.field(i, c)
+		if err != nil {
+			err = d.rejectField(d.fields, cols, i, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -341,8 +329,8 @@ func (d *csvDecoder) value(s string, c *column.Column) error {
 		}
 		c.AddInt(n)
 	case column.Date, column.Time, column.Timestamp, column.TimestampLTZ:
-		n, err := d.moment(s, t)
-		if err != nil {
+		n, ok := d.moment(s, t)
+		if !ok {
 			return csvWanted(s, t)
 		}
 		c.AddInt(n)
@@ -374,12 +362,6 @@ func (d *csvDecoder) nested(s string, t column.Type) (any, error) {
 	if strings.TrimSpace(s) != "" {
 		parts = strings.Split(s, d.elements)
 	}
-	elem := func(i int) column.Type {
-		if t.Kind == column.Array {
-			return *t.Elem
-		}
-		return t.Fields[i].Type
-	}
 	all := make([]any, len(parts))
 	if t.Kind == column.Row {
 		switch {
@@ -390,7 +372,7 @@ func (d *csvDecoder) nested(s string, t column.Type) (any, error) {
 		}
 	}
 	for i, part := range parts {
-		one := column.Column{Type: elem(i)}
+		one := column.Column{Type: csvElement(t, i)}
 		if err := d.value(part, &one); err != nil {
 			if !d.ignore {
 				return nil, fmt.Errorf("element %d: %w", i, err)
@@ -405,25 +387,33 @@ func (d *csvDecoder) nested(s string, t column.Type) (any, error) {
 
 // moment parses a date, a time or a timestamp in the SQL standard. A month or a day of a date may
 // have one digit.
-func (d *csvDecoder) moment(s string, t column.Type) (int64, error) {
+func (d *csvDecoder) moment(s string, t column.Type) (n int64, ok bool) {
+	var err error
 	switch t.Kind {
 	case column.Date:
 		if len(s) < 8 || !digits(s[:4]) || strings.Trim(s, "-0123456789") != "" {
-			return 0, errCSVMoment
+			return 0, false
 		}
-		return moment.ParseDate(s)
+		n, err = moment.ParseDate(s)
 	case column.Time:
 		if !timeShaped(s) || strings.HasSuffix(s, "Z") {
-			return 0, errCSVMoment
+			return 0, false
 		}
-		ms, err := moment.ParseTime(s)
-		unit := int64(math.Pow10(3 - t.Precision))
-		return ms / unit * unit, err
+		n, err = moment.ParseTime(s)
+		n = moment.Truncate(n*moment.Millisecond, t.Precision) / moment.Millisecond
+	default:
+		n, err = d.sql.moment(strings.TrimSpace(s), t)
 	}
-	return d.sql.moment(strings.TrimSpace(s), t)
+	return n, err == nil
 }
 
-var errCSVMoment = errors.New("not in the SQL standard")
+// csvElement returns the type of an element of an array or a row.
+func csvElement(t column.Type, i int) column.Type {
+	if t.Kind == column.Array {
+		return *t.Elem
+	}
+	return t.Fields[i].Type
+}
 
 func csvWanted(s string, t column.Type) error {
 	return wanted([]byte(strconv.Quote(s)), t)

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"weir.example/weir/internal/column"
-	"weir.example/weir/internal/moment"
 )
 
 // csvEncoder encodes rows as lines without an end, identically to Flink's csv format.
@@ -80,23 +78,10 @@ func (e *csvEncoder) scalar(dst []byte, c *column.Column, row int) (out []byte, 
 		return append(dst, c.S[row]...), true
 	case column.Boolean:
 		return strconv.AppendBool(dst, c.I[row] != 0), false
-	case column.Date:
-		return append(dst, moment.FormatDate(c.I[row])...), true
-	case column.Time:
-		stamp := moment.AppendTimestamp(nil, c.I[row]*1000, ' ')
-		return append(dst, stamp[11:]...), true
-	case column.Timestamp, column.TimestampLTZ:
-		dst = moment.AppendTimestamp(dst, c.I[row], ' ')
-		if c.Type.Kind == column.TimestampLTZ {
-			dst = append(dst, 'Z')
-		}
-		return dst, true
+	case column.Date, column.Time, column.Timestamp, column.TimestampLTZ:
+		return appendMoment(dst, c.I[row], c.Type, ' '), true
 	case column.Float, column.Double:
-		if f := c.F[row]; math.IsNaN(f) || math.IsInf(f, 0) {
-			quoted := appendFloat(nil, f, c.Type)
-			return append(dst, quoted[1:len(quoted)-1]...), false
-		}
-		return appendFloat(dst, c.F[row], c.Type), false
+		return appendJavaFloat(dst, c.F[row], c.Type), false
 	case column.Decimal:
 		v := c.Value(row).(*big.Int) //nolint:forcetypeassert // by the column's type
 		if e.plain {
@@ -149,12 +134,7 @@ func (e *csvEncoder) nested(dst []byte, v any, t column.Type) ([]byte, error) {
 			dst = e.appendNull(dst)
 			continue
 		}
-		one := column.Column{}
-		if t.Kind == column.Array {
-			one.Type = *t.Elem
-		} else {
-			one.Type = t.Fields[i].Type
-		}
+		one := column.Column{Type: csvElement(t, i)}
 		one.Add(value)
 		from := len(dst)
 		dst, _ = e.scalar(dst, &one, 0)

@@ -1,5 +1,11 @@
 package format
 
+import (
+	"fmt"
+
+	"weir.example/weir/internal/column"
+)
+
 // Dropped counts data dropped without an error because of format options.
 type Dropped struct {
 	Records int64 // json.ignore-parse-errors: documents skipped, as a whole or from the first error on
@@ -11,6 +17,42 @@ type Dropped struct {
 type Dropper interface {
 	// Dropped returns the counts so far. The caller may reset them.
 	Dropped() *Dropped
+}
+
+// tolerance is what a decoder with ignore-parse-errors does about errors.
+type tolerance struct {
+	ignore  bool // ignore-parse-errors
+	dropped Dropped
+}
+
+func toleranceOf(o Options) tolerance { return tolerance{ignore: o.bool("ignore-parse-errors")} }
+
+// Dropped implements Dropper.
+func (t *tolerance) Dropped() *Dropped { return &t.dropped }
+
+// reject returns the error of a document that can't be decoded.
+func (t *tolerance) reject(err error) error {
+	if !t.ignore {
+		return err
+	}
+	t.dropped.Records++
+	return ErrSkip
+}
+
+// rejectField sets a field that can't be decoded, which is the last that was tried, to NULL. Without
+// ignore-parse-errors, it undoes the fields before it, and returns the error.
+func (t *tolerance) rejectField(fields []Field, cols []*column.Column, i int, err error) error {
+	if t.ignore {
+		cols[i].AddNull()
+		t.dropped.Values++
+		return nil
+	}
+	for _, done := range cols[:i] {
+		if done != nil {
+			done.Truncate(done.Len() - 1)
+		}
+	}
+	return fmt.Errorf("field %s: %w", fields[i].Name, err)
 }
 
 // Splitter is a Decoder whose documents may contain several rows.

@@ -3,7 +3,7 @@
 //
 //	format.go       the formats, their options, Decoder and Encoder
 //	pairs.go        the entries of a map, with unique keys
-//	dropped.go      counts of dropped data; documents with several rows
+//	dropped.go      data that options drop; documents with several rows
 //	json_decode.go  json: a scanner for the needed fields of a document
 //	json_object.go  json: the fields of a document and of its rows
 //	json_time.go    json: dates, times and timestamps
@@ -246,15 +246,6 @@ func truncate(cols []*column.Column, rows int) {
 		truncate(c.Fields, rows)
 		if c.Len() > rows {
 			c.Truncate(rows)
-		}
-	}
-}
-
-// undo removes the last value of columns, which a row that failed has appended.
-func undo(cols []*column.Column) {
-	for _, c := range cols {
-		if c != nil {
-			c.Truncate(c.Len() - 1)
 		}
 	}
 }

@@ -37,22 +37,17 @@ type jsonDecoder struct {
 	fields  []Field
 	root    *jsonObject
 	missing bool // fail-on-missing-field
-	ignore  bool // ignore-parse-errors
 	iso     bool
+	tolerance
 
 	data  []byte
 	at    int
 	depth int
-
-	dropped Dropped
 }
-
-// Dropped implements Dropper.
-func (d *jsonDecoder) Dropped() *Dropped { return &d.dropped }
 
 func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
 	d := &jsonDecoder{
-		fields: fields, missing: o.bool("fail-on-missing-field"), ignore: o.bool("ignore-parse-errors"),
+		fields: fields, missing: o.bool("fail-on-missing-field"), tolerance: toleranceOf(o),
 		iso: o["timestamp-format.standard"] == "ISO-8601",
 	}
 	d.root = newJSONObject(columnFields(fields))
@@ -62,24 +57,18 @@ func newJSONDecoder(fields []Field, o Options) *jsonDecoder {
 // Decode implements Decoder.
 func (d *jsonDecoder) Decode(data []byte, cols []*column.Column) error {
 	if err := d.scan(data, cols); err != nil {
-		if d.ignore {
-			d.dropped.Records++
-			return ErrSkip
-		}
-		return err
+		return d.reject(err)
 	}
 	for i, c := range cols {
 		if c == nil {
 			continue
 		}
-		if err := d.field(d.root, i, c); err != nil {
-			if d.ignore {
-				c.AddNull()
-				d.dropped.Values++
-				continue
-			}
-			undo(cols[:i])
-			return fmt.Errorf("field %s: %w", d.fields[i].Name, err)
+		err := d.field(d.root, i, c)
+		if err != nil {
+			err = d.rejectField(d.fields, cols, i, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -85,41 +85,52 @@ func (e *jsonEncoder) int(dst []byte, v int64, t column.Type) []byte {
 	switch t.Kind {
 	case column.Boolean:
 		return strconv.AppendBool(dst, v != 0)
-	case column.Date:
-		return append(append(append(dst, '"'), moment.FormatDate(v)...), '"')
-	case column.Time:
-		stamp := moment.AppendTimestamp(nil, v*1000, ' ')
-		return append(append(append(dst, '"'), stamp[11:]...), '"')
-	case column.Timestamp, column.TimestampLTZ:
+	case column.Date, column.Time, column.Timestamp, column.TimestampLTZ:
 		between := byte(' ')
 		if e.iso {
 			between = 'T'
 		}
-		dst = moment.AppendTimestamp(append(dst, '"'), v, between)
-		if t.Kind == column.TimestampLTZ {
-			dst = append(dst, 'Z')
-		}
-		return append(dst, '"')
+		return append(appendMoment(append(dst, '"'), v, t, between), '"')
 	}
 	return strconv.AppendInt(dst, v, 10)
+}
+
+// appendMoment formats a date, a time or a timestamp, with a byte between its date and its time.
+func appendMoment(dst []byte, v int64, t column.Type, between byte) []byte {
+	switch t.Kind {
+	case column.Date:
+		return append(dst, moment.FormatDate(v)...)
+	case column.Time:
+		stamp := moment.AppendTimestamp(nil, v*moment.Millisecond, between)
+		return append(dst, stamp[11:]...)
+	}
+	dst = moment.AppendTimestamp(dst, v, between)
+	if t.Kind == column.TimestampLTZ {
+		dst = append(dst, 'Z')
+	}
+	return dst
 }
 
 // appendFloat formats a number like Java's Double.toString. Like Jackson, it writes values that
 // JSON numbers can't represent as strings.
 func appendFloat(dst []byte, f float64, t column.Type) []byte {
-	bits := 64
-	if t.Kind == column.Float {
-		bits = 32
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return append(appendJavaFloat(append(dst, '"'), f, t), '"')
 	}
+	return appendJavaFloat(dst, f, t)
+}
+
+// appendJavaFloat formats a number like Java's Float.toString or Double.toString.
+func appendJavaFloat(dst []byte, f float64, t column.Type) []byte {
 	switch {
 	case math.IsNaN(f):
-		return append(dst, `"NaN"`...)
+		return append(dst, "NaN"...)
 	case math.IsInf(f, 1):
-		return append(dst, `"Infinity"`...)
+		return append(dst, "Infinity"...)
 	case math.IsInf(f, -1):
-		return append(dst, `"-Infinity"`...)
+		return append(dst, "-Infinity"...)
 	}
-	from := len(dst)
+	from, bits := len(dst), floatBits(t)
 	if a := math.Abs(f); a != 0 && (a < 1e-3 || a >= 1e7) {
 		dst = strconv.AppendFloat(dst, f, 'E', -1, bits) // d.dddE±dd
 		return javaExponent(dst, from)

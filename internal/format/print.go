@@ -2,7 +2,6 @@ package format
 
 import (
 	"fmt"
-	"math"
 	"math/big"
 	"strconv"
 	"unicode"
@@ -40,15 +39,7 @@ func appendPrinted(dst []byte, v any, t column.Type) []byte {
 	case int64:
 		return appendPrintedInt(dst, v, t)
 	case float64:
-		switch {
-		case math.IsNaN(v):
-			return append(dst, "NaN"...)
-		case math.IsInf(v, 1):
-			return append(dst, "Infinity"...)
-		case math.IsInf(v, -1):
-			return append(dst, "-Infinity"...)
-		}
-		return appendFloat(dst, v, t)
+		return appendJavaFloat(dst, v, t)
 	case *big.Int:
 		return appendDecimal(dst, v, t.Scale, false)
 	case string:

@@ -279,7 +279,7 @@ func TestLettersOfAPreparedBatch(t *testing.T) {
 	}
 }
 
-// undecodable writes a record that is no row behind the others of each partition, and returns their
+// undecodable appends a record that can't be decoded to each partition, and returns the records'
 // offsets.
 func undecodable(t *testing.T, at broker.Config) map[int32]int64 {
 	t.Helper()
@@ -370,8 +370,8 @@ func rebalancing(t *testing.T, at broker.Config) error {
 	}
 }
 
-// The random version: processes join one after the other, deliveries fail before and after their
-// commit, rows are refused, and each batch is delivered while the next one is prepared.
+// Random faults: processes join one at a time, deliveries fail before or after they commit, and rows
+// are refused, while the next batch is prepared during each delivery.
 func TestPreparedBatchesAtRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
