@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -86,7 +85,7 @@ type State struct {
 // ReadState reads a site's state topic to its end. The state is empty if the topic does not exist.
 func ReadState(ctx context.Context, c broker.Config, of site.Site) (*State, error) {
 	alerts, silences := make(map[string]*Alert), make(map[string]Silence)
-	unreadable := make(map[string]error) // by key, unless a later record replaces it
+	unreadable := make(saved.Unreadable)
 	err := broker.ReadAll(ctx, c, of.Alerts(), nil, func(r *kgo.Record) error {
 		delete(unreadable, string(r.Key))
 		if id, s, err := silenceOf(r); id != "" {
@@ -119,10 +118,7 @@ func ReadState(ctx context.Context, c broker.Config, of site.Site) (*State, erro
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		err = nil // no alert was ever delivered or silenced
 	}
-	for _, key := range slices.Sorted(maps.Keys(unreadable)) {
-		err = errors.Join(err, unreadable[key])
-	}
-	if err != nil {
+	if err = errors.Join(err, unreadable.Err()); err != nil {
 		return nil, fmt.Errorf("read alert state: %w", err)
 	}
 	s := &State{Alerts: []*Alert{}, Silences: []Silence{}}

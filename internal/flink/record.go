@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ func (e *NotDeployedError) Error() string {
 // Deployments reads the records of all deployments, sorted by name.
 func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error) {
 	byName := make(map[string]Deployment)
-	unreadable := make(map[string]error) // by name, unless a later record replaces it
+	unreadable := make(saved.Unreadable)
 	add := func(r *kgo.Record) {
 		delete(unreadable, string(r.Key))
 		if r.Value == nil {
@@ -88,8 +87,8 @@ func Deployments(ctx context.Context, kafka broker.Config) ([]Deployment, error)
 	if err != nil && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return nil, fmt.Errorf("read deployments: %w", err)
 	}
-	if len(unreadable) > 0 {
-		return nil, fmt.Errorf("read deployments: %w", errors.Join(slices.Collect(maps.Values(unreadable))...))
+	if err := unreadable.Err(); err != nil {
+		return nil, fmt.Errorf("read deployments: %w", err)
 	}
 	all := make([]Deployment, 0, len(byName))
 	for _, d := range byName {

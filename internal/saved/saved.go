@@ -5,7 +5,10 @@ package saved
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Decode decodes a JSON object into what into points to. The object must have the members, which
@@ -22,4 +25,17 @@ func Decode(text []byte, into any, members ...string) error {
 		}
 	}
 	return json.Unmarshal(text, into)
+}
+
+// Unreadable are the errors of records of a compacted topic, by key. A later record with the key
+// replaces one that can't be read: delete its error then.
+type Unreadable map[string]error
+
+// Err returns all errors, in the order of their keys; nil if there are none.
+func (u Unreadable) Err() error {
+	var all []error
+	for _, key := range slices.Sorted(maps.Keys(u)) {
+		all = append(all, u[key])
+	}
+	return errors.Join(all...)
 }
