@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/bench/command"
+	"weir.example/weir/bench/flow"
 	"weir.example/weir/bench/usage"
 	"weir.example/weir/internal/retry"
 )
@@ -171,8 +172,8 @@ func (t *trial) run(ctx context.Context) (l latency, err error) {
 	return l, errors.Join(group.Wait(), err)
 }
 
-// offer produces readings at the rate until the context ends. It catches up immediately after a
-// delay; readings have the time at which they are produced.
+// offer produces readings at the rate until the context ends. They have the time at which they are
+// produced.
 func (t *trial) offer(ctx context.Context) error {
 	// The buffer is large, so that a pause of the broker doesn't slow the offer down.
 	client, err := t.connect(ctx, kgo.DefaultProduceTopic(t.job.Source), kgo.ProducerLinger(5*time.Millisecond),
@@ -181,31 +182,14 @@ func (t *trial) offer(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	var failed kgo.FirstErrPromise
-	began, next := time.Now(), int64(0)
 	var open [partitions]int64 // end of the earliest open window
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if err := failed.Err(); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("offer readings: %w", err)
-		}
-		for due := int64(time.Since(began).Seconds() * float64(t.latencyRate)); next < due; next++ {
-			now := time.Now().UTC()
-			d := &t.want.fleet[next%devices]
-			t.note(now.UnixMilli(), d.partition, &open[d.partition])
-			value, err := t.encode(make([]byte, 0, 224), d, next, now)
-			if err != nil {
-				return err
-			}
-			client.Produce(ctx, &kgo.Record{Key: []byte(d.id), Value: value, Timestamp: now}, failed.Promise())
-		}
-	}
+	return flow.Offer(ctx, client, t.latencyRate, func(n int64) (*kgo.Record, error) {
+		now := time.Now().UTC()
+		d := &t.want.fleet[n%devices]
+		t.note(now.UnixMilli(), d.partition, &open[d.partition])
+		value, err := t.encode(make([]byte, 0, 224), d, n, now)
+		return &kgo.Record{Key: []byte(d.id), Value: value, Timestamp: now}, err
+	})
 }
 
 // note records the time of a reading that is about to be produced, and the windows that it closes.
@@ -229,25 +213,7 @@ func (t *trial) collect(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	for {
-		fetches := client.PollFetches(ctx)
-		now := time.Now()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("collect results: %w", err)
-		}
-		var failed error
-		fetches.EachRecord(func(r *kgo.Record) {
-			if failed == nil {
-				failed = t.take(r.Value, now)
-			}
-		})
-		if failed != nil {
-			return failed
-		}
-	}
+	return flow.Collect(ctx, client, t.take)
 }
 
 // take records when a result was seen.
@@ -306,10 +272,9 @@ func (t *trial) watch(ctx context.Context) (latency, error) {
 		values, missing, readings := t.outcome(from.UnixMilli(), to.UnixMilli())
 		if missing == 0 && len(values) > 0 {
 			slices.Sort(values)
-			quantile := func(q float64) float64 { return values[int(q*float64(len(values)-1))] }
 			return latency{
 				Offered: float64(readings) / to.Sub(from).Seconds(), Results: len(values),
-				P50: quantile(0.5), P99: quantile(0.99), Max: quantile(1),
+				P50: flow.Quantile(values, 0.5), P99: flow.Quantile(values, 0.99), Max: flow.Quantile(values, 1),
 			}, nil
 		}
 		if time.Since(to) > drainLimit {

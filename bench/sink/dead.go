@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir.example/weir/bench/command"
+	"weir.example/weir/bench/flow"
 	"weir.example/weir/bench/topics"
 	"weir.example/weir/bench/usage"
 	"weir.example/weir/internal/broker"
@@ -152,33 +153,19 @@ INSERT INTO results SELECT * FROM r;
 	}, nil
 }
 
-// offer writes rows at the rate until the context ends. It catches up at once after a delay.
+// offer writes rows at the rate until the context ends.
 func (f *deadFlow) offer(ctx context.Context) error {
 	client, err := broker.Connect(ctx, f.config(), kgo.DefaultProduceTopic(deadSource), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(200_000))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	var failed kgo.FirstErrPromise
-	began := time.Now()
-	for n := 0; ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if err := failed.Err(); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("offer rows: %w", err)
-		}
-		for due := int(time.Since(began).Seconds() * float64(f.rate)); n < due; n++ {
-			f.mu.Lock()
-			f.offered, f.seen = append(f.offered, time.Now()), append(f.seen, time.Time{})
-			f.mu.Unlock()
-			client.Produce(ctx, &kgo.Record{Partition: int32(n % partitions), Value: fmt.Appendf(nil, `{"n":%d,"v":%g}`, n, float64(n%100)/4)}, failed.Promise()) //nolint:gosec // few partitions
-		}
-	}
+	return flow.Offer(ctx, client, f.rate, func(n int64) (*kgo.Record, error) {
+		f.mu.Lock()
+		f.offered, f.seen = append(f.offered, time.Now()), append(f.seen, time.Time{})
+		f.mu.Unlock()
+		return &kgo.Record{Partition: int32(n % partitions), Value: fmt.Appendf(nil, `{"n":%d,"v":%g}`, n, float64(n%100)/4)}, nil //nolint:gosec // few partitions
+	})
 }
 
 // collect reads committed results until the context ends.
@@ -188,28 +175,19 @@ func (f *deadFlow) collect(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	for {
-		fetches := client.PollFetches(ctx)
-		now := time.Now()
-		if ctx.Err() != nil {
-			return nil
+	return flow.Collect(ctx, client, func(value []byte, now time.Time) error {
+		var row struct{ N int }
+		if err := json.Unmarshal(value, &row); err != nil {
+			return fmt.Errorf("result %s: %w", value, err)
 		}
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("collect results: %w", err)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if !f.seen[row.N].IsZero() {
+			f.again++
 		}
-		for _, r := range fetches.Records() {
-			var row struct{ N int }
-			if err := json.Unmarshal(r.Value, &row); err != nil {
-				return fmt.Errorf("result %s: %w", r.Value, err)
-			}
-			f.mu.Lock()
-			if !f.seen[row.N].IsZero() {
-				f.again++
-			}
-			f.seen[row.N] = now
-			f.mu.Unlock()
-		}
-	}
+		f.seen[row.N] = now
+		return nil
+	})
 }
 
 // States of the database.
@@ -269,8 +247,7 @@ func (f *deadFlow) measureState(ctx context.Context) (s deadState, err error) {
 			return s, fmt.Errorf("%d results are there twice", again)
 		case len(values) == to-from && len(values) > 0:
 			slices.Sort(values)
-			quantile := func(q float64) time.Duration { return values[int(q*float64(len(values)-1))] }
-			return deadState{results: len(values), p50: quantile(0.5), p99: quantile(0.99), max: quantile(1)}, nil
+			return deadState{results: len(values), p50: flow.Quantile(values, 0.5), p99: flow.Quantile(values, 0.99), max: flow.Quantile(values, 1)}, nil
 		case time.Now().After(limit):
 			return s, fmt.Errorf("%d of %d results are missing after %s", to-from-len(values), to-from, deadDrain)
 		}

@@ -39,8 +39,8 @@ func (t *tolerance) reject(err error) error {
 	return ErrSkip
 }
 
-// rejectField sets a field that can't be decoded, which is the last that was tried, to NULL. Without
-// ignore-parse-errors, it undoes the fields before it, and returns the error.
+// rejectField sets field i, which can't be decoded, to NULL. Without ignore-parse-errors, it undoes
+// the fields before it and returns the error.
 func (t *tolerance) rejectField(fields []Field, cols []*column.Column, i int, err error) error {
 	if t.ignore {
 		cols[i].AddNull()

@@ -370,8 +370,8 @@ func rebalancing(t *testing.T, at broker.Config) error {
 	}
 }
 
-// Random faults: processes join one at a time, deliveries fail before or after they commit, and rows
-// are refused, while the next batch is prepared during each delivery.
+// Random faults: processes join one at a time, deliveries fail before or after they commit, and
+// rows are refused, while the next batch is prepared during each delivery.
 func TestPreparedBatchesAtRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

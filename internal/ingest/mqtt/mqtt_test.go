@@ -587,8 +587,8 @@ func TestSlowSubscriber(t *testing.T) {
 	eventually(t, "line in the log", func() bool { return strings.Contains(w.log.String(), "messages to subscribers were dropped") })
 }
 
-// A session can be taken over as soon as CONNACK has been written, so a client whose connection ends
-// after that is told the reason. A client that was refused, or has not received CONNACK, is not.
+// A session can be taken over as soon as CONNACK has been written, so a client whose connection
+// ends after that is told the reason. One that was refused, or has no CONNACK yet, is not.
 func TestTakeoverAtConnack(t *testing.T) {
 	long := append([]byte{packets.Connack << 4, 0x81, 1, 0, 0, 126}, make([]byte, 126)...) // with properties
 	for name, c := range map[string]struct {
