@@ -24,7 +24,7 @@ func (c *consoleFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.listen, "console-listen", console.DefaultListen, "address of the console; none disables it")
 	secretVar(f, &c.token, "console-token", "token with which clients without a user may use the console as an operator")
-	f.BoolVar(&c.write, "console-write", false, "allow the console to replay dead letters and abort transactions")
+	f.BoolVar(&c.write, "console-write", false, "allow the console to replay dead letters and end transactions")
 }
 
 // config returns nil if the console is disabled.

@@ -332,10 +332,23 @@ func (b *realBroker) testHanging(t *testing.T) {
 	t.Run("records of two transactions", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-two")
 		s.begin(topic, 0)
+		if err := broker.RefuseMixed(t.Context(), b.client, s.id); err != nil {
+			t.Error(err)
+		}
 		s.write(topic, 1)
 		s.end(kgo.TryAbort)
 		s.begin(topic, 0)
 		s.write(topic, 1)
+		if err := broker.RefuseMixed(t.Context(), b.client, s.id); err != nil { // the coordinator does not know the partition
+			t.Error(err)
+		}
+		if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Value: []byte("known")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		var mixed *broker.MixedError
+		if err := broker.RefuseMixed(t.Context(), b.client, s.id); !errors.As(err, &mixed) || len(mixed.Partitions) != 1 || mixed.Partitions[0].Partition != 1 {
+			t.Errorf("%v", err)
+		}
 		s.end(kgo.TryCommit)
 		s.refused("more than one transaction", "commit")
 		s.refused("more than one transaction", "abort")

@@ -66,7 +66,7 @@ func (s *session) connect(ctx context.Context) error {
 	id := s.d.transactionalID()
 	var err error
 	s.group, err = s.d.sessions.OpenGroup(ctx, transact.GroupConfig{
-		TransactionalID: id, Group: s.d.cfg.Site.AlertGroup(), Topics: s.d.topics(),
+		TransactionalID: id, Group: s.d.cfg.Site.AlertGroup(), Topics: s.d.topics(), Writes: []string{s.d.cfg.Site.Alerts()},
 		TransactionTimeout: s.d.cfg.TransactionTimeout, SessionTimeout: s.d.cfg.SessionTimeout,
 		OnAssigned: s.onMoved(true), OnRevoked: s.onMoved(false),
 	},
@@ -75,12 +75,6 @@ func (s *session) connect(ctx context.Context) error {
 		s.d.cfg.Broker.Observe("alert", s.d.cfg.Instance),
 		s.d.cfg.Broker.Tracer().Client(id, s.d.cfg.Site.AlertGroup()).Option(),
 	)
-	if err != nil {
-		return err
-	}
-	if err = s.d.sessions.RefuseHanging(ctx, s.group.Client, s.d.cfg.Site.Alerts(), broker.OffsetsTopic); err != nil {
-		s.group.Close()
-	}
 	return err
 }
 

@@ -15,6 +15,7 @@
 //	stop.go          end of transactions that a stop has interrupted
 //	transactions.go  open and hanging transactions of a cluster
 //	hanging.go       how hanging transactions ended elsewhere, and their end
+//	stillopen.go     clients that must not write into a hanging transaction of their own
 //	logs.go          batches as brokers store them
 //	visible.go       wait until committed records can be read
 //	readto.go        reads a topic up to its current end; tail.go: the last records

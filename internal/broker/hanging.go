@@ -179,13 +179,7 @@ type investigation struct {
 // marker ends both.
 func (i *investigation) checkRecords(ctx context.Context) error {
 	for _, p := range i.t.Partitions {
-		first := int16(-1)
-		err := i.logs.read(ctx, partitionKey{p.Topic, p.Partition}, p.FirstOffset, p.FirstOffset+1, func(b *kmsg.RecordBatch) error {
-			if b.ProducerID == i.t.ProducerID {
-				first = b.ProducerEpoch
-			}
-			return nil
-		})
+		first, err := i.logs.epochAt(ctx, partitionKey{p.Topic, p.Partition}, p.FirstOffset, i.t.ProducerID)
 		if err != nil {
 			return err
 		}
@@ -372,54 +366,6 @@ func (i *investigation) judge(coordinator Outcome) {
 	default:
 		i.found.Reason = "no partition has a marker of this transaction, and no coordinator knows how it ended"
 	}
-}
-
-// StillOpenError says that an earlier transaction of a producer hangs on partitions to which it is
-// about to write. Kafka would take the records of the next transaction for more of that one, and
-// its marker would end both: an abort would hide committed records.
-type StillOpenError struct {
-	ProducerID int64
-	Partitions []BlockedPartition
-}
-
-// Error names the partitions, and what to do.
-func (e *StillOpenError) Error() string {
-	return fmt.Sprintf("an earlier transaction of producer id %d hangs on %s, and the next one would become a part of it: "+
-		"weir transactions list says how it ended elsewhere, and which command finishes it", e.ProducerID, places(e.Partitions))
-}
-
-// RefuseStillOpen returns a *StillOpenError if a transaction of the client is open on one of the
-// topics, although it has acquired its transactional id and begun none: coordinators answer that
-// request once they consider the markers written. What this client may not read is not checked.
-func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) (unchecked []Unchecked, err error) {
-	id, _, err := client.ProducerID(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("acquire the transactional id: %w", err)
-	}
-	details, unchecked, err := readable(ctx, client, topics)
-	if err != nil {
-		return nil, err
-	}
-	producers, refused, err := describeProducers(ctx, client, details.TopicsSet())
-	if err != nil {
-		return nil, err
-	}
-	open := &StillOpenError{ProducerID: id}
-	for _, p := range producers {
-		if p.ProducerID == id && p.CurrentTxnStartOffset >= 0 {
-			open.Partitions = append(open.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
-		}
-	}
-	for _, u := range refused {
-		if u.Reason != refusal(kerr.TopicAuthorizationFailed, "Read") { // such as a leader that has moved
-			return nil, fmt.Errorf("describe producers of %s: %s", u.Topic, u.Reason)
-		}
-	}
-	if len(open.Partitions) > 0 {
-		slices.SortFunc(open.Partitions, comparePartitions)
-		return nil, open
-	}
-	return slices.Concat(unchecked, refused), nil
 }
 
 // HangingError refuses to end a hanging transaction.

@@ -58,6 +58,18 @@ func (l *logs) read(ctx context.Context, p partitionKey, from, to int64, fn func
 	return nil
 }
 
+// epochAt returns the epoch of the producer's batch at an offset, -1 if there is none.
+func (l *logs) epochAt(ctx context.Context, p partitionKey, offset, producerID int64) (epoch int16, err error) {
+	epoch = -1
+	err = l.read(ctx, p, offset, offset+1, func(b *kmsg.RecordBatch) error {
+		if b.ProducerID == producerID {
+			epoch = b.ProducerEpoch
+		}
+		return nil
+	})
+	return epoch, err
+}
+
 // fetch reads once, from an offset, and returns the bounds of the partition.
 func (l *logs) fetch(ctx context.Context, p partitionKey, from int64, size int32, fn func(*kmsg.RecordBatch) error) (start, high int64, err error) {
 	detail, ok := l.topics[p.topic]

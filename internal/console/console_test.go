@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
 	"weir.example/weir/internal/alert"
@@ -248,6 +249,8 @@ func TestUsers(t *testing.T) {
 		{"reader", "GET", "/api/audit", "", 403},
 		{"reader", "POST", "/api/letters/replay", replay, 403},
 		{"reader", "POST", "/api/transactions/abort", "{}", 403},
+		{"reader", "POST", "/api/transactions/commit", "{}", 403},
+		{"reader", "GET", "/api/transactions/hanging?producer_id=1&producer_epoch=0", "", 403},
 		{"operator", "POST", "/api/letters/replay", replay, 200},
 		{"operator", "GET", "/api/audit", "", 200},
 		{"admin", "POST", "/api/letters/replay", replay, 200},
@@ -330,7 +333,7 @@ func TestExposed(t *testing.T) {
 
 func TestReadOnly(t *testing.T) {
 	c := serve(t, Config{})
-	for _, path := range []string{"/api/letters/replay", "/api/transactions/abort"} {
+	for _, path := range []string{"/api/letters/replay", "/api/transactions/abort", "/api/transactions/commit"} {
 		if status, body := answer(t, "POST", c.URL()+path, "{}"); status != 403 || !strings.Contains(body, "--console-write") {
 			t.Errorf("%s: status %d, %s", path, status, body)
 		}
@@ -495,6 +498,61 @@ func TestOpenTransactionBlocksNoPage(t *testing.T) {
 	}
 	if _, got := answer(t, "GET", c.URL()+"/api/transactions", ""); strings.Contains(got, `"slow"`) {
 		t.Errorf("after the abort: %s", got)
+	}
+}
+
+// A hanging transaction is shown with how it ended elsewhere, and ends in the same way only.
+func TestHangingTransaction(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "readings"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	cluster.ControlKey(kmsg.ListTransactions.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		return req.ResponseKind(), nil, true
+	})
+	at := broker.Config{Brokers: cluster.ListenAddrs()}
+	tx := client(t, at, kgo.TransactionalID("x"), kgo.RecordPartitioner(broker.GivenPartitions()))
+	if err := tx.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(2) {
+		if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Partition: p}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, epoch, err := tx.ProducerID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := make(kadm.TopicsSet)
+	set.Add("readings", 1)
+	if _, err := kadm.NewClient(tx).WriteTxnMarkers(t.Context(), kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch + 1, Commit: true, Topics: set}); err != nil {
+		t.Fatal(err)
+	}
+	c := serve(t, Config{Broker: at, Write: true})
+	of := fmt.Sprintf("producer_id=%d&producer_epoch=%d", id, epoch)
+	status, got := answer(t, "GET", c.URL()+"/api/transactions/hanging?"+of, "")
+	for _, want := range []string{`"outcome":"committed"`, "COMMIT marker in readings-1", "weir transactions commit --producer-id"} {
+		if status != 200 || !strings.Contains(got, want) {
+			t.Errorf("status %d, %q is missing: %s", status, want, got)
+		}
+	}
+	body := fmt.Sprintf(`{"producer_id":%d,"producer_epoch":%d}`, id, epoch)
+	if status, got := answer(t, "POST", c.URL()+"/api/transactions/abort", body); status == 200 || !strings.Contains(got, "it was committed elsewhere") {
+		t.Errorf("abort: status %d, %s", status, got)
+	}
+	if status, got := answer(t, "POST", c.URL()+"/api/transactions/commit", body); status != 200 {
+		t.Errorf("commit: status %d, %s", status, got)
+	}
+	if _, got := answer(t, "GET", c.URL()+"/api/transactions", ""); !strings.Contains(got, `"open":[]`) {
+		t.Errorf("after the commit: %s", got)
+	}
+	for _, bad := range []string{"", "producer_id=x&producer_epoch=1", "producer_id=1", of} {
+		if status, got := answer(t, "GET", c.URL()+"/api/transactions/hanging?"+bad, ""); status == 200 || !strings.Contains(got, "error") {
+			t.Errorf("?%s: status %d, %s", bad, status, got)
+		}
 	}
 }
 

@@ -55,7 +55,9 @@ func (c *Console) routes() *guards.Mux {
 	write("/api/letters/replay", c.deadLetters.replay)
 	transactions := transactionPage{c.client, c.cfg.Now}
 	get("/api/transactions", transactions.list)
+	get("/api/transactions/hanging", transactions.hanging)
 	write("/api/transactions/abort", transactions.abort)
+	write("/api/transactions/commit", transactions.commit)
 	schemas := schemaPage{c.cfg.Registry}
 	get("/api/schemas", schemas.list)
 	get("/api/schema", schemas.subject)

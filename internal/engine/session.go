@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -177,7 +176,7 @@ func (s *session) connect(ctx context.Context) error {
 	id := s.w.transactionalID()
 	tracer := s.cfg.Broker.Tracer().Client(id, Group(s.cfg.Program))
 	s.group, err = s.w.sessions.OpenGroup(ctx, transact.GroupConfig{
-		TransactionalID: id, Group: Group(s.cfg.Program), Topics: topics,
+		TransactionalID: id, Group: Group(s.cfg.Program), Topics: topics, Writes: s.p.outTopics,
 		TransactionTimeout: s.cfg.TransactionTimeout, SessionTimeout: s.cfg.SessionTimeout,
 		OnAssigned: s.onAssigned, OnRevoked: s.onRevoked,
 	},
@@ -201,11 +200,7 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	s.tx = &transaction{p: s.p, group: s.group, tables: s.p.sinkTopics(), tracer: tracer, release: func() {}, attempted: make(map[topicPartition]bool)}
-	s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...)
-	if err == nil {
-		err = s.w.sessions.RefuseHanging(ctx, s.group.Client, append(slices.Clone(s.p.outTopics), broker.OffsetsTopic)...)
-	}
-	if err != nil {
+	if s.limits, err = broker.FindLimits(ctx, s.group.Admin, s.p.outTopics...); err != nil {
 		s.group.Close()
 		return err
 	}

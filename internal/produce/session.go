@@ -70,34 +70,31 @@ func (s *session) connect(ctx context.Context) error {
 		s.p.cfg.Broker.Observe("produce", s.p.src.Name()),
 		s.p.cfg.Broker.Tracer().Client(transactionalID(s.p.src.Name()), "").Option(),
 		s.p.sent.Option(),
+		s.p.sessions.ClientOption(),
 	)
 	if err != nil {
 		return err
 	}
 	err = errors.Join(broker.RequireTransactionV2(ctx, s.client), s.checkTopics(ctx))
 	if err == nil {
-		if _, _, err = s.client.ProducerID(ctx); err != nil {
-			err = fmt.Errorf("acquire transactional id %s: %w", transactionalID(s.p.src.Name()), err)
-		}
+		err = s.p.sessions.Acquire(ctx, s.client, s.p.topics()...)
 	}
 	if err != nil {
 		s.client.Close()
-		return err
 	}
-	s.p.sessions.Acquired()
-	names := append([]string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress}, s.p.cfg.Messages...)
-	if err := s.p.sessions.RefuseHanging(ctx, s.client, names...); err != nil {
-		s.client.Close()
-		return err
-	}
-	return nil
+	return err
+}
+
+// topics returns what the producer writes to.
+func (p *producer) topics() []string {
+	return append([]string{p.cfg.Topic, p.cfg.DLQ, p.cfg.Progress}, p.cfg.Messages...)
 }
 
 func transactionalID(source string) string { return "weir-produce-" + source }
 
 func (s *session) checkTopics(ctx context.Context) error {
 	admin := kadm.NewClient(s.client)
-	names := append([]string{s.p.cfg.Topic, s.p.cfg.DLQ, s.p.cfg.Progress}, s.p.cfg.Messages...)
+	names := s.p.topics()
 	topics, err := admin.ListTopics(ctx, names...)
 	if err != nil {
 		return fmt.Errorf("describe topics: %w", err)
@@ -236,7 +233,7 @@ func (s *session) transaction(first *chunk) error {
 		return s.abort(ctx, chunks, began, err)
 	}
 	s.p.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
-	if err := broker.Commit(ctx, s.client); err != nil {
+	if err := s.p.sessions.EndTransaction(ctx, s.client, kgo.TryCommit); err != nil {
 		s.p.sessions.LeftOpen(err)
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
@@ -313,7 +310,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 // abort aborts a transaction after a failed write. The next session sends the same readings again.
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
-	if err := s.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+	if err := s.p.sessions.EndTransaction(ctx, s.client, kgo.TryAbort); err != nil {
 		s.p.sessions.LeftOpen(err)
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}

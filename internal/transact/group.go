@@ -3,6 +3,7 @@ package transact
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -16,6 +17,7 @@ type GroupConfig struct {
 	TransactionalID string
 	Group           string
 	Topics          []string
+	Writes          []string // all topics that the transactions write to, but the group's offsets
 
 	TransactionTimeout time.Duration
 	SessionTimeout     time.Duration
@@ -29,19 +31,19 @@ type Group struct {
 	Client *kgo.Client
 	Admin  *kadm.Client // over Client
 
-	session *kgo.GroupTransactSession
-	ending  broker.Ending
+	sessions *Sessions
+	session  *kgo.GroupTransactSession
+	ending   broker.Ending
 }
 
-// OpenGroup connects a session to its group and acquires its transactional id, which aborts the
-// transaction that an earlier session or process left open. opts are added to the options that all
-// such sessions have.
+// OpenGroup connects a session to its group and acquires its transactional id, as Acquire does. opts
+// are added to the options that all such sessions have.
 func (s *Sessions) OpenGroup(ctx context.Context, c GroupConfig, opts ...kgo.Opt) (*Group, error) {
 	base, err := s.Broker.Options()
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{}
+	g := &Group{sessions: s}
 	g.session, err = kgo.NewGroupTransactSession(append(append(base,
 		kgo.WithContext(s.Work),
 		kgo.TransactionalID(c.TransactionalID),
@@ -57,17 +59,17 @@ func (s *Sessions) OpenGroup(ctx context.Context, c GroupConfig, opts ...kgo.Opt
 		kgo.KeepControlRecords(), // the committed offset passes transaction markers, so that lag can reach 0
 		broker.ClientLog(s.Logger),
 		g.ending.Option(),
+		s.ClientOption(),
 	), opts...)...)
 	if err != nil {
 		return nil, &settingsError{err}
 	}
 	g.Client = g.session.Client()
 	g.Admin = kadm.NewClient(g.Client)
-	if _, _, err := g.Client.ProducerID(ctx); err != nil {
+	if err := s.Acquire(ctx, g.Client, append(slices.Clone(c.Writes), broker.OffsetsTopic)...); err != nil {
 		g.Close()
-		return nil, fmt.Errorf("acquire transactional id %s: %w", c.TransactionalID, err)
+		return nil, err
 	}
-	s.Acquired()
 	return g, nil
 }
 
@@ -89,7 +91,9 @@ func (g *Group) Begin() error {
 // session is then back at the committed offsets. After an error, of which broker.ErrUnknownEnd is
 // one, the outcome is unknown and the session can't be used any more.
 func (g *Group) End(ctx context.Context, try kgo.TransactionEndTry) (committed bool, err error) {
-	return g.ending.End(ctx, g.session, try)
+	return g.sessions.end(ctx, g.Client, try, func(try kgo.TransactionEndTry) (bool, error) {
+		return g.ending.End(ctx, g.session, try)
+	})
 }
 
 // Close leaves the group and closes the client.

@@ -7,14 +7,15 @@
 // starts from what the broker says is committed.
 //
 //	sessions.go  sessions and retries, and the end of the transaction that the last one left open
+//	hanging.go   earlier transactions that hang where the client writes
 //	group.go     a session that consumes in a group and commits its offsets in the transactions
 package transact
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,7 +41,7 @@ type Sessions struct {
 	// OnRetry is called with the error of a session before the wait for the next one; default none.
 	OnRetry func(error)
 
-	unchecked []broker.Unchecked // what RefuseHanging has warned of
+	hanging hanging
 
 	reached bool // a broker has answered at least once
 	commits int
@@ -95,36 +96,43 @@ func (s *Sessions) run(ctx context.Context, session func(context.Context) error)
 func (s *Sessions) permanent(err error) bool {
 	var unreachable *broker.UnreachableError
 	var settings *settingsError
-	return errors.As(err, &settings) || errors.As(err, &unreachable) && !s.reached || s.Permanent(err)
+	var mixed *broker.MixedError
+	return errors.As(err, &settings) || errors.As(err, &mixed) || errors.As(err, &unreachable) && !s.reached || s.Permanent(err)
 }
 
 // Reached notes that a broker has answered: from now on one that is unreachable is waited for.
 func (s *Sessions) Reached() { s.reached = true }
 
-// Acquired notes that the session has its transactional id: the broker has aborted what an earlier
-// session or process left open.
-func (s *Sessions) Acquired() { s.reached, s.left = true, nil }
-
-// RefuseHanging returns an error if a transaction of an earlier session still hangs on one of the
-// topics that the client is about to write to. Retrying waits until somebody has finished it. Call
-// it after the transactional id is acquired, before a transaction begins.
-func (s *Sessions) RefuseHanging(ctx context.Context, client *kgo.Client, topics ...string) error {
-	unchecked, err := broker.RefuseStillOpen(ctx, client, topics...)
-	for _, u := range unchecked {
-		if !slices.Contains(s.unchecked, u) {
-			s.unchecked = append(s.unchecked, u)
-			s.Logger.Warn("a transaction of this client that hangs on this topic would not be noticed", "topic", u.Topic, "reason", u.Reason)
-		}
+// Acquire acquires the transactional id of a session's client: the broker aborts what an earlier
+// session or process left open. topics are all that the client writes to. If an earlier transaction
+// hangs on one of them, the error is a *broker.StillOpenError, and retrying waits until somebody has
+// finished it.
+func (s *Sessions) Acquire(ctx context.Context, client *kgo.Client, topics ...string) error {
+	id, _ := client.OptValue(kgo.TransactionalID).(string)
+	if err := broker.RefuseMixed(ctx, client, id); err != nil {
+		return fmt.Errorf("acquire transactional id %s: %w", id, err)
 	}
-	return err
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return fmt.Errorf("acquire transactional id %s: %w", id, err)
+	}
+	s.reached, s.left = true, nil
+	s.hanging.topics, s.hanging.committed = topics, true
+	return s.refuseHanging(ctx, client)
 }
 
-// Begun notes the transaction that a client has just begun. ctx limits the request that this takes
-// if the client's last one failed.
+// Begun notes the transaction that a client has just begun, and in which it has written nothing. ctx
+// limits the requests that this takes if the client's last one failed, or if a connection has ended
+// meanwhile: then the transaction before may hang, as with Acquire.
 func (s *Sessions) Begun(ctx context.Context, client *kgo.Client) error {
 	begun, err := broker.BegunBy(ctx, client)
 	s.begun = begun
-	return err
+	if err != nil || !s.mayHang() {
+		return err
+	}
+	if err := broker.AwaitMarkers(ctx, client); err != nil {
+		return err
+	}
+	return s.refuseHanging(ctx, client)
 }
 
 // LeftOpen notes that the session may have left its transaction open, and why. A nil error means

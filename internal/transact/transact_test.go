@@ -53,7 +53,7 @@ func TestRetry(t *testing.T) {
 				err := s.Run(t.Context(), func(context.Context) error {
 					n++
 					if tt.connect {
-						s.Acquired()
+						s.Reached()
 					}
 					return tt.results[n-1]
 				})
@@ -120,7 +120,7 @@ func openGroup(t *testing.T, b *txtest.Broker, s *Sessions, opts ...kgo.Opt) (*G
 	t.Helper()
 	ignore := func(context.Context, *kgo.Client, map[string][]int32) {}
 	return s.OpenGroup(t.Context(), GroupConfig{
-		TransactionalID: "tx", Group: "group", Topics: []string{"in"},
+		TransactionalID: "tx", Group: "group", Topics: []string{"in"}, Writes: []string{"out"},
 		TransactionTimeout: time.Minute, SessionTimeout: txtest.SessionTimeout, OnAssigned: ignore, OnRevoked: ignore,
 	}, opts...)
 }

@@ -112,7 +112,7 @@ export function Confirm({ title, children, action, onYes, onNo, busy }) {
       <div>${children}</div>
       <div class="actions">
         <button type="button" class="quiet" onClick=${onNo}>Cancel</button>
-        <button type="button" class="danger" disabled=${busy} onClick=${onYes}>${busy ? 'Working…' : action}</button>
+        ${action ? html`<button type="button" class="danger" disabled=${busy} onClick=${onYes}>${busy ? 'Working…' : action}</button>` : null}
       </div>
     </dialog>`;
 }

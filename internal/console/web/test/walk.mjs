@@ -255,6 +255,38 @@ await step('transactions', async () => {
   await row.waitFor({ state: 'detached' });
 });
 
+// The broker of the walk loses no markers, so the server's answers are given here.
+await step('hanging transaction', async () => {
+  const hanging = {
+    transactional_id: '', producer_id: 2002, producer_epoch: 174, state: 'Hanging', hanging: true, age_seconds: 4210, timeout_seconds: 0,
+    partitions: [{ topic: 'readings', partition: 3, first_offset: 17, last_stable_offset: 17, high_watermark: 60, behind: 43 }],
+  };
+  let outcome = 'unknown';
+  let committed = null;
+  await page.route('**/api/transactions', (route) => route.fulfill({ json: { open: committed ? [] : [hanging], unchecked: null } }));
+  await page.route('**/api/transactions/hanging?*', (route) => route.fulfill({
+    json: { ...hanging, evidence: { outcome }, explained: outcome === 'committed' ? 'COMMIT marker in readings-0 at offset 9' : 'no partition has a marker of this transaction' },
+  }));
+  await page.route('**/api/transactions/commit', (route) => { committed = route.request().postDataJSON(); return route.fulfill({ json: hanging }); });
+  await see('transactions', 'Transactions');
+  const finish = page.getByRole('button', { name: 'Finish…' });
+  await finish.click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByText('Nothing shows how it ended').waitFor();
+  if (await dialog.getByRole('button').count() !== 1) throw new Error('an unknown outcome must not offer an end');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  outcome = 'committed';
+  await finish.click();
+  await dialog.getByText('COMMIT marker in readings-0').waitFor();
+  await shot('hanging-transaction');
+  await audit('hanging transaction');
+  await dialog.getByRole('button', { name: 'Commit', exact: true }).click();
+  await page.locator('.done', { hasText: 'Committed' }).waitFor();
+  await finish.waitFor({ state: 'detached' });
+  if (committed.producer_id !== 2002 || committed.producer_epoch !== 174) throw new Error('committed ' + JSON.stringify(committed));
+  await page.unrouteAll({ behavior: 'wait' });
+});
+
 await step('audit', async () => {
   await see('audit', 'Audit');
   await page.getByRole('cell', { name: 'transactional-id', exact: true }).first().waitFor();

@@ -1,0 +1,147 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/retry"
+)
+
+// Breaks counts the connections of clients that have ended. Kafka loses markers when brokers end
+// while a transaction does, so without such an end nothing can hang.
+type Breaks struct{ n atomic.Int64 }
+
+// Option returns the client option that counts.
+func (b *Breaks) Option() kgo.Opt { return kgo.WithHooks(b) }
+
+// OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
+func (b *Breaks) OnBrokerDisconnect(kgo.BrokerMetadata, net.Conn) { b.n.Add(1) }
+
+// Count returns how many connections have ended.
+func (b *Breaks) Count() int64 { return b.n.Load() }
+
+// StillOpenError says that an earlier transaction of a producer hangs on partitions to which it is
+// about to write. Kafka would take the records of the next transaction for more of that one, and
+// its marker would end both: an abort would hide committed records.
+type StillOpenError struct {
+	ProducerID int64
+	Partitions []BlockedPartition
+}
+
+// Error names the partitions, and what to do.
+func (e *StillOpenError) Error() string {
+	return fmt.Sprintf("an earlier transaction of producer id %d hangs on %s, and the next one would become a part of it: "+
+		"weir transactions list says how it ended elsewhere, and which command finishes it", e.ProducerID, places(e.Partitions))
+}
+
+// RefuseStillOpen returns a *StillOpenError if a transaction of the client is open on one of the
+// topics, although it has acquired its transactional id and begun none: coordinators answer that
+// request once they consider the markers written. What this client may not read is not checked.
+func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) (unchecked []Unchecked, err error) {
+	id, _, err := client.ProducerID(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("acquire the transactional id: %w", err)
+	}
+	details, unchecked, err := readable(ctx, client, topics)
+	if err != nil {
+		return nil, err
+	}
+	producers, refused, err := describeProducers(ctx, client, details.TopicsSet())
+	if err != nil {
+		return nil, err
+	}
+	open := &StillOpenError{ProducerID: id}
+	for _, p := range producers {
+		if p.ProducerID == id && p.CurrentTxnStartOffset >= 0 {
+			open.Partitions = append(open.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
+		}
+	}
+	for _, u := range refused {
+		if u.Reason != refusal(kerr.TopicAuthorizationFailed, "Read") { // such as a leader that has moved
+			return nil, fmt.Errorf("describe producers of %s: %s", u.Topic, u.Reason)
+		}
+	}
+	if len(open.Partitions) > 0 {
+		slices.SortFunc(open.Partitions, comparePartitions)
+		return nil, open
+	}
+	return slices.Concat(unchecked, refused), nil
+}
+
+// AwaitMarkers waits until the coordinator of the client, which has begun no transaction, considers
+// the markers of its last one written. Until then that one is open where its marker is on its way.
+func AwaitMarkers(ctx context.Context, client *kgo.Client) error {
+	id, _ := client.OptValue(kgo.TransactionalID).(string)
+	admin := kadm.NewClient(client)
+	for {
+		open, err := openOf(ctx, admin, []string{id})
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		if err := retry.Sleep(ctx, endPoll); err != nil {
+			return fmt.Errorf("wait for the markers of the last transaction of %s: %w", id, err)
+		}
+	}
+}
+
+// MixedError says that the open transaction of a producer has become a part of an earlier one,
+// which hangs: its next marker will end both on these partitions, or has done so.
+type MixedError struct {
+	TransactionalID string
+	ProducerID      int64
+	Epoch           int16
+	Partitions      []BlockedPartition
+}
+
+// Error says what is wrong with the partitions, and what to do.
+func (e *MixedError) Error() string {
+	return fmt.Sprintf("the transaction of %s (producer id %d epoch %d) has become a part of an earlier one, which hangs on %s, and one marker ends both: "+
+		"an abort hides records that may have been committed, and a commit shows records that may have been aborted; "+
+		"stop what writes and reads these topics, and begin again: weir run --reset for a pipeline",
+		e.TransactionalID, e.ProducerID, e.Epoch, places(e.Partitions))
+}
+
+// RefuseMixed returns a *MixedError if the open transaction of a transactional id has become a part
+// of an earlier one. Each transaction has an epoch of its own (KIP-890), so the first of its open
+// records would have an earlier epoch. Without transaction.version 2, transactions share epochs, and
+// nothing is noticed; nor is it where the client may not read.
+func RefuseMixed(ctx context.Context, client *kgo.Client, id string) error {
+	open, err := transactionsOf(ctx, kadm.NewClient(client), id)
+	if err != nil || len(open) == 0 || open[0].State != "Ongoing" {
+		return err
+	}
+	t := open[0]
+	l := logs{client: client}
+	if l.topics, _, err = readable(ctx, client, t.Topics.Topics()); err != nil {
+		return err
+	}
+	producers, _, err := describeProducers(ctx, client, t.Topics)
+	if err != nil {
+		return err
+	}
+	mixed := &MixedError{TransactionalID: id, ProducerID: t.ProducerID, Epoch: t.ProducerEpoch}
+	for _, p := range producers {
+		if p.ProducerID != t.ProducerID || p.CurrentTxnStartOffset < 0 {
+			continue
+		}
+		first, err := l.epochAt(ctx, partitionKey{p.Topic, p.Partition}, p.CurrentTxnStartOffset, t.ProducerID)
+		if err != nil {
+			return err
+		}
+		if first >= 0 && first < t.ProducerEpoch {
+			mixed.Partitions = append(mixed.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
+		}
+	}
+	if len(mixed.Partitions) > 0 {
+		slices.SortFunc(mixed.Partitions, comparePartitions)
+		return mixed
+	}
+	return nil
+}

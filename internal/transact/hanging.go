@@ -1,0 +1,90 @@
+package transact
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"weir.example/weir/internal/broker"
+)
+
+// hanging notices an earlier transaction of the client that hangs on a partition, because Kafka has
+// lost its marker: the next transaction would become a part of it there, and its marker would end
+// both.
+type hanging struct {
+	topics    []string // that the client writes to
+	breaks    broker.Breaks
+	checked   int64              // breaks before the last check that found nothing
+	committed bool               // what the client's last transaction was
+	unchecked []broker.Unchecked // what was warned of
+}
+
+// ClientOption returns an option that the client of each session needs.
+func (s *Sessions) ClientOption() kgo.Opt { return s.hanging.breaks.Option() }
+
+// refuseHanging returns a *broker.StillOpenError if an earlier transaction hangs. The coordinator
+// must consider its markers written.
+func (s *Sessions) refuseHanging(ctx context.Context, client *kgo.Client) error {
+	breaks := s.hanging.breaks.Count()
+	unchecked, err := broker.RefuseStillOpen(ctx, client, s.hanging.topics...)
+	if err != nil {
+		return err
+	}
+	s.hanging.checked = breaks
+	for _, u := range unchecked {
+		if !slices.Contains(s.hanging.unchecked, u) {
+			s.hanging.unchecked = append(s.hanging.unchecked, u)
+			s.Logger.Warn("a transaction of this client that hangs on this topic would not be noticed", "topic", u.Topic, "reason", u.Reason)
+		}
+	}
+	return nil
+}
+
+// mayHang reports whether a connection has ended since the last check.
+func (s *Sessions) mayHang() bool { return s.hanging.breaks.Count() != s.hanging.checked }
+
+// errAborted is the error of a commit that became an abort: see end.
+var errAborted = errors.New("it was aborted, as the one before, which hangs and of which it had become a part")
+
+// EndTransaction commits or aborts the open transaction of a client that is in no group. All of its
+// records must be acknowledged before a commit. After an error the outcome is unknown.
+func (s *Sessions) EndTransaction(ctx context.Context, client *kgo.Client, try kgo.TransactionEndTry) error {
+	committed, err := s.end(ctx, client, try, func(try kgo.TransactionEndTry) (bool, error) {
+		if try == kgo.TryCommit {
+			err := broker.Commit(ctx, client)
+			return err == nil, err
+		}
+		return false, client.EndTransaction(ctx, try)
+	})
+	if err == nil && try == kgo.TryCommit && !committed {
+		err = errAborted
+	}
+	return err
+}
+
+// end ends the open transaction of a client by calling how, which reports whether it has committed.
+//
+// If a connection has ended since the transaction began, the one before may hang, and the open one
+// be a part of it. Then only the same end is right for both: an abort follows an abort, and if a
+// commit can't follow a commit, the error is a *broker.MixedError.
+func (s *Sessions) end(ctx context.Context, client *kgo.Client, try kgo.TransactionEndTry, how func(kgo.TransactionEndTry) (bool, error)) (committed bool, err error) {
+	var mixed *broker.MixedError
+	if s.mayHang() {
+		id, _ := client.OptValue(kgo.TransactionalID).(string)
+		if err := broker.RefuseMixed(ctx, client, id); err != nil && !errors.As(err, &mixed) {
+			return false, err
+		}
+	}
+	before := s.hanging.committed
+	if mixed != nil && !before {
+		try = kgo.TryAbort
+	}
+	committed, err = how(try)
+	if mixed != nil && committed != before {
+		return false, errors.Join(mixed, err)
+	}
+	s.hanging.committed = committed
+	return committed, err
+}
