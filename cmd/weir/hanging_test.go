@@ -329,26 +329,32 @@ func (b *realBroker) testHanging(t *testing.T) {
 		must(t, "transactions", "abort", "--force", b.flag, fmt.Sprint("--producer-id=", s.pid))
 		b.wantCommitted(t, topic, "known", "known")
 	})
-	t.Run("records of two transactions", func(t *testing.T) {
-		topic, s := topic(t), b.newStray(t, "hang-two")
+	t.Run("mixed", func(t *testing.T) {
+		topic, s := topic(t), b.newStray(t, "hang-mixed")
+		s.begin(topic, 0)
+		s.write(topic, 1)
+		s.end(kgo.TryCommit)
 		s.begin(topic, 0)
 		if err := broker.RefuseMixed(t.Context(), b.client, s.id); err != nil {
-			t.Error(err)
-		}
-		s.write(topic, 1)
-		s.end(kgo.TryAbort)
-		s.begin(topic, 0)
-		s.write(topic, 1)
-		if err := broker.RefuseMixed(t.Context(), b.client, s.id); err != nil { // the coordinator does not know the partition
 			t.Error(err)
 		}
 		if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Value: []byte("known")}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		var mixed *broker.MixedError
-		if err := broker.RefuseMixed(t.Context(), b.client, s.id); !errors.As(err, &mixed) || len(mixed.Partitions) != 1 || mixed.Partitions[0].Partition != 1 {
+		if err := broker.RefuseMixed(t.Context(), b.client, s.id); !errors.As(err, &mixed) || len(mixed.Partitions) != 1 || mixed.Partitions[0].Partition != 1 || mixed.Partitions[0].FirstOffset != 0 {
 			t.Errorf("%v", err)
 		}
+		s.end(kgo.TryAbort)
+		b.wantCommitted(t, topic, "known") // the abort has hidden the record of the first one
+	})
+	t.Run("records of two transactions", func(t *testing.T) {
+		topic, s := topic(t), b.newStray(t, "hang-two")
+		s.begin(topic, 0)
+		s.write(topic, 1)
+		s.end(kgo.TryAbort)
+		s.begin(topic, 0)
+		s.write(topic, 1)
 		s.end(kgo.TryCommit)
 		s.refused("more than one transaction", "commit")
 		s.refused("more than one transaction", "abort")
