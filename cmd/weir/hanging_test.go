@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"weir.example/weir/internal/broker"
+	"weir.example/weir/internal/syncbuf"
+	"weir.example/weir/internal/transact"
 )
 
 // stray is a transactional client that can also write to partitions, and commit offsets, of which
@@ -311,24 +314,55 @@ func (b *realBroker) testHanging(t *testing.T) {
 		s.end(kgo.TryCommit)
 		deleted(t, s, topic, kgo.TryCommit)
 		h := s.hanging()
-		if h == nil || h.Evidence.Outcome != broker.Committed || len(h.Evidence.Markers) != 0 || !strings.Contains(h.Evidence.Coordinator, "CompleteCommit") {
+		if h == nil || h.Evidence.Outcome != broker.Committed || len(h.Evidence.Markers) != 0 || !strings.Contains(h.Evidence.Coordinator, "PrepareCommit") {
 			t.Fatalf("hanging: %+v, %+v", h, h.Evidence)
 		}
 		must(t, "transactions", "commit", b.flag, fmt.Sprint("--producer-id=", s.pid))
 		b.wantCommitted(t, topic, "known", "stray")
 	})
-	t.Run("only the next one was committed", func(t *testing.T) {
+	t.Run("known to the log of the coordinator", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-next")
 		s.begin(topic, 0)
 		s.end(kgo.TryCommit)
 		deleted(t, s, topic, kgo.TryAbort)
 		s.begin(topic, 0)
 		s.end(kgo.TryCommit)
-		s.refused("nothing proves that it was committed", "commit")
-		s.refused("nothing shows how it ended elsewhere", "abort")
-		must(t, "transactions", "abort", "--force", b.flag, fmt.Sprint("--producer-id=", s.pid))
+		h := s.hanging()
+		if h == nil || h.Evidence.Outcome != broker.Aborted || len(h.Evidence.Markers) != 0 || !strings.Contains(h.Evidence.Coordinator, "PrepareAbort") {
+			t.Fatalf("hanging: %+v", h)
+		}
+		s.refused("aborted elsewhere", "commit")
+		must(t, "transactions", "abort", b.flag, fmt.Sprint("--producer-id=", s.pid))
 		b.wantCommitted(t, topic, "known", "known")
 	})
+	for _, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		t.Run(fmt.Sprintf("finished by its client, committed %t", how), func(t *testing.T) {
+			topic, s := topic(t), b.newStray(t, fmt.Sprintf("hang-own-%t", how))
+			s.begin(topic, 0)
+			s.write(topic, 1)
+			s.commitOffset(s.id, topic, 17)
+			s.end(how)
+			if s.hanging() == nil {
+				t.Fatal("it is not hanging")
+			}
+			var log syncbuf.Buffer
+			sessions := &transact.Sessions{Broker: b.at, Work: t.Context(), Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			if err := sessions.Acquire(t.Context(), s.client, topic, broker.OffsetsTopic); err != nil {
+				t.Fatal(err)
+			}
+			if h := s.hanging(); h != nil || !strings.Contains(log.String(), "finished a hanging transaction") {
+				t.Errorf("still hanging: %+v\n%s", h, log.String())
+			}
+			want, offset := []string{"known", "stray"}, int64(17)
+			if how == kgo.TryAbort {
+				want, offset = nil, -1
+			}
+			b.wantCommitted(t, topic, want...)
+			if got, err := b.offset(t, s.id, topic); err != nil || got != offset {
+				t.Errorf("the group is at %d, %v", got, err)
+			}
+		})
+	}
 	t.Run("mixed", func(t *testing.T) {
 		topic, s := topic(t), b.newStray(t, "hang-mixed")
 		s.begin(topic, 0)

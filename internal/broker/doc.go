@@ -16,6 +16,7 @@
 //	transactions.go  open and hanging transactions of a cluster
 //	hanging.go       how hanging transactions ended elsewhere, and their end
 //	stillopen.go     clients that must not write into a hanging transaction of their own
+//	statelog.go      decisions in the log of the transaction coordinators
 //	logs.go          batches as brokers store them
 //	visible.go       wait until committed records can be read
 //	readto.go        reads a topic up to its current end; tail.go: the last records

@@ -27,11 +27,16 @@ const (
 	UnknownOutcome Outcome = "unknown"
 )
 
-// OffsetsPartition returns the partition of OffsetsTopic that has the offsets of a group: Java's
-// hash of its name.
+// OffsetsPartition returns the partition of OffsetsTopic that has the offsets of a group.
 func OffsetsPartition(group string, partitions int32) int32 {
+	return coordinatorPartition(group, partitions)
+}
+
+// coordinatorPartition returns the partition of the coordinators' log that has the state of a group
+// or of a transactional id: Java's hash of its name.
+func coordinatorPartition(name string, partitions int32) int32 {
 	hash := int32(0)
-	for _, unit := range utf16.Encode([]rune(group)) {
+	for _, unit := range utf16.Encode([]rune(name)) {
 		hash = hash*31 + int32(unit)
 	}
 	if hash == math.MinInt32 { // Kafka's Utils.abs
@@ -118,7 +123,7 @@ func (t *Transaction) Command() string {
 // ends it. It has its evidence.
 func (t *Transaction) Describe() string {
 	text := fmt.Sprintf("transaction of producer id %d epoch %d hangs since %s on %s, and no coordinator will end it",
-		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), places(t.Partitions))
+		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), t.Places())
 	if t.Evidence == nil {
 		return text
 	}
@@ -129,6 +134,9 @@ func (t *Transaction) Describe() string {
 	return text
 }
 
+// Places tells where the transaction is open, and from where on.
+func (t *Transaction) Places() string { return places(t.Partitions) }
+
 // places tells from where on the records of partitions are blocked.
 func places(all []BlockedPartition) string {
 	texts := make([]string, len(all))
@@ -138,8 +146,9 @@ func places(all []BlockedPartition) string {
 	return strings.Join(texts, ", ")
 }
 
-// Investigate finds out how a hanging transaction ended on its other partitions. It reads the logs
-// of all partitions that remember the producer, backwards from their ends.
+// Investigate finds out how a hanging transaction ended: on its other partitions, by the logs of
+// all that remember the producer, backwards from their ends; and by what its coordinator has
+// decided.
 func Investigate(ctx context.Context, client *kgo.Client, t *Transaction) (*Evidence, error) {
 	if !t.Hanging {
 		return nil, errors.New("the transaction is not hanging: its coordinator ends it")
@@ -157,11 +166,11 @@ func Investigate(ctx context.Context, client *kgo.Client, t *Transaction) (*Evid
 	if err := i.search(ctx); err != nil {
 		return nil, err
 	}
-	coordinator, err := i.askCoordinator(ctx)
+	coordinator, proven, err := i.askCoordinator(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i.judge(coordinator)
+	i.judge(coordinator, proven)
 	return i.found, nil
 }
 
@@ -310,31 +319,45 @@ func (i *investigation) consider(p partitionKey, batches []producerBatch) {
 // outcomes by the coordinator's state of a transaction that has ended.
 var outcomes = map[string]Outcome{"CompleteCommit": Committed, "CompleteAbort": Aborted}
 
-// askCoordinator returns the outcome that a coordinator still knows. It does until the next
-// transaction begins, or the next process acquires the transactional id.
-func (i *investigation) askCoordinator(ctx context.Context) (Outcome, error) {
+// askCoordinator returns the outcome that the coordinator, or its log, knows, and whether it proves
+// that this is the outcome of exactly this transaction. The coordinator itself knows it until the
+// next transaction begins, or the next process acquires the transactional id.
+func (i *investigation) askCoordinator(ctx context.Context) (o Outcome, proven bool, err error) {
 	admin := kadm.NewClient(i.logs.client)
 	listed, err := admin.ListTransactions(ctx, []int64{i.t.ProducerID}, nil)
 	if err != nil {
-		return "", fmt.Errorf("list transactions: %w", err)
+		return "", false, fmt.Errorf("list transactions: %w", err)
 	}
 	if len(listed) == 0 {
-		return "", nil
+		return "", false, nil
+	}
+	for _, id := range listed.TransactionalIDs() {
+		o, err := i.searchStateLog(ctx, id)
+		if err != nil && ctx.Err() != nil {
+			return "", false, err
+		}
+		if err != nil {
+			i.found.Unchecked = append(i.found.Unchecked, Unchecked{stateTopic, refusal(err)})
+		}
+		if o != "" {
+			return o, true, nil
+		}
 	}
 	described, err := admin.DescribeTransactions(ctx, listed.TransactionalIDs()...)
 	if err != nil {
-		return "", fmt.Errorf("describe transactions: %w", err)
+		return "", false, fmt.Errorf("describe transactions: %w", err)
 	}
 	for _, d := range described.Sorted() {
 		if d.Err == nil && d.ProducerID == i.t.ProducerID && d.ProducerEpoch == i.t.Epoch+1 && outcomes[d.State] != "" {
 			i.found.Coordinator = fmt.Sprintf("the coordinator of transactional id %s has %s for epoch %d", d.TxnID, d.State, d.ProducerEpoch)
-			return outcomes[d.State], nil
+			return outcomes[d.State], false, nil
 		}
 	}
-	return "", nil
+	return "", false, nil
 }
 
-func (i *investigation) judge(coordinator Outcome) {
+// judge decides by the markers and by the coordinator.
+func (i *investigation) judge(coordinator Outcome, proven bool) {
 	if i.same {
 		i.found.Reason = "the markers of this producer have the epoch of the records that they end, which is not so with transaction.version 2: " +
 			"several transactions may have the same epoch, and nothing tells which one a marker ended"
@@ -350,7 +373,7 @@ func (i *investigation) judge(coordinator Outcome) {
 	}
 	if coordinator != "" {
 		// Without transaction.version 2 its state could be that of the next transaction.
-		if i.bumps {
+		if proven || i.bumps {
 			has[coordinator] = true
 		} else {
 			i.found.Coordinator += ", but no partition shows that the producer uses transaction.version 2"
@@ -458,6 +481,36 @@ func AbortHanging(ctx context.Context, client *kgo.Client, id HangingID, force b
 		return t, &HangingError{Transaction: t}
 	}
 	return t, endHanging(ctx, client, &t, t.Epoch, false)
+}
+
+// FinishHanging ends the hanging transactions of a producer as they ended elsewhere, and returns
+// them. It refuses with a *HangingError where that is not proven.
+func FinishHanging(ctx context.Context, client *kgo.Client, producerID int64) (finished []Transaction, err error) {
+	listed, err := ListTransactions(ctx, client, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range listed.Hanging() {
+		if t.ProducerID != producerID {
+			continue
+		}
+		if t.Evidence, err = Investigate(ctx, client, &t); err != nil {
+			return finished, err
+		}
+		switch t.Evidence.Outcome {
+		case Committed:
+			err = endHanging(ctx, client, &t, t.Epoch+1, true)
+		case Aborted:
+			err = endHanging(ctx, client, &t, t.Epoch, false)
+		default:
+			err = &HangingError{Transaction: t, Commit: true}
+		}
+		if err != nil {
+			return finished, err
+		}
+		finished = append(finished, t)
+	}
+	return finished, nil
 }
 
 // MayAbort reports whether AbortHanging aborts it.

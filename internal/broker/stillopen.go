@@ -64,7 +64,7 @@ func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) 
 		}
 	}
 	for _, u := range refused {
-		if u.Reason != refusal(kerr.TopicAuthorizationFailed, "Read") { // such as a leader that has moved
+		if u.Reason != refusal(kerr.TopicAuthorizationFailed) { // such as a leader that has moved
 			return nil, fmt.Errorf("describe producers of %s: %s", u.Topic, u.Reason)
 		}
 	}
@@ -110,8 +110,8 @@ func (e *MixedError) Error() string {
 
 // RefuseMixed returns a *MixedError if the open transaction of a transactional id has become a part
 // of an earlier one. Each transaction has an epoch of its own (KIP-890), so the first of its open
-// records would have an earlier epoch. Without transaction.version 2, transactions share epochs, and
-// nothing is noticed; nor is it where the client may not read.
+// records would have an earlier epoch. Without transaction.version 2, transactions share epochs,
+// and nothing is noticed; nor is it where the client may not read.
 func RefuseMixed(ctx context.Context, client *kgo.Client, id string) error {
 	open, err := transactionsOf(ctx, kadm.NewClient(client), id)
 	if err != nil || len(open) == 0 || open[0].State != "Ongoing" {

@@ -248,7 +248,7 @@ func readable(ctx context.Context, client *kgo.Client, topics []string) (details
 	partitions, err := OffsetsPartitions(ctx, client)
 	switch {
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return details, []Unchecked{{OffsetsTopic, refusal(err, "Read")}}, nil
+		return details, []Unchecked{{OffsetsTopic, refusal(err)}}, nil
 	case err != nil:
 		return nil, nil, err
 	case partitions > 0:
@@ -287,10 +287,10 @@ func OffsetsPartitions(ctx context.Context, client *kgo.Client) (int, error) {
 	return 0, fmt.Errorf("describe topic %s: %w", OffsetsTopic, err)
 }
 
-// refusal describes an error, with the permission that is missing if it is one.
-func refusal(err error, operation string) string {
+// refusal describes the error of reading a topic, with the permission that is missing if it is one.
+func refusal(err error) string {
 	if errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return "this user may not " + strings.ToLower(operation) + " it: grant the operation " + operation + " on the topic"
+		return "this user may not read it: grant the operation Read on the topic"
 	}
 	return err.Error()
 }
@@ -353,7 +353,7 @@ func describeProducers(ctx context.Context, client *kgo.Client, set kadm.TopicsS
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				if refused := kerr.ErrorForCode(p.ErrorCode); refused != nil {
-					u := Unchecked{t.Topic, refusal(refused, "Read")}
+					u := Unchecked{t.Topic, refusal(refused)}
 					if !slices.Contains(unchecked, u) {
 						unchecked = append(unchecked, u)
 					}

@@ -36,8 +36,8 @@ type hangingTransaction struct {
 	Command   string `json:"command,omitempty"` // that ends it in the same way; "" if that is not known
 }
 
-// hanging serves GET /api/transactions/hanging?producer_id=N&producer_epoch=E: how it ended elsewhere,
-// by the logs of the producer's partitions.
+// hanging serves GET /api/transactions/hanging?producer_id=N&producer_epoch=E: how it ended
+// elsewhere, by the logs of the producer's partitions.
 func (p transactionPage) hanging(r *http.Request) (any, error) {
 	id, err := strconv.ParseInt(r.FormValue("producer_id"), 10, 64)
 	if err != nil {
@@ -85,8 +85,8 @@ func (p transactionPage) abort(r *http.Request) (any, error) {
 	return broker.AbortHanging(r.Context(), p.client, in.hanging(), false)
 }
 
-// commit serves POST /api/transactions/commit {"producer_id", "producer_epoch"}: it finishes a hanging
-// transaction that was committed elsewhere, and refuses any other.
+// commit serves POST /api/transactions/commit {"producer_id", "producer_epoch"}: it finishes a
+// hanging transaction that was committed elsewhere, and refuses any other.
 func (p transactionPage) commit(r *http.Request) (any, error) {
 	var in producerTransaction
 	if err := readJSON(r, &in); err != nil {

@@ -233,7 +233,7 @@ func (s *session) transaction(first *chunk) error {
 		return s.abort(ctx, chunks, began, err)
 	}
 	s.p.pending = &pending{readings: position.Readings, began: began, commit: commit, chunks: chunks}
-	if err := s.p.sessions.EndTransaction(ctx, s.client, kgo.TryCommit); err != nil {
+	if err := s.p.sessions.Commit(ctx, s.client); err != nil {
 		s.p.sessions.LeftOpen(err)
 		return s.explain(began, fmt.Errorf("commit transaction: %w", err))
 	}
@@ -310,7 +310,7 @@ func (s *session) mark(chunks []*chunk, records int) {
 // abort aborts a transaction after a failed write. The next session sends the same readings again.
 func (s *session) abort(ctx context.Context, chunks []*chunk, began time.Time, cause error) error {
 	cause = fmt.Errorf("write readings: %w", cause)
-	if err := s.p.sessions.EndTransaction(ctx, s.client, kgo.TryAbort); err != nil {
+	if err := s.p.sessions.Abort(ctx, s.client); err != nil {
 		s.p.sessions.LeftOpen(err)
 		cause = errors.Join(cause, fmt.Errorf("abort transaction: %w", err))
 	}

@@ -36,8 +36,8 @@ type Group struct {
 	ending   broker.Ending
 }
 
-// OpenGroup connects a session to its group and acquires its transactional id, as Acquire does. opts
-// are added to the options that all such sessions have.
+// OpenGroup connects a session to its group and acquires its transactional id, as Acquire does.
+// opts are added to the options that all such sessions have.
 func (s *Sessions) OpenGroup(ctx context.Context, c GroupConfig, opts ...kgo.Opt) (*Group, error) {
 	base, err := s.Broker.Options()
 	if err != nil {

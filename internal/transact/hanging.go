@@ -3,6 +3,7 @@ package transact
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,11 +25,16 @@ type hanging struct {
 // ClientOption returns an option that the client of each session needs.
 func (s *Sessions) ClientOption() kgo.Opt { return s.hanging.breaks.Option() }
 
-// refuseHanging returns a *broker.StillOpenError if an earlier transaction hangs. The coordinator
-// must consider its markers written.
+// refuseHanging finishes an earlier transaction that hangs as it ended elsewhere. If that is not
+// proven, or not allowed, it returns a *broker.StillOpenError. The coordinator must consider the
+// markers of the client's transactions written.
 func (s *Sessions) refuseHanging(ctx context.Context, client *kgo.Client) error {
 	breaks := s.hanging.breaks.Count()
 	unchecked, err := broker.RefuseStillOpen(ctx, client, s.hanging.topics...)
+	var open *broker.StillOpenError
+	if errors.As(err, &open) {
+		unchecked, err = s.finish(ctx, client, open)
+	}
 	if err != nil {
 		return err
 	}
@@ -42,26 +48,50 @@ func (s *Sessions) refuseHanging(ctx context.Context, client *kgo.Client) error 
 	return nil
 }
 
+// finish ends what hangs, and looks again.
+func (s *Sessions) finish(ctx context.Context, client *kgo.Client, open *broker.StillOpenError) ([]broker.Unchecked, error) {
+	finished, err := broker.FinishHanging(ctx, client, open.ProducerID)
+	for i := range finished {
+		t := &finished[i]
+		s.Logger.Warn("finished a hanging transaction of this client as it ended elsewhere", "outcome", t.Evidence.Outcome,
+			"producer_id", t.ProducerID, "epoch", t.Epoch, "partitions", t.Places(), "evidence", t.Evidence.String())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; this client could not do it: %w", open, err)
+	}
+	return broker.RefuseStillOpen(ctx, client, s.hanging.topics...)
+}
+
 // mayHang reports whether a connection has ended since the last check.
 func (s *Sessions) mayHang() bool { return s.hanging.breaks.Count() != s.hanging.checked }
 
 // errAborted is the error of a commit that became an abort: see end.
 var errAborted = errors.New("it was aborted, as the one before, which hangs and of which it had become a part")
 
-// EndTransaction commits or aborts the open transaction of a client that is in no group. All of its
-// records must be acknowledged before a commit. After an error the outcome is unknown.
-func (s *Sessions) EndTransaction(ctx context.Context, client *kgo.Client, try kgo.TransactionEndTry) error {
-	committed, err := s.end(ctx, client, try, func(try kgo.TransactionEndTry) (bool, error) {
+// Commit commits the open transaction of a client that is in no group. All of its records must be
+// acknowledged. After an error the outcome is unknown.
+func (s *Sessions) Commit(ctx context.Context, client *kgo.Client) error {
+	committed, err := s.end(ctx, client, kgo.TryCommit, endOf(ctx, client))
+	if err == nil && !committed {
+		err = errAborted
+	}
+	return err
+}
+
+// Abort aborts the open transaction of a client that is in no group.
+func (s *Sessions) Abort(ctx context.Context, client *kgo.Client) error {
+	_, err := s.end(ctx, client, kgo.TryAbort, endOf(ctx, client))
+	return err
+}
+
+func endOf(ctx context.Context, client *kgo.Client) func(kgo.TransactionEndTry) (committed bool, err error) {
+	return func(try kgo.TransactionEndTry) (bool, error) {
 		if try == kgo.TryCommit {
 			err := broker.Commit(ctx, client)
 			return err == nil, err
 		}
-		return false, client.EndTransaction(ctx, try)
-	})
-	if err == nil && try == kgo.TryCommit && !committed {
-		err = errAborted
+		return false, client.EndTransaction(ctx, kgo.TryAbort)
 	}
-	return err
 }
 
 // end ends the open transaction of a client by calling how, which reports whether it has committed.

@@ -116,8 +116,8 @@ func (l *lossy) disconnect() {
 	}
 }
 
-// A transaction does not begin where the one before hangs. That is looked for after a connection has
-// ended, and only then.
+// A transaction does not begin where the one before hangs. That is looked for after a connection
+// has ended, and only then.
 func TestHangsBetweenTransactions(t *testing.T) {
 	l := newLossy(t)
 	l.first(kgo.TryCommit)
@@ -142,8 +142,8 @@ func TestHangsBetweenTransactions(t *testing.T) {
 	}
 }
 
-// A transaction that has become a part of the one before ends as that one did, or with an error that
-// no new session would help against.
+// A transaction that has become a part of the one before ends as that one did, or with an error
+// that no new session would help against.
 func TestHangsUnderTransaction(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

@@ -104,9 +104,9 @@ func (s *Sessions) permanent(err error) bool {
 func (s *Sessions) Reached() { s.reached = true }
 
 // Acquire acquires the transactional id of a session's client: the broker aborts what an earlier
-// session or process left open. topics are all that the client writes to. If an earlier transaction
-// hangs on one of them, the error is a *broker.StillOpenError, and retrying waits until somebody has
-// finished it.
+// session or process left open. topics are all that the client writes to. An earlier transaction
+// that hangs on one of them is finished as it ended elsewhere; if that is not possible, the error
+// is a *broker.StillOpenError, and retrying waits until somebody has finished it.
 func (s *Sessions) Acquire(ctx context.Context, client *kgo.Client, topics ...string) error {
 	id, _ := client.OptValue(kgo.TransactionalID).(string)
 	if err := broker.RefuseMixed(ctx, client, id); err != nil {
@@ -120,9 +120,9 @@ func (s *Sessions) Acquire(ctx context.Context, client *kgo.Client, topics ...st
 	return s.refuseHanging(ctx, client)
 }
 
-// Begun notes the transaction that a client has just begun, and in which it has written nothing. ctx
-// limits the requests that this takes if the client's last one failed, or if a connection has ended
-// meanwhile: then the transaction before may hang, as with Acquire.
+// Begun notes the transaction that a client has just begun, and in which it has written nothing.
+// ctx limits the requests that this takes if the client's last one failed, or if a connection has
+// ended meanwhile: then the transaction before may hang, as with Acquire.
 func (s *Sessions) Begun(ctx context.Context, client *kgo.Client) error {
 	begun, err := broker.BegunBy(ctx, client)
 	s.begun = begun
