@@ -123,7 +123,7 @@ func (t *Transaction) Command() string {
 // ends it. It has its evidence.
 func (t *Transaction) Describe() string {
 	text := fmt.Sprintf("transaction of producer id %d epoch %d hangs since %s on %s, and no coordinator will end it",
-		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), t.Places())
+		t.ProducerID, t.Epoch, t.Started.UTC().Format(time.RFC3339Nano), places(t.Partitions))
 	if t.Evidence == nil {
 		return text
 	}
@@ -133,9 +133,6 @@ func (t *Transaction) Describe() string {
 	}
 	return text
 }
-
-// Places tells where the transaction is open, and from where on.
-func (t *Transaction) Places() string { return places(t.Partitions) }
 
 // places tells from where on the records of partitions are blocked.
 func places(all []BlockedPartition) string {
@@ -483,9 +480,9 @@ func AbortHanging(ctx context.Context, client *kgo.Client, id HangingID, force b
 	return t, endHanging(ctx, client, &t, t.Epoch, false)
 }
 
-// FinishHanging ends the hanging transactions of a producer as they ended elsewhere, and returns
+// finishHanging ends the hanging transactions of a producer as they ended elsewhere, and returns
 // them. It refuses with a *HangingError where that is not proven.
-func FinishHanging(ctx context.Context, client *kgo.Client, producerID int64) (finished []Transaction, err error) {
+func finishHanging(ctx context.Context, client *kgo.Client, producerID int64) (finished []Transaction, err error) {
 	listed, err := ListTransactions(ctx, client, time.Now())
 	if err != nil {
 		return nil, err

@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -73,6 +75,43 @@ func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) 
 		return nil, open
 	}
 	return slices.Concat(unchecked, refused), nil
+}
+
+// Acquire acquires the transactional id of a client, which aborts what another client with this id
+// has left open, and fences that one. An earlier transaction that hangs on one of the topics, which
+// are all that the client writes to, is finished: see FinishStillOpen.
+func Acquire(ctx context.Context, client *kgo.Client, log *slog.Logger, topics ...string) (unchecked []Unchecked, err error) {
+	id, _ := client.OptValue(kgo.TransactionalID).(string)
+	err = RefuseMixed(ctx, client, id)
+	if err == nil {
+		_, _, err = client.ProducerID(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("acquire transactional id %s: %w", id, err)
+	}
+	return FinishStillOpen(ctx, client, log, topics...)
+}
+
+// FinishStillOpen ends a transaction of the client that is open on one of the topics, although it
+// has begun none, as that one ended elsewhere. If that is not proven, or not allowed, the error is
+// a *StillOpenError. The coordinator must consider the markers of the client's transactions
+// written.
+func FinishStillOpen(ctx context.Context, client *kgo.Client, log *slog.Logger, topics ...string) (unchecked []Unchecked, err error) {
+	unchecked, err = RefuseStillOpen(ctx, client, topics...)
+	var open *StillOpenError
+	if !errors.As(err, &open) {
+		return unchecked, err
+	}
+	finished, err := finishHanging(ctx, client, open.ProducerID)
+	for i := range finished {
+		t := &finished[i]
+		log.Warn("finished a hanging transaction of this client as it ended elsewhere", "outcome", t.Evidence.Outcome,
+			"producer_id", t.ProducerID, "epoch", t.Epoch, "partitions", places(t.Partitions), "evidence", t.Evidence.String())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; this client could not do it: %w", open, err)
+	}
+	return RefuseStillOpen(ctx, client, topics...)
 }
 
 // AwaitMarkers waits until the coordinator of the client, which has begun no transaction, considers

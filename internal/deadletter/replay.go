@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -109,8 +110,8 @@ func Replay(ctx context.Context, c broker.Config, cfg ReplayConfig) (ReplayResul
 				return result, fmt.Errorf("create topic %s: %w", progress.Name, err)
 			}
 		}
-		if _, _, err := client.ProducerID(ctx); err != nil {
-			return result, fmt.Errorf("acquire transactional id %s: %w", id, err)
+		if _, err := broker.Acquire(ctx, client, slog.New(slog.DiscardHandler), cfg.Topics.Progress); err != nil {
+			return result, err
 		}
 	}
 	var batch []Entry

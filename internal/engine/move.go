@@ -80,10 +80,8 @@ func (p *pipeline) abortInterruptedMove(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	if _, _, err := client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("acquire transactional id %s: %w", p.moveID(), err)
-	}
-	return nil
+	_, err = broker.Acquire(ctx, client, p.cfg.Logger, p.outTopics...)
+	return err
 }
 
 // moveState moves the state of the stages in p.moving, and writes the plan.
@@ -112,8 +110,8 @@ func (p *pipeline) moveState(ctx context.Context, admin *kadm.Client) (failed er
 			p.cfg.Logger.Warn("the move of the state is not complete: weir run --repartition resumes it", "err", failed)
 		}
 	}()
-	if _, _, err := m.client.ProducerID(ctx); err != nil { // aborts the transaction of another move, and fences it
-		return fmt.Errorf("acquire transactional id %s: %w", m.id, err)
+	if _, err := broker.Acquire(ctx, m.client, p.cfg.Logger, p.outTopics...); err != nil { // fences another move
+		return err
 	}
 	if done, err := m.done(ctx); done || err != nil {
 		return err

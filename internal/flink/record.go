@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -162,7 +163,7 @@ func openRecorder(ctx context.Context, kafka broker.Config, name string) (*recor
 	})
 	if err == nil { // fence now, not at the first write: the records of others are read after this
 		err = within(ctx, kafka, "transactional id "+r.id(), func(ctx context.Context) error {
-			_, _, err := r.client.ProducerID(ctx)
+			_, err := broker.Acquire(ctx, r.client, slog.New(slog.DiscardHandler), RecordTopic)
 			return err
 		})
 	}

@@ -3,7 +3,6 @@ package transact
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,19 +24,9 @@ type hanging struct {
 // ClientOption returns an option that the client of each session needs.
 func (s *Sessions) ClientOption() kgo.Opt { return s.hanging.breaks.Option() }
 
-// refuseHanging finishes an earlier transaction that hangs as it ended elsewhere. If that is not
-// proven, or not allowed, it returns a *broker.StillOpenError. The coordinator must consider the
-// markers of the client's transactions written.
-func (s *Sessions) refuseHanging(ctx context.Context, client *kgo.Client) error {
-	breaks := s.hanging.breaks.Count()
-	unchecked, err := broker.RefuseStillOpen(ctx, client, s.hanging.topics...)
-	var open *broker.StillOpenError
-	if errors.As(err, &open) {
-		unchecked, err = s.finish(ctx, client, open)
-	}
-	if err != nil {
-		return err
-	}
+// checked notes a check for hanging transactions that has found none, or none that is left, after
+// breaks connections had ended.
+func (s *Sessions) checked(breaks int64, unchecked []broker.Unchecked) {
 	s.hanging.checked = breaks
 	for _, u := range unchecked {
 		if !slices.Contains(s.hanging.unchecked, u) {
@@ -45,21 +34,6 @@ func (s *Sessions) refuseHanging(ctx context.Context, client *kgo.Client) error 
 			s.Logger.Warn("a transaction of this client that hangs on this topic would not be noticed", "topic", u.Topic, "reason", u.Reason)
 		}
 	}
-	return nil
-}
-
-// finish ends what hangs, and looks again.
-func (s *Sessions) finish(ctx context.Context, client *kgo.Client, open *broker.StillOpenError) ([]broker.Unchecked, error) {
-	finished, err := broker.FinishHanging(ctx, client, open.ProducerID)
-	for i := range finished {
-		t := &finished[i]
-		s.Logger.Warn("finished a hanging transaction of this client as it ended elsewhere", "outcome", t.Evidence.Outcome,
-			"producer_id", t.ProducerID, "epoch", t.Epoch, "partitions", t.Places(), "evidence", t.Evidence.String())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w; this client could not do it: %w", open, err)
-	}
-	return broker.RefuseStillOpen(ctx, client, s.hanging.topics...)
 }
 
 // mayHang reports whether a connection has ended since the last check.

@@ -14,7 +14,6 @@ package transact
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -108,16 +107,18 @@ func (s *Sessions) Reached() { s.reached = true }
 // that hangs on one of them is finished as it ended elsewhere; if that is not possible, the error
 // is a *broker.StillOpenError, and retrying waits until somebody has finished it.
 func (s *Sessions) Acquire(ctx context.Context, client *kgo.Client, topics ...string) error {
-	id, _ := client.OptValue(kgo.TransactionalID).(string)
-	if err := broker.RefuseMixed(ctx, client, id); err != nil {
-		return fmt.Errorf("acquire transactional id %s: %w", id, err)
+	breaks := s.hanging.breaks.Count()
+	unchecked, err := broker.Acquire(ctx, client, s.Logger, topics...)
+	var open *broker.StillOpenError
+	if err == nil || errors.As(err, &open) {
+		s.reached, s.left = true, nil
 	}
-	if _, _, err := client.ProducerID(ctx); err != nil {
-		return fmt.Errorf("acquire transactional id %s: %w", id, err)
+	if err != nil {
+		return err
 	}
-	s.reached, s.left = true, nil
 	s.hanging.topics, s.hanging.committed = topics, true
-	return s.refuseHanging(ctx, client)
+	s.checked(breaks, unchecked)
+	return nil
 }
 
 // Begun notes the transaction that a client has just begun, and in which it has written nothing.
@@ -132,7 +133,12 @@ func (s *Sessions) Begun(ctx context.Context, client *kgo.Client) error {
 	if err := broker.AwaitMarkers(ctx, client); err != nil {
 		return err
 	}
-	return s.refuseHanging(ctx, client)
+	breaks := s.hanging.breaks.Count()
+	unchecked, err := broker.FinishStillOpen(ctx, client, s.Logger, s.hanging.topics...)
+	if err == nil {
+		s.checked(breaks, unchecked)
+	}
+	return err
 }
 
 // LeftOpen notes that the session may have left its transaction open, and why. A nil error means

@@ -49,7 +49,7 @@ func (l *topicLog) open(ctx context.Context, apply func(key, value []byte) error
 	topic := broker.Topic{Name: Topic, Partitions: 1, CleanupPolicy: "compact", Config: map[string]string{"max.message.bytes": "4194304"}}
 	err = broker.EnsureTopics(ctx, kadm.NewClient(client), []broker.Topic{topic})
 	if err == nil {
-		if _, _, err = client.ProducerID(ctx); err != nil {
+		if _, err = broker.Acquire(ctx, client, l.log, Topic); err != nil {
 			err = fmt.Errorf("become the writer of %s: %w", Topic, err)
 		}
 	}
