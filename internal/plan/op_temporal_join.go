@@ -178,8 +178,8 @@ func (p *planner) versionsOf(right *sql.TableName, found *Relation, table *Table
 		}
 		p.differ(right, "lookup-order", "each row that view %s reads is a version from its time on; in Flink a row that arrives after a later one of its key is none", name)
 	case *Filter:
-		return nil, nil, nil, sql.Errorf(right, "a versioned view with a condition after its deduplication is not supported").
-			WithHint("write the condition in the WHERE of the query that numbers the rows, or of the join")
+		return nil, nil, nil, sql.Errorf(right, "a versioned view with a condition on its versions is not supported").
+			WithHint("write the condition in the ON of the join; in a query that numbers the rows, it would leave an earlier version in force")
 	default:
 		return nil, nil, nil, versionedError(right)
 	}

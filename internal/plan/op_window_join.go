@@ -89,6 +89,9 @@ func (b *joinBinding) windowJoin() (*Relation, error) {
 	j.Left, j.Right, j.Cond = keys[0], keys[1], conjunction(b.rest)
 	b.place(plain[0], plain[1])
 	b.planner.differLate(b.where, "that arrives after its window was joined")
+	if l.Kind == Session {
+		b.planner.differ(b.where, "joined-sessions", "windows that start and end at the same times are joined; Flink 2.2 also joins those that only end at the same time")
+	}
 	return b.relation(j), nil
 }
 
