@@ -29,7 +29,9 @@ func errLate(end int64, row rowWatermark, c clock) error {
 // long over, as in Flink, and another partition never makes it late.
 //
 // Parts of several lanes that touch form one session, which is emitted when the operator's
-// watermark has passed the end of all of them. A row that is behind its own watermark connects its
+// watermark has passed the end of all of them, and a millisecond more (ended): a row at exactly the
+// end still belongs to the session, and whether it came with that watermark or after it depends on
+// how many records were read at once. Flink's result depends on that. A row that is behind its own watermark connects its
 // part to other lanes only by the portion of its time that is ahead of that watermark (link), since
 // earlier sessions may already have been emitted.
 type sessionWindow struct {
@@ -108,7 +110,7 @@ func (s *sessionWindow) row(r *rowBatch, i int) {
 	joined.link = s.linkOf(at, watermark)
 	kept, touching := s.open[:0:0], s.open[:0:0]
 	for _, o := range s.open {
-		if o.lane == joined.lane && o.start <= joined.end && joined.start <= o.end && !s.clock.late(o.end, watermark) {
+		if o.lane == joined.lane && o.start <= joined.end && joined.start <= o.end && !s.clock.passed(o.end, ended(int64(watermark))) {
 			touching = append(touching, o)
 		} else {
 			kept = append(kept, o)
@@ -158,7 +160,7 @@ func (s *sessionWindow) linkOf(at int64, watermark rowWatermark) int64 {
 	case maxWatermark:
 		return maxWatermark
 	}
-	link := max(at, s.clock.past(int64(watermark))+millisecond+1)
+	link := max(at, s.clock.past(ended(int64(watermark)))+millisecond+1)
 	if link > at+s.gap {
 		return maxWatermark
 	}
@@ -240,12 +242,22 @@ func (s *sessionWindow) save(key []byte) {
 }
 
 func (s *sessionWindow) advance(_ int, watermark int64, idle bool) {
+	sessions := ended(watermark)
 	if s.task.restoring {
-		s.fired = max(s.fired, watermark)
+		s.fired = max(s.fired, sessions)
 	}
-	s.fire(watermark)
+	s.fire(sessions)
 	s.watermark = max(s.watermark, watermark)
-	s.forwardWatermark(watermark, idle)
+	s.forwardWatermark(sessions, idle)
+}
+
+// ended returns the watermark up to which sessions have ended at a watermark, and which is that of
+// the results.
+func ended(watermark int64) int64 {
+	if watermark == minWatermark || watermark == maxWatermark {
+		return watermark
+	}
+	return watermark - millisecond
 }
 
 // dueSession is a session that has ended.
