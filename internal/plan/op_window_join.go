@@ -69,7 +69,7 @@ func (b *joinBinding) windowJoin() (*Relation, error) {
 		}
 	}
 	if !l.same(r) {
-		return nil, sql.Errorf(b.where, "the windows of a join differ: %s and %s", l, r).WithHint("use the same window function on both sides; Flink does not support this either")
+		return nil, sql.Errorf(b.where, "the windows of a join differ: %s and %s", l, r).WithHint("use the same window function on both sides; Flink joins such rows as if they had no windows, and keeps all of them")
 	}
 	if b.left.Updating || b.right.Updating {
 		return nil, sql.Errorf(b.where, "a window join of updating rows is not supported").WithHint("group both sides by the window first; Flink does not support this either")
