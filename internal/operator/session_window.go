@@ -31,9 +31,9 @@ func errLate(end int64, row rowWatermark, c clock) error {
 // Parts of several lanes that touch form one session, which is emitted when the operator's
 // watermark has passed the end of all of them, and a millisecond more (ended): a row at exactly the
 // end still belongs to the session, and whether it came with that watermark or after it depends on
-// how many records were read at once. Flink's result depends on that. A row that is behind its own watermark connects its
-// part to other lanes only by the portion of its time that is ahead of that watermark (link), since
-// earlier sessions may already have been emitted.
+// how many records were read at once. Flink's result depends on that. A row that is behind its own
+// watermark connects its part to other lanes only by the portion of its time that is ahead of that
+// watermark (link), since earlier sessions may already have been emitted.
 type sessionWindow struct {
 	base
 	aggregator
