@@ -79,6 +79,7 @@ INSERT INTO u SELECT LISTAGG(d) OVER (PARTITION BY d ORDER BY p RANGE BETWEEN IN
 INSERT INTO u SELECT d FROM TABLE(TUMBLE(TABLE z, DESCRIPTOR(p), INTERVAL '1' SECOND)) GROUP BY d, window_start, window_end;
 CREATE TABLE b (m MULTISET<STRING>) WITH ('connector' = 'kafka', 'topic' = 'b', 'format' = 'json'); INSERT INTO u SELECT v || CAST(m AS STRING) FROM b CROSS JOIN UNNEST(m) AS e (v);
 CREATE VIEW v AS SELECT d, MAX(v) AS v, window_start AS ws, window_end AS we FROM TABLE(SESSION(TABLE r PARTITION BY d, DESCRIPTOR(ts), INTERVAL '1' SECOND)) GROUP BY d, window_start, window_end; INSERT INTO o SELECT a.v FROM v AS a JOIN v AS c ON a.d = c.d AND a.ws = c.ws AND a.we = c.we;
+INSERT INTO k SELECT d, v FROM k WHERE v > 5 OR d IN (SELECT d FROM r);
 `
 	p, err := plan.Compile(text, "all")
 	if err != nil {
@@ -92,7 +93,7 @@ CREATE VIEW v AS SELECT d, MAX(v) AS v, window_start AS ws, window_end AS we FRO
 		"distinct-lists": 21, "list-order": 22, "repeated-keys": 23, "transaction-time": 24, "current-watermark": 24, "qualify-columns": 24,
 		"database-guarantee": 25, "database-types": 25, "sqlite": 26, "files": 27, "print": 28, "more-connectors": 29, "lookup-time": 30, "datagen": 31, "lateral-aggregates": 32,
 		"peers-of-processing-time": 33, "windows-of-processing-time": 34, "multiset-elements": 35, "multiset-order": 35,
-		"joined-sessions": 36,
+		"joined-sessions": 36, "empty-queries": 37,
 	}
 	var names []string
 	for _, d := range p.Differences {

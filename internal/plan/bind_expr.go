@@ -62,7 +62,11 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 			if list, ok := listOf(e); ok {
 				return b.bind(list)
 			}
-			return nil, sql.Errorf(e, "IN (SELECT …) is supported only as a condition of WHERE").WithHint("join it to other conditions with AND; under OR, in CASE and in SELECT, write (SELECT COUNT(*) FROM t WHERE t.y = x) > 0 for x IN (SELECT y FROM t)")
+			n, err := b.query(e)
+			if err != nil || !e.Not {
+				return n, err
+			}
+			return expr.Bind("NOT", b.planner.program.Zone, n)
 		}
 		return b.negated(e, e.Not, "IN", append([]sql.Expr{e.X}, e.List...)...)
 	case *sql.Like:
@@ -93,17 +97,19 @@ func (b *binder) bind(e sql.Expr) (expr.Node, error) {
 		n, err := expr.Bind("FIELD", b.planner.program.Zone, x, &expr.Const{Value: e.Name.Name, T: column.Of(column.String)})
 		return n, at(e.Name, err)
 	case *sql.Subquery:
-		if e.Exists {
-			return nil, sql.Errorf(e, "EXISTS is supported only as a condition of WHERE").WithHint("join it to other conditions with AND; under OR, in CASE and in SELECT, write (SELECT COUNT(*) FROM …) > 0; with columns of the query around it, Flink does not support EXISTS there either")
-		}
-		if n := b.planner.valueOf[e]; n != nil {
-			return n, nil
-		}
-		return nil, sql.Errorf(e, "a query as a value is supported only in SELECT, WHERE, GROUP BY and HAVING").WithHint("join it in FROM")
+		return b.query(e)
 	case *sql.Star:
 		return nil, sql.Errorf(e, "* is not allowed here")
 	}
 	return nil, sql.Errorf(e, "this expression is not supported")
+}
+
+// query returns the value of a query.
+func (b *binder) query(e sql.Expr) (expr.Node, error) {
+	if n := b.planner.valueOf[e]; n != nil {
+		return shifted(n, b.scope.own()), nil
+	}
+	return nil, sql.Errorf(e, "a query as a value is supported only in SELECT, WHERE, GROUP BY, HAVING and ON").WithHint("join it in FROM")
 }
 
 func (b *binder) bindAll(all []sql.Expr) ([]expr.Node, error) {

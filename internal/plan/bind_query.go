@@ -221,8 +221,8 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	below, over := scalarsOf(s)
-	if tree, err = p.withScalars(tree, below); err != nil {
+	below, over := valueQueriesOf(s)
+	if tree, err = p.withValues(tree, below); err != nil {
 		return nil, err
 	}
 	sc := tree.sc
@@ -235,7 +235,7 @@ func (p *planner) selectCore(s *sql.Select) (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from, ttl: ttl, scalars: over}
+	g := &grouping{planner: p, binder: &binder{planner: p, scope: sc}, query: s, from: from, ttl: ttl, queries: over}
 	var r *Relation
 	switch {
 	case len(s.GroupBy) > 0 || selectsAggregate(s):

@@ -21,7 +21,7 @@ type Difference struct {
 // DifferenceNames returns the names of all differences.
 func DifferenceNames() []string {
 	return []string{
-		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "files", "first-and-last", "group-changes", "joined-sessions", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "multiset-elements", "multiset-order", "null-headers", "peers-of-processing-time", "print", "qualify-columns", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets", "windows-of-processing-time",
+		"averages-over", "current-watermark", "database-guarantee", "database-types", "datagen", "dead-letters", "distinct-lists", "distinct-rows", "empty-queries", "files", "first-and-last", "group-changes", "joined-sessions", "json-returning", "key-partitioning", "lag-default", "late-rows", "lateral-aggregates", "lengths", "list-order", "local-times", "lookup-deletes", "lookup-order", "lookup-time", "max-ahead", "misplaced-values", "missing-keys", "more-connectors", "moving-sums", "multiset-elements", "multiset-order", "null-headers", "peers-of-processing-time", "print", "qualify-columns", "regular-expressions", "repeated-keys", "sessions-again", "sqlite", "state-ttl", "time-zones", "transaction-time", "variance", "watermarks", "window-offsets", "windows-of-processing-time",
 	}
 }
 

@@ -32,9 +32,9 @@ type grouping struct {
 	sets      [][]int
 	groupings [][]int
 
-	scalars    []*sql.Subquery // used as values in SELECT and HAVING outside of aggregates
-	values     []*scalar       // the same, bound
-	valuesFrom int             // first of their columns in the joined groups
+	queries    []valueQuery // used as values in SELECT and HAVING outside of aggregates
+	values     []*scalar    // the same, bound
+	valuesFrom int          // first of their columns in the joined groups
 }
 
 const (
@@ -47,10 +47,10 @@ func (g *grouping) bind() (*Relation, error) {
 	if err := g.bindKeys(); err != nil {
 		return nil, err
 	}
-	if err := g.bindScalars(); err != nil {
+	g.binder.special = g.call
+	if err := g.bindValues(); err != nil {
 		return nil, err
 	}
-	g.binder.special = g.call
 	items, err := g.planner.items(g.query, g.binder)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func (g *grouping) bind() (*Relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r, err = g.joinScalars(r); err != nil {
+	if r, err = g.joinValues(r); err != nil {
 		return nil, err
 	}
 	if having != nil {

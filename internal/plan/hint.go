@@ -111,10 +111,14 @@ func (t *joinTree) hint(table *joinTree, ttl time.Duration) bool {
 		return false
 	}
 	for i, side := range []*joinTree{t.left, t.right} {
-		if side == table {
-			t.ttl[i] = &ttl
-			return true
+		if side != table && side.rows != table {
+			continue
 		}
+		t.ttl[i] = &ttl
+		for ; side != table; side = side.left {
+			side.ttl[0] = &ttl
+		}
+		return true
 	}
 	return t.left.hint(table, ttl) || t.right.hint(table, ttl)
 }

@@ -17,6 +17,7 @@ type joinTree struct {
 	sc    *scope // columns of the left tree, then of the right one
 
 	table *Relation // nil for a join
+	rows  *joinTree // whose rows this tree has, joined with queries that are used as values; nil for others
 
 	kind        JoinKind
 	left, right *joinTree
@@ -99,6 +100,9 @@ func (p *planner) tree(t sql.TableRef) (*joinTree, error) {
 	}
 	if j.On == nil {
 		return tree, nil
+	}
+	if tree, err = p.withValuesOfOn(tree, j.On); err != nil {
+		return nil, err
 	}
 	cond, err := (&binder{planner: p, scope: tree.sc}).condition(j.On, "ON")
 	if err != nil {

@@ -48,8 +48,10 @@
 //	bind_query.go        queries: SELECT, views, UNION ALL
 //	qualify.go           QUALIFY
 //	bind_order.go        ORDER BY and LIMIT of queries
-//	subquery.go          IN (SELECT …) and EXISTS
+//	subquery.go          IN (SELECT …) and EXISTS as conditions of WHERE
 //	scalar_subquery.go   queries as values
+//	value_queries.go     which queries a SELECT uses as values
+//	membership.go        IN (SELECT …) and EXISTS as values
 //	lateral.go           LATERAL queries
 //	join_tree.go         FROM: distribution of conditions over joins, equal columns
 //	hint.go              hints between /*+ and */; STATE_TTL
@@ -135,7 +137,7 @@ func newPlanner(name, text string) *planner {
 	return &planner{
 		program: &Program{Name: name, SQL: text, Zone: time.UTC, Script: &sql.Script{}},
 		tables:  make(map[string]*Table), declared: make(map[string]*sql.CreateTable), views: make(map[string]*view), sets: make(map[string]*sql.Set),
-		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[*sql.Subquery]expr.Node), variants: make(map[string][]*Table),
+		scans: make(map[*Table]*Relation), normalized: make(map[*Table]*Relation), valueOf: make(map[sql.Expr]expr.Node), variants: make(map[string][]*Table),
 	}
 }
 
@@ -221,13 +223,13 @@ type planner struct {
 	variants   map[string][]*Table         // a table with other options, by its name
 	views      map[string]*view
 	scans      map[*Table]*Relation
-	normalized map[*Table]*Relation        // the Normalize of each upsert table that is read
-	sets       map[string]*sql.Set         // the last SET of a key
-	with       []map[string]*view          // visible common table expressions, innermost last
-	count      int                         // relations created
-	valueOf    map[*sql.Subquery]expr.Node // the value of each query that is used as one
-	plain      bool                        // without rewrites, see CompilePlain
-	ttlHint    *sql.Option                 // the first one of STATE_TTL
+	normalized map[*Table]*Relation   // the Normalize of each upsert table that is read
+	sets       map[string]*sql.Set    // the last SET of a key
+	with       []map[string]*view     // visible common table expressions, innermost last
+	count      int                    // relations created
+	valueOf    map[sql.Expr]expr.Node // the value of each query that is used as one
+	plain      bool                   // without rewrites, see CompilePlain
+	ttlHint    *sql.Option            // the first one of STATE_TTL
 }
 
 // view is a named query. It is bound once and its relation is shared.

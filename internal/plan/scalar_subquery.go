@@ -220,78 +220,109 @@ func upTo(n int) []int {
 	return all
 }
 
-// scalarsOf lists the queries that a SELECT uses as values: those that belong to the rows of FROM,
-// and those that belong to its groups.
-func scalarsOf(s *sql.Select) (below, over []*sql.Subquery) {
-	add := func(to *[]*sql.Subquery) func(q *sql.Subquery) {
-		return func(q *sql.Subquery) { *to = append(*to, q) }
-	}
-	walkValues(s.Where, add(&below))
-	for _, e := range s.GroupBy {
-		walkValues(e, add(&below))
-	}
-	grouped := len(s.GroupBy) > 0 || selectsAggregate(s)
-	items := []sql.Expr{s.Having}
-	for _, it := range s.Items {
-		items = append(items, it.Expr)
-	}
-	for _, e := range items {
-		if !grouped {
-			walkValues(e, add(&below))
-			continue
-		}
-		walk(e, func(c *sql.Call) {
-			if isAggregate(strings.ToUpper(c.Name)) {
-				for _, arg := range append([]sql.Expr{c.Filter}, c.Args...) {
-					walkValues(arg, add(&below))
-				}
-			}
-		})
-		walkValues(e, func(q *sql.Subquery) {
-			if !slices.Contains(below, q) {
-				over = append(over, q)
-			}
-		})
-	}
-	return below, over
-}
-
-// withScalars joins a tree with queries that are used as values.
-func (p *planner) withScalars(tree *joinTree, queries []*sql.Subquery) (*joinTree, error) {
+// withValues joins a tree with the queries that are used as values.
+func (p *planner) withValues(tree *joinTree, queries []valueQuery) (*joinTree, error) {
 	for _, q := range queries {
-		v, err := p.scalar(q, tree.sc)
+		b := &binder{planner: p, scope: tree.sc}
+		parts, value, err := p.valueParts(q, b)
 		if err != nil {
 			return nil, err
 		}
-		if p.valueOf[q], err = v.value(len(tree.sc.cols), p.program.Zone); err != nil {
-			return nil, at(q, err)
+		first := len(tree.sc.cols)
+		for _, v := range parts {
+			if tree, err = p.joinScalar(tree, v, v.outer); err != nil {
+				return nil, err
+			}
 		}
-		if tree, err = p.joinScalar(tree, v, v.outer); err != nil {
+		if err := p.setValue(q, parts, value, first); err != nil {
 			return nil, err
 		}
 	}
 	return tree, nil
 }
 
-// bindScalars binds the queries that are used as values of groups.
-func (g *grouping) bindScalars() error {
+// withValuesOfOn joins the left side of a join with the queries that its condition uses as values.
+func (p *planner) withValuesOfOn(tree *joinTree, on sql.Expr) (*joinTree, error) {
+	v := &valueQueries{}
+	v.collect(on, true, &v.below)
+	if len(v.below) == 0 {
+		return tree, nil
+	}
+	first := v.below[0].exprs[0]
+	if tree.table != nil || len(tree.on) > 0 {
+		return nil, sql.Errorf(first, "a query as a value is not supported in the ON of a LATERAL query").WithHint("write the condition into WHERE, or into the LATERAL query")
+	}
+	for _, q := range v.below {
+		in, ok := q.exprs[0].(*sql.In)
+		if ok {
+			return nil, sql.Errorf(in, "IN (SELECT …) is not supported in ON").WithHint("of an inner join, write it into WHERE; of others, into a subquery in FROM: … LEFT JOIN (SELECT *, x IN (SELECT …) AS found FROM t) AS t ON … AND t.found; Flink 2.2 does not support this either")
+		}
+		query := q.exprs[0].(*sql.Subquery) //nolint:forcetypeassert // the other kind
+		if ref := p.correlated(tree, query.Query); ref != nil {
+			return nil, sql.Errorf(ref, "a query as a value in ON can't use columns of the tables that are joined").
+				WithHint("of an inner join, write it into WHERE; of others, into a subquery in FROM; Flink 2.2 fails, or takes another column for it")
+		}
+	}
+	valued, err := p.withValues(tree.left, v.below)
+	if err != nil {
+		return nil, err
+	}
+	valued.rows = tree.left
+	return joined(tree.where, tree.kind, valued, tree.right), nil
+}
+
+// valueParts binds a query that is used as a value in expressions that b binds. Its value follows
+// from those of one or more scalars.
+func (p *planner) valueParts(q valueQuery, b *binder) (parts []*scalar, value valueFrom, err error) {
+	s, ok := q.exprs[0].(*sql.Subquery)
+	switch {
+	case !ok:
+		return p.membership(q.exprs[0].(*sql.In), q.onlyTrue, b) //nolint:forcetypeassert // the other kind
+	case s.Exists:
+		return p.existence(s, b)
+	}
+	v, err := p.scalar(s, b.scope)
+	return []*scalar{v}, func(of []expr.Node) (expr.Node, error) { return of[0], nil }, err
+}
+
+// setValue sets the value of a query over the join with its scalars, whose columns start at first.
+func (p *planner) setValue(q valueQuery, parts []*scalar, value valueFrom, first int) error {
+	of := make([]expr.Node, len(parts))
+	for i, v := range parts {
+		var err error
+		if of[i], err = v.value(first, p.program.Zone); err != nil {
+			return at(q.exprs[0], err)
+		}
+		first += len(v.table.Cols)
+	}
+	n, err := value(of)
+	for _, e := range q.exprs {
+		p.valueOf[e] = n
+	}
+	return at(q.exprs[0], err)
+}
+
+// bindValues binds the queries that are used as values of groups.
+func (g *grouping) bindValues() error {
 	first := scalarColumns
-	for _, q := range g.scalars {
-		v, err := g.planner.scalar(q, g.binder.scope)
+	for _, q := range g.queries {
+		parts, value, err := g.planner.valueParts(q, g.binder)
 		if err != nil {
 			return err
 		}
-		if g.planner.valueOf[q], err = v.value(first, g.planner.program.Zone); err != nil {
-			return at(q, err)
+		if err := g.planner.setValue(q, parts, value, first); err != nil {
+			return err
 		}
-		first += len(v.table.Cols)
-		g.values = append(g.values, v)
+		for _, v := range parts {
+			first += len(v.table.Cols)
+		}
+		g.values = append(g.values, parts...)
 	}
 	return nil
 }
 
-// joinScalars joins the groups with the queries that are used as their values.
-func (g *grouping) joinScalars(r *Relation) (*Relation, error) {
+// joinValues joins the groups with the queries that are used as their values.
+func (g *grouping) joinValues(r *Relation) (*Relation, error) {
 	g.valuesFrom = len(r.Cols)
 	if len(g.values) == 0 {
 		return r, nil
@@ -301,7 +332,7 @@ func (g *grouping) joinScalars(r *Relation) (*Relation, error) {
 		outer := make([]expr.Node, len(v.outer))
 		for i, n := range v.outer {
 			var err error
-			if outer[i], err = g.over(r, n, v.where); err != nil {
+			if outer[i], err = g.over(&Relation{Cols: tree.sc.cols}, n, v.where); err != nil {
 				return nil, err
 			}
 		}
@@ -353,24 +384,4 @@ func valueOr(n *expr.Col, empty expr.Node, key *expr.Col, zone expr.Zone) (expr.
 		return nil, err
 	}
 	return expr.Bind("CASE", zone, missing, empty, n)
-}
-
-// walkValues calls fn with the queries that are values in an expression.
-func walkValues(e sql.Expr, fn func(*sql.Subquery)) {
-	if q, ok := e.(*sql.Subquery); ok && !q.Exists {
-		fn(q)
-	}
-	for _, part := range operands(e) {
-		walkValues(part, fn)
-	}
-}
-
-// hasSubquery reports whether an expression contains a query.
-func hasSubquery(e sql.Expr) bool {
-	if isSubquery(e) {
-		return true
-	}
-	found := false
-	walkValues(e, func(*sql.Subquery) { found = true })
-	return found
 }

@@ -63,6 +63,17 @@ func isSubquery(e sql.Expr) bool {
 	return false
 }
 
+// positive returns a condition without its NOTs, and whether they negate it.
+func positive(e sql.Expr) (without sql.Expr, not bool) {
+	for {
+		u, ok := e.(*sql.Unary)
+		if !ok || u.Op != "NOT" {
+			return e, not
+		}
+		not, e = !not, u.X
+	}
+}
+
 // listOf returns x IN (VALUES (a), (b)) as x IN (a, b).
 func listOf(e *sql.In) (*sql.In, bool) {
 	if e.Query == nil || len(e.Query.With) > 0 || arranges(e.Query) {
@@ -85,14 +96,7 @@ func listOf(e *sql.In) (*sql.In, bool) {
 
 // subquery joins a tree with the query of a condition.
 func (p *planner) subquery(tree *joinTree, e sql.Expr) (*joinTree, error) {
-	not := false
-	for {
-		u, ok := e.(*sql.Unary)
-		if !ok {
-			break
-		}
-		not, e = !not, u.X
-	}
+	e, not := positive(e)
 	if in, ok := e.(*sql.In); ok {
 		return p.in(tree, in, not != in.Not)
 	}
@@ -133,6 +137,10 @@ func (p *planner) inner(tree *joinTree, q *sql.Query, items []sql.SelectItem) (i
 		return &joinTree{where: q, sc: scopeOf("", r), table: r}, values, nil, nil
 	}
 	if inner, _, err = p.hinted(s); err != nil {
+		return nil, nil, nil, err
+	}
+	below, _ := valueQueriesOf(s)
+	if inner, err = p.withValues(inner, below); err != nil {
 		return nil, nil, nil, err
 	}
 	b := &binder{planner: p, scope: inner.sc.within(tree.sc)}

@@ -10,7 +10,7 @@ import (
 func (g *generator) join(r *relation) string {
 	other := oneOf(g, g.relations)
 	kind := oneOf(g, []string{"JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"})
-	make := oneOf(g, []func(a, b *relation, kind string) (string, *relation){g.windowJoin, g.intervalJoin, g.allJoin, g.semiJoin, g.scalarQuery, g.valuesJoin})
+	make := oneOf(g, []func(a, b *relation, kind string) (string, *relation){g.windowJoin, g.intervalJoin, g.allJoin, g.semiJoin, g.scalarQuery, g.truthOfQuery, g.valuesJoin})
 	query, to := make(r, other, kind)
 	if query == "" {
 		return ""
@@ -189,6 +189,35 @@ func (g *generator) scalarQuery(a, b *relation, _ string) (string, *relation) {
 	}
 	g.features["query as a value"] = true
 	return "SELECT " + strings.Join(columns, ", ") + ", (" + value + ") AS " + g.name("v") + " FROM " + a.name + " AS a" + g.whereOf(a), &relation{ties: true, updating: true}
+}
+
+// truthOfQuery generates a query that uses IN or EXISTS as a value: in SELECT, under OR in WHERE,
+// or in the ON of a join.
+func (g *generator) truthOfQuery(a, b *relation, kind string) (string, *relation) {
+	equal := g.equalities(a, b)
+	columns := g.side(a, false)
+	c, d := intColumn(a), intColumn(b)
+	if equal == "" || len(columns) == 0 || c == "" || d == "" {
+		return "", nil
+	}
+	from := " FROM " + b.name + " AS b" + oneOf(g, []string{"", " WHERE b." + d + " > 0", " WHERE b." + d + " IS NOT NULL"})
+	not := oneOf(g, []string{"", "NOT "})
+	exists := not + "EXISTS (SELECT 1" + from + ")"
+	g.features["IN as a value"] = true
+	items := "SELECT " + strings.Join(columns, ", ")
+	to := &relation{ties: true, updating: true}
+	if g.chance(30) {
+		return items + " FROM " + a.name + " AS a " + kind + " " + b.name + " AS b ON " + equal + " AND (a." + c + " > 0 OR " + exists + ")", to
+	}
+	if g.chance(40) {
+		from = " FROM " + b.name + " AS b WHERE " + equal
+		exists = not + "EXISTS (SELECT 1" + from + ")"
+	}
+	value := oneOf(g, []string{exists, "a." + c + " " + not + "IN (SELECT b." + d + from + ")"})
+	if g.chance(50) {
+		return items + ", " + value + " AS " + g.name("v") + " FROM " + a.name + " AS a" + g.whereOf(a), to
+	}
+	return items + " FROM " + a.name + " AS a WHERE a." + c + " > 0 OR " + value, to
 }
 
 // valuesJoin generates a join with constant rows.
