@@ -59,8 +59,8 @@ export function Transactions({ info }) {
 }
 
 const endings = {
-  committed: { verb: 'commit', action: 'Commit', text: 'It was committed on its other partitions. Committing it here shows its remaining records to readers.' },
-  aborted: { verb: 'abort', action: 'Abort', text: 'It was aborted on its other partitions. Aborting it here discards its remaining records.' },
+  committed: { verb: 'commit', action: 'Commit', text: 'It was committed. Committing it here too shows its remaining records to readers.' },
+  aborted: { verb: 'abort', action: 'Abort', text: 'It was aborted. Aborting it here too discards its remaining records.' },
   contradictory: { text: 'Neither a commit nor an abort is right for all of its records: stop what writes and reads these topics, and begin again with weir run --reset.' },
   unknown: { text: 'Nothing shows how it ended elsewhere. Look at the logs of the partitions that it wrote to; if it was not committed, weir transactions abort --force ends it.' },
 };
