@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -121,7 +122,7 @@ func AwaitMarkers(ctx context.Context, client *kgo.Client) error {
 	admin := kadm.NewClient(client)
 	for {
 		open, err := openOf(ctx, admin, []string{id})
-		if err != nil || len(open) == 0 {
+		if !isAny(err, noCoordinator) && (err != nil || len(open) == 0) {
 			return err
 		}
 		if err := retry.Sleep(ctx, endPoll); err != nil {
@@ -150,8 +151,26 @@ func (e *MixedError) Error() string {
 // RefuseMixed returns a *MixedError if the open transaction of a transactional id has become a part
 // of an earlier one. Each transaction has an epoch of its own (KIP-890), so the first of its open
 // records would have an earlier epoch. Without transaction.version 2, transactions share epochs,
-// and nothing is noticed; nor is it where the client may not read.
+// and nothing is noticed; nor is it where the client may not read. It waits for a coordinator that
+// is not available, as that of a new cluster until the first client has asked for it.
 func RefuseMixed(ctx context.Context, client *kgo.Client, id string) error {
+	waiting, cancel := context.WithTimeout(ctx, coordinatorTimeout)
+	defer cancel()
+	for {
+		err := refuseMixed(ctx, client, id)
+		if !isAny(err, noCoordinator) || retry.Sleep(waiting, endPoll) != nil {
+			return err
+		}
+	}
+}
+
+// coordinatorTimeout is how long RefuseMixed waits for a coordinator.
+const coordinatorTimeout = 30 * time.Second
+
+// noCoordinator are the errors while a coordinator is elected or loads its log.
+var noCoordinator = []error{kerr.CoordinatorNotAvailable, kerr.CoordinatorLoadInProgress, kerr.NotCoordinator}
+
+func refuseMixed(ctx context.Context, client *kgo.Client, id string) error {
 	open, err := transactionsOf(ctx, kadm.NewClient(client), id)
 	if err != nil || len(open) == 0 || open[0].State != "Ongoing" {
 		return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -192,5 +193,34 @@ func TestHangsUnderOpenTransaction(t *testing.T) {
 	}
 	if rows := l.b.Committed("out"); len(rows[0]) != 2 || len(rows[1]) != 2 {
 		t.Errorf("%d and %d records are committed, expected 2 and 2", len(rows[0]), len(rows[1]))
+	}
+}
+
+// A new cluster has no coordinator until the first client has asked for it, and elects one then.
+func TestAcquireWaitsForTheCoordinator(t *testing.T) {
+	const refusals = 10
+	b := txtest.New(t, kfake.SeedTopics(1, "in", "out"))
+	var asked atomic.Int32
+	b.ControlKey(kmsg.FindCoordinator.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		b.KeepControl()
+		req := kreq.(*kmsg.FindCoordinatorRequest)
+		if req.CoordinatorType != 1 || asked.Add(1) > refusals {
+			return nil, nil, false
+		}
+		resp := kreq.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		c := kmsg.NewFindCoordinatorResponseCoordinator()
+		c.Key, c.ErrorCode = "tx", kerr.CoordinatorNotAvailable.Code
+		resp.Coordinators = append(resp.Coordinators, c)
+		return resp, nil, true
+	})
+	s := newSessions(t.Context())
+	s.Broker = b.Config("a")
+	g, err := openGroup(t, b, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Close()
+	if n := asked.Load(); n <= refusals {
+		t.Errorf("asked %d times", n)
 	}
 }
