@@ -165,3 +165,37 @@ func TestWithout(t *testing.T) {
 		}
 	}
 }
+
+// Rows are compared up to what no order of additions and no plan can promise, and no further.
+func TestDifference(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		want, got []string
+		equal     bool
+	}{
+		{"the order of additions", []string{`{"c":2.4166666666666665}`}, []string{`{"c":2.416666666666667}`}, true},
+		{"another number", []string{`{"c":2.4166666666666665}`}, []string{`{"c":2.4166666676666665}`}, false},
+		{"exact numbers", []string{`{"c":2.5}`}, []string{`{"c":2.25}`}, false},
+		{"as often", []string{`{"c":1}`, `{"c":1}`}, []string{`{"c":1}`}, false},
+	} {
+		if d := difference(tt.want, tt.got); (d == "") != tt.equal {
+			t.Errorf("%s:\n%s", tt.name, d)
+		}
+	}
+	for _, tt := range []struct {
+		name      string
+		want, got []string
+		equal     bool
+	}{
+		{"a column that nothing needs", []string{`{"id":1,"s":""} # r`, `{"id":2,"s":""} # r`}, []string{`{"s":""} # r`, `{"id":2,"s":""} # r`}, true},
+		{"two equal ones", []string{`{"id":1,"s":""} # r`, `{"id":2,"s":""} # r`}, []string{`{"s":""} # r`, `{"s":""} # r`}, true},
+		{"another value", []string{`{"id":1,"s":""} # r`}, []string{`{"s":"x"} # r`}, false},
+		{"another reason", []string{`{"id":1,"s":""} # r`}, []string{`{"s":""} # other`}, false},
+		{"one is missing", []string{`{"id":1,"s":""} # r`, `{"id":2,"s":""} # r`}, []string{`{"s":""} # r`}, false},
+		{"not a row", []string{`x # r`}, []string{`y # r`}, false},
+	} {
+		if d := difference(pruned(tt.want, tt.got), tt.got); (d == "") != tt.equal {
+			t.Errorf("dead letters, %s:\n%s", tt.name, d)
+		}
+	}
+}
