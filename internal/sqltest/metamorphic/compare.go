@@ -136,15 +136,16 @@ func prunes(whole, part string) bool {
 	return true
 }
 
-// inexact is a number that may depend on the order in which numbers were added: a mean that is not
-// exact, or a sum of such means.
-var inexact = regexp.MustCompile(`-?[0-9]+\.[0-9]{13,}(E-?[0-9]+)?`)
+// fraction is a number with decimals.
+var fraction = regexp.MustCompile(`-?[0-9]+\.[0-9]+(E-?[0-9]+)?`)
 
-// rounded rounds the inexact numbers of a row to 12 digits.
+// rounded rounds the numbers of a row that have at least 14 digits to 12. Their last digits may
+// depend on the order in which numbers were added: means that are not exact, and sums of them.
 func rounded(row string) string {
-	return inexact.ReplaceAllStringFunc(row, func(text string) string {
+	return fraction.ReplaceAllStringFunc(row, func(text string) string {
+		mantissa, _, _ := strings.Cut(text, "E")
 		x, err := strconv.ParseFloat(text, 64)
-		if err != nil {
+		if err != nil || len(strings.TrimLeft(strings.Replace(mantissa, ".", "", 1), "-0")) < 14 {
 			return text
 		}
 		return strconv.FormatFloat(x, 'g', 12, 64)

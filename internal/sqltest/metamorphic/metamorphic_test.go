@@ -174,6 +174,8 @@ func TestDifference(t *testing.T) {
 		equal     bool
 	}{
 		{"the order of additions", []string{`{"c":2.4166666666666665}`}, []string{`{"c":2.416666666666667}`}, true},
+		{"of larger numbers", []string{`{"c":2903.6666666666665}`}, []string{`{"c":2903.666666666667}`}, true},
+		{"another scale", []string{`{"c":1.50}`}, []string{`{"c":1.5}`}, false},
 		{"another number", []string{`{"c":2.4166666666666665}`}, []string{`{"c":2.4166666676666665}`}, false},
 		{"exact numbers", []string{`{"c":2.5}`}, []string{`{"c":2.25}`}, false},
 		{"as often", []string{`{"c":1}`, `{"c":1}`}, []string{`{"c":1}`}, false},
