@@ -137,6 +137,7 @@ type MixedError struct {
 	TransactionalID string
 	ProducerID      int64
 	Epoch           int16
+	Earlier         int16 // epoch of the one that hangs; the lowest of several
 	Partitions      []BlockedPartition
 }
 
@@ -184,7 +185,7 @@ func refuseMixed(ctx context.Context, client *kgo.Client, id string) error {
 	if err != nil {
 		return err
 	}
-	mixed := &MixedError{TransactionalID: id, ProducerID: t.ProducerID, Epoch: t.ProducerEpoch}
+	mixed := &MixedError{TransactionalID: id, ProducerID: t.ProducerID, Epoch: t.ProducerEpoch, Earlier: t.ProducerEpoch}
 	for _, p := range producers {
 		if p.ProducerID != t.ProducerID || p.CurrentTxnStartOffset < 0 {
 			continue
@@ -194,6 +195,7 @@ func refuseMixed(ctx context.Context, client *kgo.Client, id string) error {
 			return err
 		}
 		if first >= 0 && first < t.ProducerEpoch {
+			mixed.Earlier = min(mixed.Earlier, first)
 			mixed.Partitions = append(mixed.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
 		}
 	}

@@ -80,6 +80,9 @@ func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 	return b, nil
 }
 
+// Epoch returns the epoch of its records.
+func (b *Begun) Epoch() int16 { return b.epoch }
+
 // EndOpen aborts a transaction that a client of this process may have left open; cause is why the
 // client did not end it. It retries until ctx is done, for at most DefaultStopTimeout; the error is
 // a *LeftOpenError.

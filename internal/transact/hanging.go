@@ -17,8 +17,14 @@ type hanging struct {
 	topics    []string // that the client writes to
 	breaks    broker.Breaks
 	checked   int64              // breaks before the last check that found nothing
-	committed bool               // what the client's last transaction was
+	ended     *ended             // the session's last transaction; nil before it
 	unchecked []broker.Unchecked // what was warned of
+}
+
+// ended is a transaction that has ended.
+type ended struct {
+	epoch     int16
+	committed bool
 }
 
 // ClientOption returns an option that the client of each session needs.
@@ -70,9 +76,10 @@ func endOf(ctx context.Context, client *kgo.Client) func(kgo.TransactionEndTry) 
 
 // end ends the open transaction of a client by calling how, which reports whether it has committed.
 //
-// If a connection has ended since the transaction began, the one before may hang, and the open one
+// If a connection has ended since the transaction began, an earlier one may hang, and the open one
 // be a part of it. Then only the same end is right for both: an abort follows an abort, and if a
-// commit can't follow a commit, the error is a *broker.MixedError.
+// commit can't follow a commit, or the one that hangs is not the last one, the error is a
+// *broker.MixedError.
 func (s *Sessions) end(ctx context.Context, client *kgo.Client, try kgo.TransactionEndTry, how func(kgo.TransactionEndTry) (bool, error)) (committed bool, err error) {
 	var mixed *broker.MixedError
 	if s.mayHang() {
@@ -81,14 +88,15 @@ func (s *Sessions) end(ctx context.Context, client *kgo.Client, try kgo.Transact
 			return false, err
 		}
 	}
-	before := s.hanging.committed
-	if mixed != nil && !before {
+	last := s.hanging.ended
+	known := mixed != nil && last != nil && last.epoch == mixed.Earlier
+	if known && !last.committed {
 		try = kgo.TryAbort
 	}
 	committed, err = how(try)
-	if mixed != nil && committed != before {
+	if mixed != nil && (!known || committed != last.committed) {
 		return false, errors.Join(mixed, err)
 	}
-	s.hanging.committed = committed
+	s.hanging.ended = &ended{s.begun.Epoch(), committed}
 	return committed, err
 }

@@ -177,6 +177,28 @@ func TestHangsUnderTransaction(t *testing.T) {
 	}
 }
 
+// The transaction that hangs need not be the one before: that one may have written nothing. Its end
+// then does not tell which end would be right, and nobody is left without an error.
+func TestHangsBeforeAnEmptyTransaction(t *testing.T) {
+	for _, try := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
+		l := newLossy(t)
+		l.first(kgo.TryCommit)
+		if err := l.begin(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.g.End(t.Context(), kgo.TryAbort); err != nil {
+			t.Fatal(err)
+		}
+		l.write()
+		l.disconnect()
+		committed, err := l.g.End(t.Context(), try)
+		var mixed *broker.MixedError
+		if !errors.As(err, &mixed) || committed {
+			t.Errorf("commit %t: committed %t, %v", try, committed, err)
+		}
+	}
+}
+
 // The transaction that a process has left open is not aborted if it has become a part of the one
 // before.
 func TestHangsUnderOpenTransaction(t *testing.T) {

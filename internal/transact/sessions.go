@@ -116,7 +116,7 @@ func (s *Sessions) Acquire(ctx context.Context, client *kgo.Client, topics ...st
 	if err != nil {
 		return err
 	}
-	s.hanging.topics, s.hanging.committed = topics, true
+	s.hanging.topics, s.hanging.ended = topics, nil
 	s.checked(breaks, unchecked)
 	return nil
 }
