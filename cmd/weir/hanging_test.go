@@ -369,14 +369,14 @@ func (b *realBroker) testHanging(t *testing.T) {
 		s.write(topic, 1)
 		s.end(kgo.TryCommit)
 		s.begin(topic, 0)
-		if err := broker.RefuseMixed(t.Context(), b.client, s.id); err != nil {
+		if err := broker.RefuseMixed(t.Context(), s.client); err != nil {
 			t.Error(err)
 		}
 		if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: 1, Value: []byte("known")}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 		var mixed *broker.MixedError
-		if err := broker.RefuseMixed(t.Context(), b.client, s.id); !errors.As(err, &mixed) || len(mixed.Partitions) != 1 || mixed.Partitions[0].Partition != 1 || mixed.Partitions[0].FirstOffset != 0 {
+		if err := broker.RefuseMixed(t.Context(), s.client); !errors.As(err, &mixed) || len(mixed.Partitions) != 1 || mixed.Partitions[0].Partition != 1 || mixed.Partitions[0].FirstOffset != 0 {
 			t.Errorf("%v", err)
 		}
 		s.end(kgo.TryAbort)

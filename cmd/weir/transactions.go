@@ -52,7 +52,7 @@ func newTransactionsList() *cobra.Command {
 		Long: `Shows open transactions with owner, age, blocked partitions and readers' lag. A transaction is hanging where its records are open in
 a partition, but no coordinator knows that, so that no timeout will end it (KIP-664). For these, the logs of the producer's other
 partitions and of its coordinator are searched for how the transaction ended, and the command is named that ends it in the same way. Weir
-finishes its own by itself, if it has the permission Alter on the cluster.
+finishes its own, if it has the permission Alter on the cluster.
 
 Offsets of consumer groups are a topic, too: it is read with the permission Read on __consumer_offsets. Topics that could not be checked
 are named on stderr.`,

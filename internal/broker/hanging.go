@@ -463,7 +463,7 @@ func CommitHanging(ctx context.Context, client *kgo.Client, id HangingID) (Trans
 	if t.Evidence.Outcome != Committed {
 		return t, &HangingError{Transaction: t, Commit: true}
 	}
-	return t, endHanging(ctx, client, &t, t.Epoch+1, true)
+	return t, endHanging(ctx, client, &t, true)
 }
 
 // AbortHanging ends a transaction that no coordinator knows, by writing abort markers to its
@@ -477,7 +477,7 @@ func AbortHanging(ctx context.Context, client *kgo.Client, id HangingID, force b
 	if !t.MayAbort(force) {
 		return t, &HangingError{Transaction: t}
 	}
-	return t, endHanging(ctx, client, &t, t.Epoch, false)
+	return t, endHanging(ctx, client, &t, false)
 }
 
 // finishHanging ends the hanging transactions of a producer as they ended elsewhere, and returns
@@ -494,15 +494,11 @@ func finishHanging(ctx context.Context, client *kgo.Client, producerID int64) (f
 		if t.Evidence, err = Investigate(ctx, client, &t); err != nil {
 			return finished, err
 		}
-		switch t.Evidence.Outcome {
-		case Committed:
-			err = endHanging(ctx, client, &t, t.Epoch+1, true)
-		case Aborted:
-			err = endHanging(ctx, client, &t, t.Epoch, false)
-		default:
-			err = &HangingError{Transaction: t, Commit: true}
+		commit := t.Evidence.Outcome == Committed
+		if !commit && t.Evidence.Outcome != Aborted {
+			return finished, &HangingError{Transaction: t, Commit: true}
 		}
-		if err != nil {
+		if err := endHanging(ctx, client, &t, commit); err != nil {
 			return finished, err
 		}
 		finished = append(finished, t)
@@ -516,12 +512,13 @@ func (t *Transaction) MayAbort(force bool) bool {
 }
 
 // endHanging writes the markers and waits until they have taken effect.
-func endHanging(ctx context.Context, client *kgo.Client, t *Transaction, epoch int16, commit bool) error {
+func endHanging(ctx context.Context, client *kgo.Client, t *Transaction, commit bool) error {
 	marker := kmsg.NewWriteTxnMarkersRequestMarker()
-	marker.ProducerID, marker.ProducerEpoch, marker.Committed = t.ProducerID, epoch, commit
+	marker.ProducerID, marker.ProducerEpoch, marker.Committed = t.ProducerID, t.Epoch, commit
 	// A partition refuses an older coordinator than that of its last marker; without one it has -1.
 	marker.CoordinatorEpoch = max(0, t.coordinatorEpoch, t.Evidence.coordinatorEpoch)
-	if epoch > t.Epoch {
+	if commit {
+		marker.ProducerEpoch++
 		marker.TransactionVersion = 2 // the broker then refuses the marker if a newer transaction has written meanwhile (KIP-1228)
 	}
 	set := make(kadm.TopicsSet)

@@ -44,10 +44,10 @@ func (e *StillOpenError) Error() string {
 		"weir transactions list says how it ended elsewhere, and which command finishes it", e.ProducerID, places(e.Partitions))
 }
 
-// RefuseStillOpen returns a *StillOpenError if a transaction of the client is open on one of the
+// refuseStillOpen returns a *StillOpenError if a transaction of the client is open on one of the
 // topics, although it has acquired its transactional id and begun none: coordinators answer that
 // request once they consider the markers written. What this client may not read is not checked.
-func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) (unchecked []Unchecked, err error) {
+func refuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) (unchecked []Unchecked, err error) {
 	id, _, err := client.ProducerID(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("acquire the transactional id: %w", err)
@@ -56,39 +56,43 @@ func RefuseStillOpen(ctx context.Context, client *kgo.Client, topics ...string) 
 	if err != nil {
 		return nil, err
 	}
-	producers, refused, err := describeProducers(ctx, client, details.TopicsSet())
+	open, refused, err := openOfProducer(ctx, client, details.TopicsSet(), id)
 	if err != nil {
 		return nil, err
-	}
-	open := &StillOpenError{ProducerID: id}
-	for _, p := range producers {
-		if p.ProducerID == id && p.CurrentTxnStartOffset >= 0 {
-			open.Partitions = append(open.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
-		}
 	}
 	for _, u := range refused {
 		if u.Reason != refusal(kerr.TopicAuthorizationFailed) { // such as a leader that has moved
 			return nil, fmt.Errorf("describe producers of %s: %s", u.Topic, u.Reason)
 		}
 	}
-	if len(open.Partitions) > 0 {
-		slices.SortFunc(open.Partitions, comparePartitions)
-		return nil, open
+	if len(open) > 0 {
+		return nil, &StillOpenError{ProducerID: id, Partitions: open}
 	}
 	return slices.Concat(unchecked, refused), nil
+}
+
+// openOfProducer returns the partitions of a set in which a producer has open records, in order.
+func openOfProducer(ctx context.Context, client *kgo.Client, set kadm.TopicsSet, id int64) (open []BlockedPartition, refused []Unchecked, err error) {
+	producers, refused, err := describeProducers(ctx, client, set)
+	for _, p := range producers {
+		if p.ProducerID == id && p.CurrentTxnStartOffset >= 0 {
+			open = append(open, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
+		}
+	}
+	slices.SortFunc(open, comparePartitions)
+	return open, refused, err
 }
 
 // Acquire acquires the transactional id of a client, which aborts what another client with this id
 // has left open, and fences that one. An earlier transaction that hangs on one of the topics, which
 // are all that the client writes to, is finished: see FinishStillOpen.
 func Acquire(ctx context.Context, client *kgo.Client, log *slog.Logger, topics ...string) (unchecked []Unchecked, err error) {
-	id, _ := client.OptValue(kgo.TransactionalID).(string)
-	err = RefuseMixed(ctx, client, id)
+	err = RefuseMixed(ctx, client)
 	if err == nil {
 		_, _, err = client.ProducerID(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("acquire transactional id %s: %w", id, err)
+		return nil, fmt.Errorf("acquire transactional id %s: %w", transactionalID(client), err)
 	}
 	return FinishStillOpen(ctx, client, log, topics...)
 }
@@ -98,7 +102,7 @@ func Acquire(ctx context.Context, client *kgo.Client, log *slog.Logger, topics .
 // a *StillOpenError. The coordinator must consider the markers of the client's transactions
 // written.
 func FinishStillOpen(ctx context.Context, client *kgo.Client, log *slog.Logger, topics ...string) (unchecked []Unchecked, err error) {
-	unchecked, err = RefuseStillOpen(ctx, client, topics...)
+	unchecked, err = refuseStillOpen(ctx, client, topics...)
 	var open *StillOpenError
 	if !errors.As(err, &open) {
 		return unchecked, err
@@ -112,13 +116,13 @@ func FinishStillOpen(ctx context.Context, client *kgo.Client, log *slog.Logger, 
 	if err != nil {
 		return nil, fmt.Errorf("%w; this client could not do it: %w", open, err)
 	}
-	return RefuseStillOpen(ctx, client, topics...)
+	return refuseStillOpen(ctx, client, topics...)
 }
 
 // AwaitMarkers waits until the coordinator of the client, which has begun no transaction, considers
 // the markers of its last one written. Until then that one is open where its marker is on its way.
 func AwaitMarkers(ctx context.Context, client *kgo.Client) error {
-	id, _ := client.OptValue(kgo.TransactionalID).(string)
+	id := transactionalID(client)
 	admin := kadm.NewClient(client)
 	for {
 		open, err := openOf(ctx, admin, []string{id})
@@ -149,16 +153,17 @@ func (e *MixedError) Error() string {
 		e.TransactionalID, e.ProducerID, e.Epoch, places(e.Partitions))
 }
 
-// RefuseMixed returns a *MixedError if the open transaction of a transactional id has become a part
-// of an earlier one. Each transaction has an epoch of its own (KIP-890), so the first of its open
-// records would have an earlier epoch. Without transaction.version 2, transactions share epochs,
-// and nothing is noticed; nor is it where the client may not read. It waits for a coordinator that
-// is not available, as that of a new cluster until the first client has asked for it.
-func RefuseMixed(ctx context.Context, client *kgo.Client, id string) error {
+// RefuseMixed returns a *MixedError if the open transaction of the client's transactional id, also
+// of another client that has it, has become a part of an earlier one. Each transaction has an epoch
+// of its own (KIP-890), so the first of its open records would have an earlier epoch. Without
+// transaction.version 2, transactions share epochs, and nothing is noticed; nor is it where the
+// client may not read. It waits for a coordinator that is not available, as that of a new cluster
+// until the first client has asked for it.
+func RefuseMixed(ctx context.Context, client *kgo.Client) error {
 	waiting, cancel := context.WithTimeout(ctx, coordinatorTimeout)
 	defer cancel()
 	for {
-		err := refuseMixed(ctx, client, id)
+		err := refuseMixed(ctx, client, transactionalID(client))
 		if !isAny(err, noCoordinator) || retry.Sleep(waiting, endPoll) != nil {
 			return err
 		}
@@ -181,26 +186,22 @@ func refuseMixed(ctx context.Context, client *kgo.Client, id string) error {
 	if l.topics, _, err = readable(ctx, client, t.Topics.Topics()); err != nil {
 		return err
 	}
-	producers, _, err := describeProducers(ctx, client, t.Topics)
+	partitions, _, err := openOfProducer(ctx, client, t.Topics, t.ProducerID)
 	if err != nil {
 		return err
 	}
 	mixed := &MixedError{TransactionalID: id, ProducerID: t.ProducerID, Epoch: t.ProducerEpoch, Earlier: t.ProducerEpoch}
-	for _, p := range producers {
-		if p.ProducerID != t.ProducerID || p.CurrentTxnStartOffset < 0 {
-			continue
-		}
-		first, err := l.epochAt(ctx, partitionKey{p.Topic, p.Partition}, p.CurrentTxnStartOffset, t.ProducerID)
+	for _, p := range partitions {
+		first, err := l.epochAt(ctx, partitionKey{p.Topic, p.Partition}, p.FirstOffset, t.ProducerID)
 		if err != nil {
 			return err
 		}
 		if first >= 0 && first < t.ProducerEpoch {
 			mixed.Earlier = min(mixed.Earlier, first)
-			mixed.Partitions = append(mixed.Partitions, BlockedPartition{Topic: p.Topic, Partition: p.Partition, FirstOffset: p.CurrentTxnStartOffset})
+			mixed.Partitions = append(mixed.Partitions, p)
 		}
 	}
 	if len(mixed.Partitions) > 0 {
-		slices.SortFunc(mixed.Partitions, comparePartitions)
 		return mixed
 	}
 	return nil

@@ -75,9 +75,15 @@ func BegunBy(ctx context.Context, client *kgo.Client) (Begun, error) {
 		return Begun{}, fmt.Errorf("begin transaction: %w", err)
 	}
 	b := Begun{producerID: id, epoch: epoch}
-	b.transactionalID, _ = client.OptValue(kgo.TransactionalID).(string)
+	b.transactionalID = transactionalID(client)
 	b.timeout, _ = client.OptValue(kgo.TransactionTimeout).(time.Duration)
 	return b, nil
+}
+
+// transactionalID returns the option of a client.
+func transactionalID(client *kgo.Client) string {
+	id, _ := client.OptValue(kgo.TransactionalID).(string)
+	return id
 }
 
 // Epoch returns the epoch of its records.

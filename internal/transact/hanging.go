@@ -83,8 +83,7 @@ func endOf(ctx context.Context, client *kgo.Client) func(kgo.TransactionEndTry) 
 func (s *Sessions) end(ctx context.Context, client *kgo.Client, try kgo.TransactionEndTry, how func(kgo.TransactionEndTry) (bool, error)) (committed bool, err error) {
 	var mixed *broker.MixedError
 	if s.mayHang() {
-		id, _ := client.OptValue(kgo.TransactionalID).(string)
-		if err := broker.RefuseMixed(ctx, client, id); err != nil && !errors.As(err, &mixed) {
+		if err := broker.RefuseMixed(ctx, client); err != nil && !errors.As(err, &mixed) {
 			return false, err
 		}
 	}
