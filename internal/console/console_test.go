@@ -20,7 +20,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/semaphore"
 
 	"weir.example/weir/internal/alert"
@@ -30,6 +29,7 @@ import (
 	"weir.example/weir/internal/site"
 	"weir.example/weir/internal/tlsconf/tlstest"
 	"weir.example/weir/internal/trail"
+	"weir.example/weir/internal/txtest"
 	"weir.example/weir/reading"
 )
 
@@ -508,30 +508,8 @@ func TestHangingTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	cluster.ControlKey(kmsg.ListTransactions.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		return req.ResponseKind(), nil, true
-	})
-	at := broker.Config{Brokers: cluster.ListenAddrs()}
-	tx := client(t, at, kgo.TransactionalID("x"), kgo.RecordPartitioner(broker.GivenPartitions()))
-	if err := tx.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	for p := range int32(2) {
-		if err := tx.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Partition: p}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	id, epoch, err := tx.ProducerID(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := make(kadm.TopicsSet)
-	set.Add("readings", 1)
-	if _, err := kadm.NewClient(tx).WriteTxnMarkers(t.Context(), kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch + 1, Commit: true, Topics: set}); err != nil {
-		t.Fatal(err)
-	}
-	c := serve(t, Config{Broker: at, Write: true})
+	_, id, epoch := txtest.Hang(t, cluster, "readings", nil)
+	c := serve(t, Config{Broker: broker.Config{Brokers: cluster.ListenAddrs()}, Write: true})
 	of := fmt.Sprintf("producer_id=%d&producer_epoch=%d", id, epoch)
 	status, got := answer(t, "GET", c.URL()+"/api/transactions/hanging?"+of, "")
 	for _, want := range []string{`"outcome":"committed"`, "COMMIT marker in readings-1", "weir transactions commit --producer-id"} {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -16,6 +15,7 @@ import (
 	"weir.example/weir/internal/broker"
 	"weir.example/weir/internal/plan"
 	"weir.example/weir/internal/syncbuf"
+	"weir.example/weir/internal/txtest"
 )
 
 // A pipeline that waits for a transaction which was committed on one partition only says so, in its
@@ -27,34 +27,8 @@ func TestNamesHangingTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	c.ControlKey(int16(kmsg.ListTransactions), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
-		return req.ResponseKind(), nil, true
-	})
 	at := broker.Config{Brokers: c.ListenAddrs()}
-	producer, err := broker.Connect(t.Context(), at, kgo.TransactionalID("x"), kgo.RecordPartitioner(broker.GivenPartitions()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(producer.Close)
-	if err := producer.BeginTransaction(); err != nil {
-		t.Fatal(err)
-	}
-	for p := range int32(2) {
-		if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: "readings", Partition: p, Value: []byte(`{"device_id":"d","sensor":"s"}`)}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	id, epoch, err := producer.ProducerID(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := make(kadm.TopicsSet)
-	set.Add("readings", 1)
-	admin := kadm.NewClient(producer)
-	if _, err := admin.WriteTxnMarkers(t.Context(), kadm.TxnMarkers{ProducerID: id, ProducerEpoch: epoch + 1, Commit: true, Topics: set}); err != nil {
-		t.Fatal(err)
-	}
+	producer, id, _ := txtest.Hang(t, c, "readings", []byte(`{"device_id":"d","sensor":"s"}`))
 	program, err := plan.Compile(counted, "counted")
 	if err != nil {
 		t.Fatal(err)
@@ -123,27 +97,10 @@ func TestDoesNotWriteIntoHangingTransaction(t *testing.T) {
 	var finished atomic.Bool
 	c.ControlKey(int16(kmsg.DescribeProducers), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		c.KeepControl()
-		if finished.Load() {
+		if finished.Load() || id.Load() == 0 {
 			return nil, nil, false
 		}
-		req := kreq.(*kmsg.DescribeProducersRequest)
-		resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
-		for _, of := range req.Topics {
-			topic := kmsg.NewDescribeProducersResponseTopic()
-			topic.Topic = of.Topic
-			for _, p := range of.Partitions {
-				partition := kmsg.NewDescribeProducersResponseTopicPartition()
-				partition.Partition = p
-				if of.Topic == "counted.repartition1" && id.Load() != 0 {
-					active := kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
-					active.ProducerID, active.CurrentTxnStartOffset = id.Load(), 7
-					partition.ActiveProducers = append(partition.ActiveProducers, active)
-				}
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			resp.Topics = append(resp.Topics, topic)
-		}
-		return resp, nil, true
+		return txtest.OpenSince(kreq.(*kmsg.DescribeProducersRequest), id.Load(), "counted.repartition1", 0, 7), nil, true
 	})
 	program, err := plan.Compile(counted, "counted")
 	if err != nil {

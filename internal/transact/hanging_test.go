@@ -37,27 +37,11 @@ func newLossy(t *testing.T) *lossy {
 	l.since.Store(nothingLost)
 	b.ControlKey(kmsg.DescribeProducers.Int16(), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
 		b.KeepControl()
-		req := kreq.(*kmsg.DescribeProducersRequest)
-		if l.since.Load() == nothingLost {
+		since := l.since.Load()
+		if since == nothingLost {
 			return nil, nil, false
 		}
-		resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
-		for _, of := range req.Topics {
-			topic := kmsg.NewDescribeProducersResponseTopic()
-			topic.Topic = of.Topic
-			for _, p := range of.Partitions {
-				partition, active := kmsg.NewDescribeProducersResponseTopicPartition(), kmsg.NewDescribeProducersResponseTopicPartitionActiveProducer()
-				partition.Partition = p
-				active.ProducerID, active.CurrentTxnStartOffset = l.id, -1
-				if of.Topic == "out" && p == 1 {
-					active.CurrentTxnStartOffset = l.since.Load()
-				}
-				partition.ActiveProducers = append(partition.ActiveProducers, active)
-				topic.Partitions = append(topic.Partitions, partition)
-			}
-			resp.Topics = append(resp.Topics, topic)
-		}
-		return resp, nil, true
+		return txtest.OpenSince(kreq.(*kmsg.DescribeProducersRequest), l.id, "out", 1, since), nil, true
 	})
 	var err error
 	if l.g, err = openGroup(t, b, l.Sessions, kgo.RecordPartitioner(broker.GivenPartitions()), kgo.FetchMaxWait(10*time.Millisecond)); err != nil {

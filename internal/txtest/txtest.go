@@ -15,6 +15,7 @@
 //	match.go   selects requests
 //	group.go   partitions that move between members
 //	read.go    what is committed
+//	hanging.go transactions that hang
 //	mutate/    faults that the scripts of engine, alert and produce must detect: make mutate
 package txtest
 
